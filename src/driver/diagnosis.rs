@@ -1,0 +1,190 @@
+//! Why a driver ended, in one sentence: from how it ended and what it wrote. The sentence names the fix where there is one.
+
+use super::run_dir::Exit;
+
+/// The longest excerpt of a log line that a sentence quotes, in characters.
+const QUOTE: usize = 300;
+/// Lines at the end of a log that tell why a driver that had been ready ended.
+const LAST_WORDS: usize = 50;
+
+/// What a log line tells. The first rule that finds its words, in the order of this table, gives the sentence.
+struct Rule {
+    words: &'static str,
+    sentence: fn(line: &str) -> String,
+}
+
+const RULES: &[Rule] = &[
+    Rule {
+        words: "JAVA_HOME is not set",
+        sentence: |_| "Java was not found: install Java 17 or set JAVA_HOME for the server.".into(),
+    },
+    Rule {
+        words: "java: command not found",
+        sentence: |_| "Java was not found: install Java 17 or set JAVA_HOME for the server.".into(),
+    },
+    Rule {
+        words: "/bin/java: No such file",
+        sentence: |_| "Java was not found: JAVA_HOME names a directory without bin/java.".into(),
+    },
+    Rule {
+        words: "UnsupportedClassVersionError",
+        sentence: |line| format!("The Java that was found is too old for this Spark: {}", quote(line)),
+    },
+    Rule {
+        words: "Could not reserve enough space",
+        sentence: |line| format!("There is not enough memory for the driver (driverMemory): {}", quote(line)),
+    },
+    Rule {
+        words: "Invalid maximum heap size",
+        sentence: |line| format!("The driver's memory (driverMemory) can't be had: {}", quote(line)),
+    },
+    Rule {
+        words: "insufficient memory for the Java Runtime",
+        sentence: |_| "There is not enough memory on the host to start the driver's Java.".into(),
+    },
+    Rule {
+        words: "java.lang.OutOfMemoryError",
+        sentence: |line| format!("The driver ran out of memory (raise driverMemory): {}", quote(line)),
+    },
+    Rule {
+        words: "No module named",
+        sentence: |line| format!("A Python module is missing in the driver's Python: {}", quote(line)),
+    },
+    Rule {
+        words: "can't open file",
+        sentence: |line| format!("A Python file can't be opened: {}", quote(line)),
+    },
+    Rule {
+        words: "java.net.BindException",
+        sentence: |line| format!("A port or address of the driver is taken or not this host's: {}", quote(line)),
+    },
+    Rule {
+        words: "java.net.UnknownHostException",
+        sentence: |line| format!("A host name can't be resolved: {}", quote(line)),
+    },
+    Rule {
+        words: "All masters are unresponsive",
+        sentence: |_| "The Spark master (spark.master) does not answer.".into(),
+    },
+    Rule {
+        words: "java.io.FileNotFoundException",
+        sentence: |line| format!("A file is missing: {}", quote(line)),
+    },
+    Rule {
+        words: "NoSuchFileException",
+        sentence: |line| format!("A file is missing: {}", quote(line)),
+    },
+    Rule {
+        words: "java.lang.ClassNotFoundException",
+        sentence: |line| format!("A class is missing (jars?): {}", quote(line)),
+    },
+    Rule {
+        words: "java.lang.NumberFormatException",
+        sentence: |line| format!("A conf value is wrong: {}", quote(line)),
+    },
+    Rule {
+        words: "java.lang.IllegalArgumentException",
+        sentence: |line| format!("A conf value is wrong: {}", quote(line)),
+    },
+    Rule {
+        words: "Unrecognized option",
+        sentence: |line| format!("Java does not know an option that it was given: {}", quote(line)),
+    },
+    Rule {
+        words: "Cannot run program",
+        sentence: |line| format!("The driver's Python can't be run: {}", quote(line)),
+    },
+    Rule {
+        words: "No space left on device",
+        sentence: |line| format!("A disk is full: {}", quote(line)),
+    },
+];
+
+/// The sentence for a driver that ended by itself. `lines` is its log; `was_ready` tells a failed start from a later end.
+#[must_use]
+pub fn diagnose(exit: Option<&Exit>, lines: &[String], was_ready: bool) -> String {
+    let Some(exit) = exit else {
+        return "The driver's keeper was killed, and the driver with it.".to_owned();
+    };
+    if let Some(error) = &exit.error {
+        return format!("spark-submit could not be run: {error}. Set spark.home or SPARK_HOME to a Spark that is installed.");
+    }
+    // Of a driver that has run for long, only the last words are about its end.
+    let lines = if was_ready { &lines[lines.len().saturating_sub(LAST_WORDS)..] } else { lines };
+    if let Some(sentence) = recognised(lines) {
+        return sentence;
+    }
+    match (exit.code, exit.signal) {
+        (_, Some(9)) => "The driver was killed (signal 9): often the kernel does that when memory runs out.".to_owned(),
+        (_, Some(signal)) => format!("The driver was ended by signal {signal}."),
+        // The JVM's codes for a signal that it handled.
+        (Some(137), _) => {
+            "The driver was killed (exit code 137): often the kernel does that when memory runs out.".to_owned()
+        }
+        (Some(0), _) if !was_ready => "spark-submit ended with exit code 0 before the driver was ready.".to_owned(),
+        (code, _) => {
+            let code = code.map_or_else(|| "an unknown exit code".to_owned(), |code| format!("exit code {code}"));
+            match last_words(lines) {
+                Some(line) => format!("The driver ended with {code}; its last words: {}", quote(line)),
+                None => format!("The driver ended with {code} and without a word."),
+            }
+        }
+    }
+}
+
+fn recognised(lines: &[String]) -> Option<String> {
+    RULES.iter().find_map(|rule| {
+        let line = lines.iter().find(|line| line.contains(rule.words))?;
+        Some((rule.sentence)(line))
+    })
+}
+
+fn last_words(lines: &[String]) -> Option<&str> {
+    lines.iter().rev().map(|line| line.trim()).find(|line| !line.is_empty() && !line.ends_with(':'))
+}
+
+fn quote(line: &str) -> String {
+    line.trim().chars().filter(|character| !character.is_control()).take(QUOTE).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exited(code: i32) -> Exit {
+        Exit { code: Some(code), ..Exit::default() }
+    }
+
+    fn log(line: &str) -> Vec<String> {
+        ["stdout: ", line, "\nstderr: "].map(str::to_owned).to_vec()
+    }
+
+    #[test]
+    fn known_words_give_a_sentence_with_a_fix() {
+        for (line, expected) in [
+            ("/spark/bin/spark-class: line 71: /none/bin/java: No such file or directory", "JAVA_HOME"),
+            ("Could not reserve enough space for 9437184000000KB object heap", "driverMemory"),
+            ("ModuleNotFoundError: No module named 'pandas'", "'pandas'"),
+            ("java.lang.NumberFormatException: Size must be specified as bytes (b)", "conf value"),
+            ("java.net.BindException: Address already in use", "port"),
+        ] {
+            let sentence = diagnose(Some(&exited(1)), &log(line), false);
+            assert!(sentence.contains(expected), "{sentence}");
+            assert_eq!(sentence.lines().count(), 1);
+        }
+    }
+
+    #[test]
+    fn unknown_words_are_quoted() {
+        assert_eq!(
+            diagnose(Some(&exited(3)), &log("all is lost"), true),
+            "The driver ended with exit code 3; its last words: all is lost"
+        );
+        assert_eq!(diagnose(Some(&exited(3)), &log(""), true), "The driver ended with exit code 3 and without a word.");
+        let killed = Exit { signal: Some(9), ..Exit::default() };
+        assert!(diagnose(Some(&killed), &log(""), true).contains("memory"));
+        assert!(diagnose(None, &log(""), true).contains("keeper"));
+        let missing = Exit { error: Some("/none/bin/spark-submit: No such file or directory".into()), ..Exit::default() };
+        assert!(diagnose(Some(&missing), &[], false).contains("spark.home"));
+    }
+}

@@ -1,0 +1,211 @@
+//! The socket on which agents call, and the slots of the drivers that are expected.
+
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use dashmap::DashMap;
+use futures_util::SinkExt as _;
+use serde_json::json;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc;
+use tokio_util::codec::Framed;
+use uuid::Uuid;
+
+use super::frame::{Frame, FrameCodec};
+use super::hello::{self, Connection, Refused, Secret};
+use crate::background::Background;
+use crate::driver::process::descends;
+
+/// The longest path that a Unix socket can have on Linux.
+const SOCKET_PATH_MAX: usize = 107;
+
+/// A driver that may call.
+#[derive(Debug)]
+pub struct Slot {
+    /// What it must prove.
+    pub secret: Secret,
+    /// Its keeper: a caller must descend from it.
+    pub keeper_pid: i32,
+    /// The number of its last frame that is stored.
+    pub stored: AtomicU64,
+    /// Where its connections go.
+    pub calls: mpsc::Sender<Call>,
+}
+
+/// An agent's connection, the hello done.
+#[derive(Debug)]
+pub struct Call {
+    /// The frames.
+    pub connection: Framed<UnixStream, FrameCodec>,
+    /// The last of our frames that the agent has taken.
+    pub received: u64,
+}
+
+/// The listening socket of all drivers of this host.
+#[derive(Debug)]
+pub struct Listener {
+    path: PathBuf,
+    slots: Arc<DashMap<Uuid, Arc<Slot>>>,
+}
+
+impl Listener {
+    /// Binds `link.sock` in a 0711 directory of the state directory, or, where that path is too long for a socket, in one
+    /// under the temporary directory whose name is derived from it and so is the same after a restart.
+    ///
+    /// # Errors
+    /// The directory or the socket can't be made, or the directory belongs to somebody else.
+    pub fn bind(
+        state_dir: &Path,
+        max_frame: usize,
+        hello_timeout: Duration,
+        epoch: i64,
+        background: &Background,
+    ) -> io::Result<Self> {
+        let path = socket_path(state_dir)?;
+        // A socket left by an earlier server; the lock on the state directory says that it is gone.
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let listener = UnixListener::bind(&path)?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666))?;
+        let slots: Arc<DashMap<Uuid, Arc<Slot>>> = Arc::default();
+        let accept = Accept {
+            slots: Arc::clone(&slots),
+            codec: FrameCodec { max: max_frame },
+            hello_timeout,
+            epoch,
+            background: background.clone(),
+        };
+        background.spawn(accept.run(listener));
+        Ok(Self { path, slots })
+    }
+
+    /// The socket's path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Expects a driver.
+    pub fn expect(&self, driver: Uuid, slot: Arc<Slot>) {
+        self.slots.insert(driver, slot);
+    }
+
+    /// Expects it no longer.
+    pub fn forget(&self, driver: Uuid) {
+        self.slots.remove(&driver);
+    }
+}
+
+fn socket_path(state_dir: &Path) -> io::Result<PathBuf> {
+    let mut directory = state_dir.join("link");
+    if directory.join("link.sock").as_os_str().len() > SOCKET_PATH_MAX {
+        let name = Uuid::from_bytes(fingerprint(state_dir));
+        directory = std::env::temp_dir().join(format!("firesteel-{}-{name}", nix::unistd::geteuid()));
+    }
+    match std::fs::DirBuilder::new().mode(0o711).create(&directory) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    let found = nix::sys::stat::lstat(&directory)?;
+    if found.st_uid != nix::unistd::geteuid().as_raw() || found.st_mode & 0o170_022 != 0o040_000 {
+        let reason = format!("{} is not a directory that only this user can write", directory.display());
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
+    }
+    // The umask may have taken the bits that other users' drivers need to pass through.
+    std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o711))?;
+    Ok(directory.join("link.sock"))
+}
+
+fn fingerprint(path: &Path) -> [u8; 16] {
+    use sha2::Digest as _;
+    let digest = sha2::Sha256::digest(path.as_os_str().as_encoded_bytes());
+    std::array::from_fn(|at| digest[at])
+}
+
+struct Accept {
+    slots: Arc<DashMap<Uuid, Arc<Slot>>>,
+    codec: FrameCodec,
+    hello_timeout: Duration,
+    epoch: i64,
+    background: Background,
+}
+
+impl Accept {
+    async fn run(self, listener: UnixListener) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = self.background.stopping().cancelled() => return,
+            };
+            match accepted {
+                Ok((stream, _)) => self.greet(stream),
+                Err(error) => {
+                    // Out of descriptors, most likely: they come back as connections end.
+                    tracing::warn!(%error, "a driver's call could not be taken");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    fn greet(&self, stream: UnixStream) {
+        let slots = Arc::clone(&self.slots);
+        let (codec, epoch, timeout) = (self.codec, self.epoch, self.hello_timeout);
+        self.background.spawn(async move {
+            match tokio::time::timeout(timeout, greet(stream, &slots, codec, epoch)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(reason)) => tracing::warn!(%reason, "a call on the link was refused"),
+                Err(_) => tracing::warn!("a call on the link did not complete its hello in time"),
+            }
+        });
+    }
+}
+
+async fn greet(
+    stream: UnixStream,
+    slots: &DashMap<Uuid, Arc<Slot>>,
+    codec: FrameCodec,
+    epoch: i64,
+) -> Result<(), Refused> {
+    let peer = stream.peer_cred().ok();
+    let mut connection: Connection = Framed::new(stream, codec);
+    let outcome = admit(&mut connection, peer, slots, epoch).await;
+    match outcome {
+        Ok((slot, received)) => {
+            // The driver has ended meanwhile when nobody takes the call.
+            let _ = slot.calls.send(Call { connection, received }).await;
+            Ok(())
+        }
+        Err(reason) => {
+            let _ = connection.send(Frame::new("refused", json!({"reason": reason.to_string()}), "")).await;
+            Err(reason)
+        }
+    }
+}
+
+async fn admit(
+    connection: &mut Connection,
+    peer: Option<tokio::net::unix::UCred>,
+    slots: &DashMap<Uuid, Arc<Slot>>,
+    epoch: i64,
+) -> Result<(Arc<Slot>, u64), Refused> {
+    let hello = hello::receive(connection).await?;
+    let slot = slots.get(&hello.driver).map(|slot| Arc::clone(&slot));
+    let slot = slot.ok_or_else(|| Refused::Unknown(hello.driver.to_string()))?;
+    // The same words as for a driver that is not expected: a stranger learns nothing.
+    let is_ours = peer.is_some_and(|peer| {
+        peer.uid() == nix::unistd::geteuid().as_raw()
+            && peer.pid().is_some_and(|pid| descends(pid, slot.keeper_pid))
+    });
+    if !is_ours {
+        return Err(Refused::Unknown(hello.driver.to_string()));
+    }
+    hello::prove(connection, &hello, &slot.secret, slot.stored.load(Ordering::Acquire), epoch).await?;
+    Ok((slot, hello.received))
+}

@@ -1,0 +1,12 @@
+//! The link between server and agent, as `docs/link.md` has it: frames, the hello that proves a secret both ways, and the socket
+//! on which agents call. What the frames mean for a driver is `supervise`'s business.
+//!
+//! Called by `driver`; calls `process` and `background`.
+
+mod frame;
+mod hello;
+mod listener;
+
+pub use frame::{Frame, FrameCodec, FrameError};
+pub use hello::Secret;
+pub use listener::{Call, Listener, Slot};

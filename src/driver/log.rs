@@ -1,0 +1,228 @@
+//! A driver's output on disk: written by the keeper in segments, read by the server as lines.
+//!
+//! Each stream is a row of files `STREAM.NNNNNN` of a quarter of `log.max_bytes`. The first two and the last two are kept, so a log
+//! over its limit loses its middle, and the numbers of the files tell how much.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use super::run_dir::RunDir;
+
+/// Segments kept at each end.
+const KEPT: u64 = 2;
+/// Bytes read from the end of a stream for the last lines that a session shows.
+const TAIL_BYTES: u64 = 16 * 1024;
+
+fn segment_path(directory: &Path, stream: &str, number: u64) -> PathBuf {
+    directory.join(format!("{stream}.{number:06}"))
+}
+
+/// Writes one stream. Used by the keeper only.
+#[derive(Debug)]
+pub struct Segments {
+    directory: PathBuf,
+    stream: &'static str,
+    segment_bytes: u64,
+    number: u64,
+    written: u64,
+    file: Option<File>,
+}
+
+impl Segments {
+    /// A stream that keeps about `max_bytes`.
+    #[must_use]
+    pub fn new(directory: &Path, stream: &'static str, max_bytes: u64) -> Self {
+        Self {
+            directory: directory.to_owned(),
+            stream,
+            segment_bytes: (max_bytes / (2 * KEPT)).max(4096),
+            number: 0,
+            written: 0,
+            file: None,
+        }
+    }
+
+    /// Appends; begins new segments and drops middle ones as needed.
+    ///
+    /// # Errors
+    /// The disk says no; what could not be written is lost.
+    pub fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            if self.file.is_none() || self.written >= self.segment_bytes {
+                self.begin()?;
+            }
+            let room = usize::try_from(self.segment_bytes - self.written).unwrap_or(usize::MAX);
+            let (now, later) = bytes.split_at(bytes.len().min(room));
+            if let Some(file) = &mut self.file {
+                file.write_all(now)?;
+            }
+            self.written += now.len() as u64;
+            bytes = later;
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self) -> io::Result<()> {
+        if self.file.is_some() {
+            self.number += 1;
+        }
+        self.written = 0;
+        let path = segment_path(&self.directory, self.stream, self.number);
+        self.file = Some(OpenOptions::new().append(true).create(true).mode(0o600).open(path)?);
+        if self.number >= 2 * KEPT {
+            fs::remove_file(segment_path(&self.directory, self.stream, self.number - KEPT))?;
+        }
+        Ok(())
+    }
+}
+
+/// The segments of a stream that exist, in order.
+fn segments(run_dir: &RunDir, stream: &str) -> Vec<(u64, PathBuf)> {
+    let prefix = format!("{stream}.");
+    let Ok(entries) = fs::read_dir(run_dir.path()) else { return Vec::new() };
+    let mut found: Vec<(u64, PathBuf)> = entries
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            let number = entry.file_name().to_str()?.strip_prefix(&prefix)?.parse().ok()?;
+            Some((number, entry.path()))
+        })
+        .collect();
+    found.sort_unstable();
+    found
+}
+
+/// All kept lines of a stream, the dropped middle told in a line of its own.
+fn stream_lines(run_dir: &RunDir, stream: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    let mut text = Vec::new();
+    let mut next = 0;
+    let found = segments(run_dir, stream);
+    let segment_bytes = found.first().and_then(|(_, path)| path.metadata().ok()).map_or(0, |data| data.len());
+    for (number, path) in found {
+        if number != next {
+            lines.extend(to_lines(&text));
+            lines.push(format!(
+                "[... about {} bytes dropped: log.max_bytes ...]",
+                (number - next).saturating_mul(segment_bytes)
+            ));
+            text.clear();
+        }
+        next = number + 1;
+        // A segment that the keeper drops at this moment reads as empty.
+        text.extend(fs::read(path).unwrap_or_default());
+    }
+    lines.extend(to_lines(&text));
+    lines
+}
+
+fn to_lines(bytes: &[u8]) -> Vec<String> {
+    String::from_utf8_lossy(bytes).lines().map(str::to_owned).collect()
+}
+
+/// The last lines of a stream, at most `count`, from its last bytes only.
+fn stream_tail(run_dir: &RunDir, stream: &str, count: usize) -> Vec<String> {
+    let mut bytes = Vec::new();
+    for (_, path) in segments(run_dir, stream).into_iter().rev().take(2) {
+        let Ok(mut file) = File::open(path) else { continue };
+        let length = file.metadata().map_or(0, |data| data.len());
+        if file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES))).is_err() {
+            continue;
+        }
+        let mut part = Vec::new();
+        if file.read_to_end(&mut part).is_err() {
+            continue;
+        }
+        part.extend(bytes);
+        bytes = part;
+        if bytes.len() as u64 >= TAIL_BYTES {
+            break;
+        }
+    }
+    let mut lines = to_lines(&bytes);
+    lines.split_off(lines.len().saturating_sub(count))
+}
+
+/// The session's log as Livy lays it out: both streams under their headings, then the server's own notes where there are any.
+/// `diagnosis`, the sentence of a session that has ended, stands first and last (contracts.md, Diagnosis).
+#[must_use]
+pub fn lines(run_dir: Option<&RunDir>, diagnosis: Option<&str>) -> Vec<String> {
+    compose(diagnosis, run_dir, stream_lines)
+}
+
+/// The last `count` lines of [`lines`], without reading all of it.
+#[must_use]
+pub fn tail(run_dir: Option<&RunDir>, diagnosis: Option<&str>, count: usize) -> Vec<String> {
+    let mut lines = compose(diagnosis, run_dir, |run_dir, stream| stream_tail(run_dir, stream, count));
+    lines.split_off(lines.len().saturating_sub(count))
+}
+
+fn compose(
+    diagnosis: Option<&str>,
+    run_dir: Option<&RunDir>,
+    read: impl Fn(&RunDir, &str) -> Vec<String>,
+) -> Vec<String> {
+    let read = |stream| run_dir.map_or_else(Vec::new, |run_dir| read(run_dir, stream));
+    let mut lines: Vec<String> = diagnosis.map(str::to_owned).into_iter().collect();
+    lines.push("stdout: ".to_owned());
+    lines.extend(read("stdout"));
+    lines.push("\nstderr: ".to_owned());
+    lines.extend(read("stderr"));
+    let notes = run_dir.and_then(|run_dir| fs::read(run_dir.file("notes")).ok()).unwrap_or_default();
+    if !notes.is_empty() {
+        lines.push("\nFiresteel: ".to_owned());
+        lines.extend(to_lines(&notes));
+    }
+    lines.extend(diagnosis.map(str::to_owned));
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run_dir() -> (tempfile::TempDir, RunDir) {
+        let temp = tempfile::tempdir().unwrap();
+        let run_dir = RunDir::create(temp.path().join("driver")).unwrap();
+        (temp, run_dir)
+    }
+
+    #[test]
+    fn a_short_log_is_whole() {
+        let (_temp, run_dir) = run_dir();
+        let mut out = Segments::new(run_dir.path(), "stdout", 1 << 20);
+        out.write(b"one\ntwo\n").unwrap();
+        Segments::new(run_dir.path(), "stderr", 1 << 20).write(b"three\n").unwrap();
+        assert_eq!(lines(Some(&run_dir), None), ["stdout: ", "one", "two", "\nstderr: ", "three"]);
+        run_dir.note("a note").unwrap();
+        assert_eq!(
+            lines(Some(&run_dir), Some("It died.")),
+            ["It died.", "stdout: ", "one", "two", "\nstderr: ", "three", "\nFiresteel: ", "a note", "It died."]
+        );
+        assert_eq!(tail(Some(&run_dir), None, 2), ["\nFiresteel: ", "a note"]);
+    }
+
+    #[test]
+    fn a_long_log_loses_its_middle_and_says_so() {
+        let (_temp, run_dir) = run_dir();
+        let limit = 64 * 1024;
+        let mut out = Segments::new(run_dir.path(), "stdout", limit);
+        for number in 0..100_000 {
+            out.write(format!("line {number}\n").as_bytes()).unwrap();
+        }
+        let on_disk: u64 =
+            segments(&run_dir, "stdout").iter().map(|(_, path)| path.metadata().unwrap().len()).sum();
+        assert!(on_disk <= limit, "{on_disk}");
+        let lines = lines(Some(&run_dir), None);
+        assert_eq!(lines[1], "line 0");
+        assert_eq!(lines[lines.len() - 2], "line 99999");
+        assert_eq!(lines.iter().filter(|line| line.contains("dropped: log.max_bytes")).count(), 1);
+        assert_eq!(tail(Some(&run_dir), None, 3)[0], "line 99998");
+    }
+
+    #[test]
+    fn a_session_without_a_driver_has_livys_empty_log() {
+        assert_eq!(lines(None, None), ["stdout: ", "\nstderr: "]);
+    }
+}

@@ -1,0 +1,259 @@
+//! Drivers: the processes that run users' code, and the link to each.
+//!
+//! Owns: finding Spark, building what `spark-submit` is given, the keeper, the link, the driver's log on disk, and the sentence that
+//! explains an end. Called by `session`; calls `config` and `background`. It knows processes and frames, and nothing of
+//! owners, HTTP or SQL tables. `docs/link.md` is its contract with the agent.
+
+mod agent;
+mod diagnosis;
+mod event;
+pub mod keeper;
+mod link;
+pub mod log;
+mod process;
+mod run_dir;
+mod spark;
+mod submit;
+mod supervise;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command as Process, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+
+use crate::background::Background;
+use crate::config::Config;
+use link::{Listener, Secret, Slot};
+use supervise::{Command, Keeper, LinkState, Supervisor};
+
+pub use diagnosis::diagnose;
+pub use event::{DriverEvent, StatementResult};
+pub use process::ProcessName;
+pub use run_dir::{Exit, RunDir};
+pub use spark::{NoSpark, Spark};
+pub use submit::{DriverSpec, Resources, spark_defaults};
+
+/// Events that may wait for the session; more wait in the link.
+const EVENTS_WAITING: usize = 64;
+/// Commands that may wait for the driver's task.
+const COMMANDS_WAITING: usize = 256;
+/// Connections that may wait for the driver's task.
+const CALLS_WAITING: usize = 4;
+/// How long a completion may take before it is answered with nothing.
+const COMPLETION_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Starts drivers and takes their calls.
+#[derive(Debug)]
+pub struct Drivers {
+    config: Arc<Config>,
+    spark: Spark,
+    defaults: BTreeMap<String, String>,
+    run_root: PathBuf,
+    agent_main: PathBuf,
+    listener: Listener,
+    background: Background,
+}
+
+impl Drivers {
+    /// Opens the link's socket and unpacks the agent under `state_dir`.
+    ///
+    /// # Errors
+    /// The state directory can't be written, or `spark-defaults.conf` can't be read.
+    pub fn open(
+        config: Arc<Config>,
+        spark: Spark,
+        state_dir: &Path,
+        epoch: i64,
+        background: &Background,
+    ) -> io::Result<Self> {
+        let run_root = state_dir.join("run");
+        std::fs::create_dir_all(&run_root)?;
+        let conf_dir = std::env::var("SPARK_CONF_DIR").ok();
+        Ok(Self {
+            defaults: spark_defaults(&spark, conf_dir.as_deref())?,
+            agent_main: agent::unpack(&state_dir.join("agent"))?,
+            listener: Listener::bind(
+                state_dir,
+                config.link.max_frame.len(),
+                *config.link.hello_timeout,
+                epoch,
+                background,
+            )?,
+            background: background.clone(),
+            run_root,
+            spark,
+            config,
+        })
+    }
+
+    /// Starts a driver. What becomes of it comes as events, each with its frame's number (0 for those that are no frames), which
+    /// goes back with [`Driver::stored`]; the last is [`DriverEvent::Exited`].
+    ///
+    /// # Errors
+    /// The run directory can't be written or the keeper can't be started. That `spark-submit` can't be is an event.
+    pub fn launch(&self, spec: &DriverSpec) -> io::Result<(Driver, mpsc::Receiver<(u64, DriverEvent)>)> {
+        let id = Uuid::new_v4();
+        let run_dir = RunDir::create(self.run_root.join(id.to_string()))?;
+        let launched = self.launch_in(id, &run_dir, spec);
+        if launched.is_err() {
+            let _ = run_dir.remove();
+        }
+        launched
+    }
+
+    fn launch_in(
+        &self,
+        id: Uuid,
+        run_dir: &RunDir,
+        spec: &DriverSpec,
+    ) -> io::Result<(Driver, mpsc::Receiver<(u64, DriverEvent)>)> {
+        let secret = Secret::generate().map_err(io::Error::other)?;
+        self.write_files(id, run_dir, spec, &secret)?;
+        let child = Process::new("/proc/self/exe")
+            .env_clear()
+            .arg("keeper")
+            .arg(run_dir.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let keeper_pid = i32::try_from(child.id()).unwrap_or(0);
+        let keeper_name = ProcessName::of(keeper_pid);
+        let (calls, calls_waiting) = mpsc::channel(CALLS_WAITING);
+        let slot = Arc::new(Slot { secret, keeper_pid, stored: AtomicU64::new(0), calls });
+        self.listener.expect(id, Arc::clone(&slot));
+        let (events, events_waiting) = mpsc::channel(EVENTS_WAITING);
+        let (commands, commands_waiting) = mpsc::channel(COMMANDS_WAITING);
+        let supervisor = Supervisor {
+            run_dir: run_dir.clone(),
+            keeper: Keeper::new(child)?,
+            slot,
+            commands: commands_waiting,
+            calls: calls_waiting,
+            events,
+            stop_grace: *self.config.driver.stop_grace,
+            background: self.background.clone(),
+            link: LinkState::default(),
+        };
+        self.background.spawn(supervisor.run());
+        Ok((Driver { id, run_dir: run_dir.clone(), keeper: keeper_name, commands }, events_waiting))
+    }
+
+    fn write_files(&self, id: Uuid, run_dir: &RunDir, spec: &DriverSpec, secret: &Secret) -> io::Result<()> {
+        let config = &self.config;
+        let conf = submit::conf(config, spec, &self.defaults);
+        run_dir.write("secret", secret.expose().as_bytes())?;
+        run_dir.write("spark.properties", submit::properties(&conf).as_bytes())?;
+        let agent = json!({
+            "driver": id,
+            "socket": self.listener.path(),
+            "secret_file": run_dir.file("secret"),
+            "python": submit::python(&conf, &self.spark),
+            "kind": spec.kind,
+            "output_max_bytes": config.output.max_bytes.len(),
+            "sql_max_rows": spec.sql_max_rows,
+            "interrupt_again_ms": config.statement.interrupt_again.as_millis(),
+            "cancel_grace_ms": config.statement.cancel_grace.as_millis(),
+            "max_frame": config.link.max_frame.len(),
+            "orphan_grace_ms": config.driver.orphan_grace.as_millis(),
+        });
+        run_dir.write("agent.json", agent.to_string().as_bytes())?;
+        let launch = run_dir::Launch {
+            argv: submit::argv(
+                &self.spark,
+                spec,
+                &run_dir.file("spark.properties"),
+                &self.agent_main,
+                run_dir.path(),
+            ),
+            environment: submit::environment(config, &self.spark, id, |name| std::env::var(name).ok()),
+            directory: run_dir.work(),
+            log_max_bytes: config.log.max_bytes.len() as u64,
+            kill_grace_ms: u64::try_from(config.driver.kill_grace.as_millis()).unwrap_or(u64::MAX),
+            oom_score_adj: config.driver.oom_score_adj,
+        };
+        run_dir.write("launch.json", &serde_json::to_vec(&launch)?)
+    }
+
+    /// Takes a driver's call no longer, once it has ended.
+    pub fn forget(&self, driver: &Driver) {
+        self.listener.forget(driver.id);
+    }
+
+    /// The Spark that drivers run on.
+    #[must_use]
+    pub fn spark(&self) -> &Spark {
+        &self.spark
+    }
+
+    /// Directories of drivers that an earlier server left.
+    ///
+    /// # Errors
+    /// The directory can't be read.
+    pub fn leftovers(&self) -> io::Result<Vec<RunDir>> {
+        std::fs::read_dir(&self.run_root)?.map(|entry| Ok(RunDir::at(entry?.path()))).collect()
+    }
+}
+
+/// A driver that was started. Dropping it ends nothing.
+#[derive(Clone, Debug)]
+pub struct Driver {
+    /// Its own id, not its session's.
+    pub id: Uuid,
+    /// Its directory.
+    pub run_dir: RunDir,
+    /// Its keeper; none when that ended before it could be looked at.
+    pub keeper: Option<ProcessName>,
+    commands: mpsc::Sender<Command>,
+}
+
+impl Driver {
+    /// Runs a statement; its result comes as an event. One at a time.
+    pub async fn run(&self, id: i64, kind: &str, code: Arc<str>) {
+        self.command(Command::Run { id, kind: kind.to_owned(), code }).await;
+    }
+
+    /// Cancels a statement, if it is the one that runs.
+    pub async fn cancel(&self, id: i64) {
+        self.command(Command::Cancel { id }).await;
+    }
+
+    /// Asks the driver to end, and sees to it that it does: SIGTERM after `driver.stop_grace`, SIGKILL after `driver.kill_grace`.
+    pub async fn stop(&self) {
+        self.command(Command::Stop).await;
+    }
+
+    /// As [`Driver::stop`], without the agent's part.
+    pub async fn kill(&self) {
+        self.command(Command::Kill).await;
+    }
+
+    /// Says that everything up to frame `seq` is stored; 0 says nothing.
+    pub async fn stored(&self, seq: u64) {
+        if seq > 0 {
+            self.command(Command::Stored { seq }).await;
+        }
+    }
+
+    /// Candidates that complete `code` at `cursor` (in characters); none in time, none at all.
+    pub async fn complete(&self, kind: &str, code: String, cursor: i64) -> Vec<String> {
+        let (answer, candidates) = oneshot::channel();
+        self.command(Command::Complete { kind: kind.to_owned(), code, cursor, answer }).await;
+        match tokio::time::timeout(COMPLETION_TIMEOUT, candidates).await {
+            Ok(Ok(candidates)) => candidates,
+            _ => Vec::new(),
+        }
+    }
+
+    async fn command(&self, command: Command) {
+        // Fails only once the driver has ended, which its last event tells.
+        let _ = self.commands.send(command).await;
+    }
+}

@@ -1,0 +1,119 @@
+//! Processes as /proc shows them: who descends from whom, and names that survive the reuse of a pid.
+
+use std::collections::HashMap;
+use std::fs;
+
+/// Deepest chain of parents that is followed.
+const DEPTH: usize = 64;
+
+/// A process that can't be taken for another: pid, start time in clock ticks, and boot.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ProcessName {
+    /// The process id.
+    pub pid: i32,
+    /// Field 22 of `/proc/PID/stat`.
+    pub start: u64,
+    /// `/proc/sys/kernel/random/boot_id`.
+    pub boot: String,
+}
+
+impl ProcessName {
+    /// The process that has `pid` now; none when there is none.
+    #[must_use]
+    pub fn of(pid: i32) -> Option<Self> {
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned();
+        Some(Self { pid, start: stat(pid)?.start, boot })
+    }
+
+    /// True while this very process exists, be it a zombie.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        Self::of(self.pid).as_ref() == Some(self)
+    }
+}
+
+struct Stat {
+    parent: i32,
+    state: char,
+    start: u64,
+}
+
+/// Parses `/proc/PID/stat`; the command's name may hold blanks and parentheses, so fields count from its last `)`.
+fn stat(pid: i32) -> Option<Stat> {
+    let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    let fields: Vec<&str> = text.get(text.rfind(')')? + 1..)?.split_whitespace().collect();
+    Some(Stat {
+        state: fields.first()?.chars().next()?,
+        parent: fields.get(1)?.parse().ok()?,
+        start: fields.get(19)?.parse().ok()?,
+    })
+}
+
+/// True when `pid` is `ancestor` or descends from it.
+#[must_use]
+pub fn descends(pid: i32, ancestor: i32) -> bool {
+    let mut at = pid;
+    for _ in 0..DEPTH {
+        if at == ancestor {
+            return true;
+        }
+        match stat(at) {
+            Some(found) if found.parent > 0 => at = found.parent,
+            _ => return false,
+        }
+    }
+    false
+}
+
+/// Every living descendant of `ancestor`, itself and zombies left out.
+#[must_use]
+pub fn descendants(ancestor: i32) -> Vec<i32> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let all: HashMap<i32, Stat> = entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok())
+        .filter_map(|pid| Some((pid, stat(pid)?)))
+        .collect();
+    let is_below = |pid: i32| {
+        let mut at = pid;
+        for _ in 0..DEPTH {
+            match all.get(&at) {
+                Some(found) if found.parent == ancestor => return true,
+                Some(found) if found.parent > 0 => at = found.parent,
+                _ => return false,
+            }
+        }
+        false
+    };
+    let mut found: Vec<i32> =
+        all.iter().filter(|(pid, stat)| stat.state != 'Z' && is_below(**pid)).map(|(pid, _)| *pid).collect();
+    found.sort_unstable();
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_descends_from_this_process() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let me = i32::try_from(std::process::id()).unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        assert!(descends(pid, me));
+        assert!(!descends(me, pid));
+        assert!(descendants(me).contains(&pid));
+        let name = ProcessName::of(pid).unwrap();
+        assert!(name.exists());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!name.exists());
+    }
+
+    #[test]
+    fn a_name_with_another_start_is_another_process() {
+        let me = ProcessName::of(i32::try_from(std::process::id()).unwrap()).unwrap();
+        assert!(!ProcessName { start: me.start + 1, ..me.clone() }.exists());
+        assert!(!ProcessName { boot: "another".into(), ..me }.exists());
+    }
+}

@@ -1,0 +1,137 @@
+//! A driver's directory: its files, their names, and how they are written. `docs/link.md` lists them.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::process::ProcessName;
+
+/// What the keeper runs, in `launch.json`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Launch {
+    /// Program and arguments; never seen by a shell.
+    pub argv: Vec<String>,
+    /// The whole environment.
+    pub environment: BTreeMap<String, String>,
+    /// Where it runs.
+    pub directory: PathBuf,
+    /// Bytes kept of each output stream.
+    pub log_max_bytes: u64,
+    /// From SIGTERM to SIGKILL, in milliseconds.
+    pub kill_grace_ms: u64,
+    /// `oom_score_adj` of the driver: the kernel takes it before the server.
+    pub oom_score_adj: i32,
+}
+
+/// How a driver ended, in `exit.json`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// The exit code, where it exited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<i32>,
+    /// The signal, where one ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+    /// Why it could not be started at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// When, in epoch milliseconds.
+    pub at: i64,
+}
+
+/// A driver's directory, 0700.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunDir(PathBuf);
+
+impl RunDir {
+    /// Names the directory; it need not exist.
+    #[must_use]
+    pub fn at(path: PathBuf) -> Self {
+        Self(path)
+    }
+
+    /// Makes the directory, which must be new.
+    ///
+    /// # Errors
+    /// It exists already, or the disk says no.
+    pub fn create(path: PathBuf) -> io::Result<Self> {
+        DirBuilder::new().mode(0o700).create(&path)?;
+        let made = Self(path);
+        DirBuilder::new().mode(0o700).create(made.work())?;
+        Ok(made)
+    }
+
+    /// The directory itself.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The driver's working directory.
+    #[must_use]
+    pub fn work(&self) -> PathBuf {
+        self.0.join("work")
+    }
+
+    /// A file of this directory.
+    #[must_use]
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Writes a file that only its owner can read.
+    ///
+    /// # Errors
+    /// It exists already, or the disk says no.
+    pub fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(self.file(name))?.write_all(content)
+    }
+
+    /// Replaces a file in one step: a reader sees the old content or the new.
+    ///
+    /// # Errors
+    /// The disk says no.
+    pub fn replace(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        let fresh = format!("{name}.new");
+        // Left by a writer that died half-way.
+        let _ = fs::remove_file(self.file(&fresh));
+        self.write(&fresh, content)?;
+        fs::rename(self.file(&fresh), self.file(name))
+    }
+
+    /// Adds a line to what the server has to say in the session's log.
+    ///
+    /// # Errors
+    /// The disk says no.
+    pub fn note(&self, line: &str) -> io::Result<()> {
+        let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(self.file("notes"))?;
+        file.write_all(format!("{}\n", line.replace('\n', " ")).as_bytes())
+    }
+
+    /// How the driver ended; none while its keeper lives or when that died first.
+    #[must_use]
+    pub fn exit(&self) -> Option<Exit> {
+        serde_json::from_slice(&fs::read(self.file("exit.json")).ok()?).ok()
+    }
+
+    /// The keeper, as it named itself.
+    #[must_use]
+    pub fn keeper(&self) -> Option<ProcessName> {
+        serde_json::from_slice(&fs::read(self.file("keeper.json")).ok()?).ok()
+    }
+
+    /// Removes the directory and all in it; it is no error when it is gone already.
+    ///
+    /// # Errors
+    /// The disk says no.
+    pub fn remove(&self) -> io::Result<()> {
+        match fs::remove_dir_all(&self.0) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! What `spark-submit` is given: an argument vector that no shell sees, a 0600 properties file with the conf, and an environment
+//! built from a list.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::spark::Spark;
+use crate::config::Config;
+
+/// What a driver is started with. Paths and conf keys have passed the policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DriverSpec {
+    /// The session's kind: its interpreter is started at once.
+    pub kind: String,
+    /// `spark.app.name`.
+    pub app_name: String,
+    /// The request's Spark conf, without `livy.*` and `firesteel.*`.
+    pub conf: BTreeMap<String, String>,
+    /// As whom the driver runs (`--proxy-user`).
+    pub proxy_user: Option<String>,
+    /// Livy's fields that stand for conf keys; they win over the same keys in `conf`.
+    pub resources: Resources,
+    /// The most rows of a SQL result in this session.
+    pub sql_max_rows: usize,
+}
+
+/// Livy's named fields. None leaves the conf as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resources {
+    /// `spark.driver.memory`.
+    pub driver_memory: Option<String>,
+    /// `spark.driver.cores`.
+    pub driver_cores: Option<i64>,
+    /// `spark.executor.memory`.
+    pub executor_memory: Option<String>,
+    /// `spark.executor.cores`.
+    pub executor_cores: Option<i64>,
+    /// `spark.executor.instances`.
+    pub num_executors: Option<i64>,
+    /// `spark.yarn.queue`.
+    pub queue: Option<String>,
+    /// Before those of `spark.jars`.
+    pub jars: Vec<String>,
+    /// Before those of `spark.submit.pyFiles`.
+    pub py_files: Vec<String>,
+    /// Before those of `spark.files`.
+    pub files: Vec<String>,
+    /// Before those of `spark.archives`.
+    pub archives: Vec<String>,
+}
+
+/// The server's variables that a driver gets, beside `driver.env_pass`. All others stay with the server.
+const PASSED: &[&str] = &[
+    "HADOOP_CONF_DIR",
+    "HADOOP_HOME",
+    "HOME",
+    "JAVA_HOME",
+    "LANG",
+    "LC_ALL",
+    "LD_LIBRARY_PATH",
+    "LOGNAME",
+    "PATH",
+    "SPARK_CONF_DIR",
+    "TMPDIR",
+    "TZ",
+    "USER",
+    "YARN_CONF_DIR",
+];
+
+/// The argument vector. A value that begins with `-` stays a value: `spark-submit` takes the argument after an option as it is.
+#[must_use]
+pub fn argv(spark: &Spark, spec: &DriverSpec, properties: &Path, main: &Path, run_dir: &Path) -> Vec<String> {
+    let text = |path: &Path| path.display().to_string();
+    let mut argv = vec![text(&spark.submit()), "--properties-file".to_owned(), text(properties)];
+    if let Some(user) = &spec.proxy_user {
+        argv.extend(["--proxy-user".to_owned(), user.clone()]);
+    }
+    argv.extend([text(main), text(run_dir)]);
+    argv
+}
+
+/// The session's whole conf: `spark-defaults.conf` (which a properties file replaces, so it is read here), below `spark.conf` of
+/// the configuration, below the request's, below what the server decides.
+#[must_use]
+pub fn conf(
+    config: &Config,
+    spec: &DriverSpec,
+    defaults: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
+    let mut conf = defaults.clone();
+    // A free port for each driver's UI: many at once never run out of Spark's sixteen tries.
+    conf.entry("spark.ui.port".to_owned()).or_insert_with(|| "0".to_owned());
+    conf.extend(config.spark.conf.iter().map(|(key, value)| (key.clone(), value.clone())));
+    conf.extend(spec.conf.clone());
+    let resources = &spec.resources;
+    let fields = [
+        ("spark.app.name", Some(spec.app_name.clone())),
+        ("spark.driver.memory", resources.driver_memory.clone()),
+        ("spark.driver.cores", resources.driver_cores.map(|number| number.to_string())),
+        ("spark.executor.memory", resources.executor_memory.clone()),
+        ("spark.executor.cores", resources.executor_cores.map(|number| number.to_string())),
+        ("spark.executor.instances", resources.num_executors.map(|number| number.to_string())),
+        ("spark.yarn.queue", resources.queue.clone()),
+        ("spark.master", Some(config.spark.master.clone())),
+        ("spark.submit.deployMode", Some(config.spark.deploy_mode.as_str().to_owned())),
+        (
+            "spark.sql.catalogImplementation",
+            Some(if config.spark.hive { "hive" } else { "in-memory" }.to_owned()),
+        ),
+    ];
+    for (key, value) in fields {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            conf.insert(key.to_owned(), value);
+        }
+    }
+    for (key, first) in [
+        ("spark.jars", &resources.jars),
+        ("spark.submit.pyFiles", &resources.py_files),
+        ("spark.files", &resources.files),
+        ("spark.archives", &resources.archives),
+    ] {
+        if !first.is_empty() {
+            let rest = conf.get(key).cloned().filter(|rest| !rest.is_empty());
+            let all: Vec<String> = first.iter().cloned().chain(rest).collect();
+            conf.insert(key.to_owned(), all.join(","));
+        }
+    }
+    conf
+}
+
+/// Reads the `spark-defaults.conf` that `spark-submit` would: of SPARK_CONF_DIR, else of SPARK_HOME/conf. None there is no error.
+///
+/// # Errors
+/// The file is there and can't be read.
+pub fn spark_defaults(spark: &Spark, spark_conf_dir: Option<&str>) -> std::io::Result<BTreeMap<String, String>> {
+    let directory = spark_conf_dir.map_or_else(|| spark.home.join("conf"), PathBuf::from);
+    let file = match std::fs::File::open(directory.join("spark-defaults.conf")) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        opened => opened?,
+    };
+    let mut defaults = BTreeMap::new();
+    java_properties::PropertiesIter::new_with_encoding(file, encoding_rs::UTF_8)
+        .read_into(|key, value| {
+            // Spark trims values, and takes no key of anybody else's.
+            if key.starts_with("spark.") {
+                defaults.insert(key, value.trim().to_owned());
+            }
+        })
+        .map_err(std::io::Error::other)?;
+    Ok(defaults)
+}
+
+/// The conf as a Java properties file, pure ASCII.
+#[must_use]
+pub fn properties(conf: &BTreeMap<String, String>) -> String {
+    let mut text = String::new();
+    for (key, value) in conf {
+        escape(&mut text, key);
+        text.push('=');
+        escape(&mut text, value);
+        text.push('\n');
+    }
+    text
+}
+
+/// Everything but letters, digits and a few marks is escaped: then no character can have a meaning of its own.
+fn escape(text: &mut String, raw: &str) {
+    for unit in raw.encode_utf16() {
+        match u8::try_from(unit) {
+            Ok(byte) if byte.is_ascii_alphanumeric() || b"._-/,".contains(&byte) => text.push(char::from(byte)),
+            _ => text.push_str(&format!("\\u{unit:04x}")),
+        }
+    }
+}
+
+/// The driver's whole environment. `server` is the server's own; of it only a list passes.
+#[must_use]
+pub fn environment(
+    config: &Config,
+    spark: &Spark,
+    driver: uuid::Uuid,
+    server: impl Fn(&str) -> Option<String>,
+) -> BTreeMap<String, String> {
+    let passed = PASSED.iter().copied().chain(config.driver.env_pass.iter().map(String::as_str));
+    let mut environment: BTreeMap<String, String> =
+        passed.filter_map(|name| Some((name.to_owned(), server(name)?))).collect();
+    let mut set = |name: &str, value: String| environment.insert(name.to_owned(), value);
+    set("SPARK_HOME", spark.home.display().to_string());
+    set("PYSPARK_PYTHON", spark.python.clone());
+    set("PYSPARK_DRIVER_PYTHON", spark.python.clone());
+    if config.spark.master.starts_with("local") && !config.spark.local_ip.is_empty() {
+        set("SPARK_LOCAL_IP", config.spark.local_ip.clone());
+    }
+    for (name, value) in config.driver.env.iter() {
+        set(name, value.clone());
+    }
+    set("FIRESTEEL_DRIVER_ID", driver.to_string());
+    environment
+}
+
+/// The Python that Spark will start the agent with, in Spark's own order, and that the agent starts interpreters with.
+#[must_use]
+pub fn python<'a>(conf: &'a BTreeMap<String, String>, spark: &'a Spark) -> &'a str {
+    ["spark.pyspark.driver.python", "spark.pyspark.python"]
+        .iter()
+        .find_map(|key| conf.get(*key))
+        .filter(|python| !python.is_empty())
+        .map_or(&spark.python, |python| python)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn spark() -> Spark {
+        Spark { home: "/spark".into(), python: "python3".into(), version: None, chosen_by: "a test" }
+    }
+
+    proptest! {
+        /// Whatever a value holds, Java reads the same value back, and nothing of it becomes another key.
+        #[test]
+        fn properties_come_back(conf in prop::collection::btree_map("[^\u{0}]+", "[^\u{0}]*", 0..8)) {
+            let text = properties(&conf);
+            prop_assert!(text.is_ascii());
+            let mut read = BTreeMap::new();
+            java_properties::PropertiesIter::new(text.as_bytes())
+                .read_into(|key, value| drop(read.insert(key, value)))
+                .unwrap();
+            prop_assert_eq!(read, conf);
+        }
+    }
+
+    #[test]
+    fn a_proxy_user_that_looks_like_an_option_stays_a_value() {
+        let spec = DriverSpec { proxy_user: Some("--class".into()), ..DriverSpec::default() };
+        let argv = argv(&spark(), &spec, Path::new("/r/p"), Path::new("/a/main.py"), Path::new("/r"));
+        let expected = [
+            "/spark/bin/spark-submit",
+            "--properties-file",
+            "/r/p",
+            "--proxy-user",
+            "--class",
+            "/a/main.py",
+            "/r",
+        ];
+        assert_eq!(argv, expected);
+    }
+
+    #[test]
+    fn fields_win_over_conf_and_lists_are_joined() {
+        let spec = DriverSpec {
+            conf: BTreeMap::from([
+                ("spark.driver.memory".into(), "1g".into()),
+                ("spark.jars".into(), "/b.jar".into()),
+                ("spark.master".into(), "yarn".into()),
+            ]),
+            resources: Resources {
+                driver_memory: Some("2g".into()),
+                jars: vec!["/a.jar".into()],
+                ..Resources::default()
+            },
+            ..DriverSpec::default()
+        };
+        let defaults = BTreeMap::from([("spark.ui.enabled".to_owned(), "false".to_owned())]);
+        let conf = conf(&Config::default(), &spec, &defaults);
+        assert_eq!(conf["spark.driver.memory"], "2g");
+        assert_eq!(conf["spark.jars"], "/a.jar,/b.jar");
+        assert_eq!(conf["spark.master"], "local[*]");
+        assert_eq!(conf["spark.ui.enabled"], "false");
+        assert_eq!(conf["spark.ui.port"], "0");
+    }
+
+    #[test]
+    fn only_listed_variables_reach_a_driver() {
+        let server = |name: &str| match name {
+            "PATH" => Some("/bin".to_owned()),
+            "AWS_SECRET_ACCESS_KEY" => Some("canary".to_owned()),
+            _ => None,
+        };
+        let environment = environment(&Config::default(), &spark(), uuid::Uuid::nil(), server);
+        let names: Vec<&str> = environment.keys().map(String::as_str).collect();
+        let expected =
+            ["FIRESTEEL_DRIVER_ID", "PATH", "PYSPARK_DRIVER_PYTHON", "PYSPARK_PYTHON", "SPARK_HOME", "SPARK_LOCAL_IP"];
+        assert_eq!(names, expected);
+    }
+}

@@ -1,0 +1,330 @@
+//! One task for each driver: it owns the link's numbering, keeps what the agent has not acknowledged, watches the keeper, and
+//! sees to it that a driver that is asked to end does end.
+
+use std::collections::{HashMap, VecDeque};
+use std::future::pending;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{SinkExt as _, StreamExt as _, stream::SplitStream};
+use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use serde_json::json;
+use serde_json::value::RawValue;
+use tokio::io::unix::AsyncFd;
+use tokio::net::UnixStream;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::codec::Framed;
+use tracing::{debug, warn};
+
+use super::event::{DriverEvent, StatementResult};
+use super::link::{Call, Frame, FrameCodec, Slot};
+use super::run_dir::RunDir;
+use crate::background::Background;
+
+/// Frames that may wait for the socket. The session sends one statement at a time, so more means an agent that doesn't read.
+const WRITES_WAITING: usize = 256;
+/// Completions that may wait for their answer.
+const COMPLETIONS_WAITING: usize = 64;
+
+/// What a session asks of its driver.
+#[derive(Debug)]
+pub(super) enum Command {
+    Run { id: i64, kind: String, code: Arc<str> },
+    Cancel { id: i64 },
+    Complete { kind: String, code: String, cursor: i64, answer: oneshot::Sender<Vec<String>> },
+    /// End: ask the agent, then the keeper.
+    Stop,
+    /// End without asking the agent.
+    Kill,
+    /// All frames up to this one are stored.
+    Stored { seq: u64 },
+}
+
+/// A driver's process, watched without being waited for: works for a child and for a keeper of an earlier server alike.
+pub(super) struct Keeper {
+    pidfd: AsyncFd<OwnedFd>,
+    child: std::process::Child,
+}
+
+impl Keeper {
+    pub(super) fn new(child: std::process::Child) -> std::io::Result<Self> {
+        let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
+        let pid = pid.ok_or(std::io::ErrorKind::InvalidInput)?;
+        let pidfd = pidfd_open(pid, PidfdFlags::NONBLOCK)?;
+        Ok(Self { pidfd: AsyncFd::new(pidfd)?, child })
+    }
+
+    /// Cancel safe.
+    async fn ended(&self) {
+        // An error here would come again and again: better to believe that it has ended than to spin.
+        let _ = self.pidfd.readable().await;
+    }
+
+    fn terminate(&self) {
+        // It may have ended since.
+        let _ = pidfd_send_signal(&self.pidfd, Signal::TERM);
+    }
+
+    fn reap(&mut self) {
+        let _ = self.child.try_wait();
+    }
+}
+
+pub(super) struct Supervisor {
+    pub run_dir: RunDir,
+    pub keeper: Keeper,
+    pub slot: Arc<Slot>,
+    pub commands: mpsc::Receiver<Command>,
+    pub calls: mpsc::Receiver<Call>,
+    pub events: mpsc::Sender<(u64, DriverEvent)>,
+    pub stop_grace: Duration,
+    pub background: Background,
+    pub link: LinkState,
+}
+
+/// The numbering of both directions, which outlives connections.
+#[derive(Default)]
+pub(super) struct LinkState {
+    /// Sent, not acknowledged.
+    kept: VecDeque<(u64, Frame)>,
+    /// The number of our last frame.
+    sent: u64,
+    /// The number of the last frame that came.
+    received: u64,
+    reader: Option<SplitStream<Framed<UnixStream, FrameCodec>>>,
+    writer: Option<mpsc::Sender<Frame>>,
+    completions: HashMap<i64, oneshot::Sender<Vec<String>>>,
+    next_completion: i64,
+}
+
+impl Supervisor {
+    /// Runs until nothing of the driver is left.
+    pub(super) async fn run(mut self) {
+        let mut terminate_at: Option<Instant> = None;
+        let mut session_is_there = true;
+        loop {
+            tokio::select! {
+                () = self.keeper.ended() => break,
+                Some(call) = self.calls.recv() => self.connect(call),
+                frame = read(&mut self.link.reader) => match frame {
+                    Some(frame) => self.take(frame).await,
+                    None => self.link.disconnect(),
+                },
+                command = self.commands.recv(), if session_is_there => match command {
+                    Some(Command::Kill) => self.keeper.terminate(),
+                    Some(Command::Stop) => terminate_at = terminate_at.or_else(|| Some(self.ask_to_stop())),
+                    Some(command) => self.command(command),
+                    None => session_is_there = false,
+                },
+                () = until(terminate_at) => {
+                    self.keeper.terminate();
+                    terminate_at = None;
+                }
+            }
+        }
+        self.drain().await;
+        self.keeper.reap();
+        let exit = self.run_dir.exit();
+        let _ = self.events.send((0, DriverEvent::Exited { exit })).await;
+    }
+
+    /// Takes what the agent sent before it ended: a result that came with the end still counts.
+    async fn drain(&mut self) {
+        while let Ok(call) = self.calls.try_recv() {
+            self.connect(call);
+        }
+        while let Ok(Some(frame)) = tokio::time::timeout(self.stop_grace, read(&mut self.link.reader)).await {
+            self.take(frame).await;
+        }
+    }
+
+    fn ask_to_stop(&mut self) -> Instant {
+        self.link.send(Frame::new("stop", json!({}), ""));
+        Instant::now() + self.stop_grace
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Run { id, kind, code } => {
+                let fields = json!({"id": id, "kind": kind});
+                self.link.send(Frame::new("run", fields, Bytes::copy_from_slice(code.as_bytes())));
+            }
+            Command::Cancel { id } => self.link.send(Frame::new("cancel", json!({"id": id}), "")),
+            Command::Complete { kind, code, cursor, answer } => {
+                self.link.completions.retain(|_, waiting| !waiting.is_closed());
+                if self.link.completions.len() < COMPLETIONS_WAITING {
+                    self.link.next_completion += 1;
+                    let request = self.link.next_completion;
+                    self.link.completions.insert(request, answer);
+                    let fields = json!({"request": request, "kind": kind, "cursor": cursor});
+                    self.link.send(Frame::new("complete", fields, code));
+                }
+            }
+            Command::Stored { seq } => self.stored(seq),
+            Command::Stop | Command::Kill => {}
+        }
+    }
+
+    fn stored(&mut self, seq: u64) {
+        if self.slot.stored.fetch_max(seq, Ordering::AcqRel) < seq {
+            self.link.write(Frame::new("ack", json!({"seq": seq}), ""));
+        }
+    }
+
+    /// A connection replaces the one before it; what the agent has not received is sent again.
+    fn connect(&mut self, call: Call) {
+        let (mut sink, stream) = call.connection.split();
+        let (writer, mut frames) = mpsc::channel::<Frame>(WRITES_WAITING);
+        self.background.spawn(async move {
+            while let Some(frame) = frames.recv().await {
+                if sink.feed(frame).await.is_err() {
+                    return;
+                }
+                if frames.is_empty() && sink.flush().await.is_err() {
+                    return;
+                }
+            }
+        });
+        self.link.reader = Some(stream);
+        self.link.writer = Some(writer);
+        self.link.acknowledged(call.received);
+        for (_, frame) in self.link.kept.clone() {
+            self.link.write(frame);
+        }
+    }
+
+    async fn take(&mut self, frame: Frame) {
+        let seq = frame.seq();
+        match seq {
+            0 if frame.kind() == "ack" => {
+                let acknowledged = frame.number("seq").and_then(|seq| u64::try_from(seq).ok());
+                self.link.acknowledged(acknowledged.unwrap_or(0));
+                return;
+            }
+            // Sent again after a break, and had before.
+            seq if seq <= self.link.received => return,
+            seq if seq == self.link.received + 1 => self.link.received = seq,
+            seq => {
+                warn!(driver.seq = seq, "a driver's frames have a gap; the connection is closed");
+                self.link.disconnect();
+                return;
+            }
+        }
+        if frame.kind() == "completion" {
+            let candidates = serde_json::from_slice(&frame.body).unwrap_or_default();
+            let waiting = frame.number("request").and_then(|request| self.link.completions.remove(&request));
+            if let Some(answer) = waiting {
+                let _ = answer.send(candidates);
+            }
+            self.stored(seq);
+            return;
+        }
+        match event(&frame) {
+            // The session is gone only when it has been deleted: the driver is ending then.
+            Some(event) => drop(self.events.send((seq, event)).await),
+            None => {
+                debug!(frame.kind = frame.kind(), "a frame of an unknown kind was ignored");
+                self.stored(seq);
+            }
+        }
+    }
+}
+
+impl LinkState {
+    /// Numbers, keeps and sends a frame.
+    fn send(&mut self, mut frame: Frame) {
+        self.sent += 1;
+        frame.header.insert("seq".to_owned(), self.sent.into());
+        self.kept.push_back((self.sent, frame.clone()));
+        self.write(frame);
+    }
+
+    fn write(&mut self, frame: Frame) {
+        let refused = self.writer.as_ref().is_some_and(|writer| writer.try_send(frame).is_err());
+        if refused {
+            // It does not read, or is gone. It calls again; what it lacks is kept.
+            self.disconnect();
+        }
+    }
+
+    fn disconnect(&mut self) {
+        self.reader = None;
+        self.writer = None;
+    }
+
+    fn acknowledged(&mut self, up_to: u64) {
+        while self.kept.front().is_some_and(|(seq, _)| *seq <= up_to) {
+            self.kept.pop_front();
+        }
+    }
+}
+
+/// The next frame; none when the connection broke. Waits for ever while there is no connection. Cancel safe.
+async fn read(reader: &mut Option<SplitStream<Framed<UnixStream, FrameCodec>>>) -> Option<Frame> {
+    let Some(frames) = reader else { return pending().await };
+    match frames.next().await? {
+        Ok(frame) => Some(frame),
+        Err(error) => {
+            warn!(%error, "a driver's connection is closed");
+            None
+        }
+    }
+}
+
+async fn until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => sleep_until(instant).await,
+        None => pending().await,
+    }
+}
+
+fn event(frame: &Frame) -> Option<DriverEvent> {
+    let text = |field| frame.text(field).map(str::to_owned);
+    Some(match frame.kind() {
+        "ready" => DriverEvent::Ready {
+            app_id: text("app_id"),
+            ui_url: text("ui_url"),
+            spark_version: text("spark_version"),
+        },
+        "failed" => DriverEvent::Failed { reason: text("reason").unwrap_or_default() },
+        "started" => DriverEvent::Started { id: frame.number("id")?, at: frame.number("at")? },
+        "progress" => DriverEvent::Progress {
+            id: frame.number("id")?,
+            done: frame.number("done")?,
+            total: frame.number("total")?,
+        },
+        "notice" => DriverEvent::Notice { text: text("text")? },
+        "result" => DriverEvent::Result(Box::new(StatementResult {
+            id: frame.number("id")?,
+            cancelled: frame.text("state") == Some("cancelled"),
+            output: output(frame),
+            rows_cut: frame.number("rows_cut"),
+            started: frame.number("started").unwrap_or(0),
+            completed: frame.number("completed").unwrap_or(0),
+        })),
+        _ => return None,
+    })
+}
+
+/// The output as it came. The driver is not trusted: what is no JSON object becomes an error that says so.
+fn output(frame: &Frame) -> Option<Box<RawValue>> {
+    if frame.body.is_empty() {
+        return None;
+    }
+    let text = std::str::from_utf8(&frame.body).ok().map(str::to_owned);
+    let parsed = text.and_then(|text| RawValue::from_string(text).ok()).filter(|raw| raw.get().starts_with('{'));
+    parsed.or_else(|| {
+        let error = json!({
+            "status": "error",
+            "execution_count": frame.number("id"),
+            "ename": "InvalidOutput",
+            "evalue": "the driver sent an output that is not a JSON object",
+            "traceback": [],
+        });
+        serde_json::value::to_raw_value(&error).ok()
+    })
+}

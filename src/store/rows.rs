@@ -1,0 +1,82 @@
+//! What the tables hold, as plain values. State words are strings here: their meaning belongs to `session`.
+
+use sqlx::FromRow;
+
+/// A session, live, ended or deleted. Times are epoch milliseconds.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct SessionRow {
+    /// Livy's small integer.
+    pub id: i64,
+    /// Unique per owner among what has not ended.
+    pub name: Option<String>,
+    /// Who created it; none without authentication.
+    pub owner: Option<String>,
+    /// As whom its driver runs, where impersonation is on.
+    pub proxy_user: Option<String>,
+    /// Livy's word.
+    pub kind: String,
+    /// Livy's word.
+    pub state: String,
+    /// What the request asked for, as JSON, as it is echoed.
+    pub request: String,
+    /// Spark's application id, once known.
+    pub app_id: Option<String>,
+    /// Spark's UI, once known.
+    pub ui_url: Option<String>,
+    /// The driver that serves it.
+    pub driver_id: Option<String>,
+    /// The server start that owns the row.
+    pub epoch: i64,
+    /// The sentence that explains the end.
+    pub diagnosis: Option<String>,
+    /// When it was accepted.
+    pub created: i64,
+    /// When it ended.
+    pub ended: Option<i64>,
+}
+
+/// A driver's keeper, named so that no other process can be taken for it.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct DriverRow {
+    /// The driver's UUID.
+    pub id: String,
+    /// The session it serves.
+    pub session_id: i64,
+    /// Its directory.
+    pub run_dir: String,
+    /// The keeper's process id.
+    pub keeper_pid: i64,
+    /// The keeper's start, in clock ticks since boot.
+    pub keeper_start: i64,
+    /// The boot in which that counts.
+    pub boot_id: String,
+    /// The server start that launched it.
+    pub epoch: i64,
+    /// When it was launched.
+    pub created: i64,
+}
+
+/// A statement. Times are epoch milliseconds, 0 until they come.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct StatementRow {
+    /// Its session.
+    pub session_id: i64,
+    /// Counted from 0 within the session.
+    pub id: i64,
+    /// The language.
+    pub kind: String,
+    /// The code as it was posted.
+    pub code: String,
+    /// Livy's word.
+    pub state: String,
+    /// Livy's output object as JSON; none until done, and for a clean cancel.
+    pub output: Option<String>,
+    /// The row limit that cut a SQL result.
+    pub rows_cut: Option<i64>,
+    /// When it was accepted.
+    pub accepted: i64,
+    /// When it began to run.
+    pub started: i64,
+    /// When it ended.
+    pub completed: i64,
+}
