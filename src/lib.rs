@@ -1,1 +1,3 @@
+//! Firesteel: an HTTP server that speaks the Livy REST API and runs Spark sessions.
 
+pub mod config;

@@ -1,0 +1,385 @@
+//! Checks of the configuration as a whole. Each table is taken apart completely, so that a new key can't be forgotten here.
+
+use std::path::{Path, PathBuf};
+
+use super::error::ConfigError;
+use super::keys::{
+    Access, AccessMode, Driver, Files, Limits, Link, Log, Output, PolicyConf, Server, Session, Shutdown,
+    Spark, Sql, Statement, Store,
+};
+use super::sources::Origins;
+use super::values::{Size, Span};
+use super::{Config, Policy};
+
+/// The least `statement.kept`: clients page back through so many.
+const KEPT_LEAST: usize = 500;
+
+/// What a frame has beside a result's body: at most 1 MiB of header (docs/link.md), and the lengths.
+const FRAME_OVERHEAD: u64 = 2 << 20;
+
+struct Fail<'a>(&'a Origins);
+
+impl Fail<'_> {
+    fn because<T>(&self, key: &str, reason: impl Into<String>) -> Result<T, ConfigError> {
+        Err(ConfigError::Value {
+            place: self.0.place(key),
+            key: key.to_owned(),
+            reason: reason.into(),
+        })
+    }
+
+    fn positive(&self, spans: &[(&str, Span)]) -> Result<(), ConfigError> {
+        match spans.iter().find(|(_, span)| span.positive().is_none()) {
+            Some((key, _)) => self.because(key, "must be longer than 0s"),
+            None => Ok(()),
+        }
+    }
+
+    fn at_least_one(&self, numbers: &[(&str, usize)]) -> Result<(), ConfigError> {
+        match numbers.iter().find(|(_, number)| *number == 0) {
+            Some((key, _)) => self.because(key, "must be at least 1"),
+            None => Ok(()),
+        }
+    }
+
+    fn at_least(&self, key: &str, size: Size, least: Size) -> Result<(), ConfigError> {
+        if size < least {
+            self.because(key, format!("must be at least {least}"))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn plain(&self, texts: &[(&str, &str)]) -> Result<(), ConfigError> {
+        match texts.iter().find(|(_, text)| text.chars().any(char::is_control)) {
+            Some((key, _)) => self.because(key, "must not have control characters"),
+            None => Ok(()),
+        }
+    }
+
+    fn absolute(&self, key: &str, paths: &[PathBuf]) -> Result<(), ConfigError> {
+        match paths.iter().find(|path| !path.is_absolute()) {
+            Some(path) => self.because(key, format!("{path:?} is not an absolute path")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Gives `server.state_dir` its default and makes it absolute.
+pub(super) fn resolve(
+    config: &mut Config,
+    environment: &[(String, String)],
+    origins: &Origins,
+) -> Result<(), ConfigError> {
+    let fail = Fail(origins);
+    let absolute = |name: &str| {
+        let (_, value) = environment.iter().find(|(key, _)| key == name)?;
+        Some(PathBuf::from(value)).filter(|path| path.is_absolute())
+    };
+    let state_dir = &mut config.server.state_dir;
+    if state_dir.as_os_str().is_empty() {
+        let base = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
+        match base {
+            Some(base) => *state_dir = base.join("firesteel"),
+            None => {
+                return fail.because(
+                    "server.state_dir",
+                    "is empty, and neither XDG_STATE_HOME nor HOME is set",
+                );
+            }
+        }
+    }
+    match std::path::absolute(state_dir.as_path()) {
+        Ok(path) => *state_dir = path,
+        Err(error) => return fail.because("server.state_dir", format!("cannot be made absolute: {error}")),
+    }
+    Ok(())
+}
+
+/// Checks values against their bounds and against one another.
+pub(super) fn check(config: &Config, origins: &Origins) -> Result<(), ConfigError> {
+    let Config {
+        server,
+        store: Store { durability: _ },
+        spark,
+        driver,
+        session,
+        statement,
+        output,
+        sql,
+        log,
+        limits,
+        link,
+        files: Files { allow },
+        policy: Policy { conf },
+        access,
+        shutdown: Shutdown { sessions: _ },
+    } = config;
+    let fail = Fail(origins);
+    check_server(server, &fail)?;
+    check_spark(spark, &fail)?;
+    check_driver(driver, &fail)?;
+    check_session(session, statement, &fail)?;
+    check_sizes(output, log, link, &fail)?;
+    check_limits(sql, limits, &fail)?;
+    fail.absolute("files.allow", allow)?;
+    let PolicyConf { mode: _, deny, allow } = conf;
+    for (key, patterns) in [("policy.conf.deny", deny), ("policy.conf.allow", allow)] {
+        if patterns.iter().any(|pattern| {
+            pattern
+                .trim_end_matches('*')
+                .chars()
+                .any(|c| c == '*' || c.is_whitespace())
+        }) {
+            return fail.because(key, "a `*` may stand at the end only, and keys have no blanks");
+        }
+    }
+    check_access(access, server, &fail)
+}
+
+fn check_server(server: &Server, fail: &Fail<'_>) -> Result<(), ConfigError> {
+    let Server {
+        listen: _,
+        hosts,
+        base_path,
+        forwarded: _,
+        state_dir: _,
+        workers,
+        header_timeout,
+        body_timeout,
+        shutdown_grace: _,
+    } = server;
+    let odd = |host: &&String| {
+        let name = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'))
+            .unwrap_or(host);
+        let literal = name.parse::<std::net::Ipv6Addr>().is_ok();
+        let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        !literal && (name.is_empty() || !name.chars().all(word))
+    };
+    if let Some(host) = hosts.iter().find(odd) {
+        return fail.because(
+            "server.hosts",
+            format!("{host:?} is not a bare host name (no scheme, port, path or `*`)"),
+        );
+    }
+    let segment = |part: &str| {
+        let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '~');
+        !part.is_empty() && part != "." && part != ".." && part.chars().all(word)
+    };
+    let well_formed = base_path
+        .strip_prefix('/')
+        .is_some_and(|rest| rest.split('/').all(segment));
+    if !base_path.is_empty() && !well_formed {
+        let reason =
+            format!("{base_path:?} must start with `/`, not end with it, and hold plain path segments");
+        return fail.because("server.base_path", reason);
+    }
+    fail.at_least_one(&[("server.workers", *workers)])?;
+    fail.positive(&[
+        ("server.header_timeout", *header_timeout),
+        ("server.body_timeout", *body_timeout),
+    ])
+}
+
+fn check_spark(spark: &Spark, fail: &Fail<'_>) -> Result<(), ConfigError> {
+    let Spark {
+        home,
+        python,
+        master,
+        deploy_mode: _,
+        hive: _,
+        local_ip,
+        conf,
+    } = spark;
+    if !home.as_os_str().is_empty() {
+        fail.absolute("spark.home", std::slice::from_ref(home))?;
+    }
+    if master.trim().is_empty() {
+        return fail.because("spark.master", "must not be empty");
+    }
+    fail.plain(&[
+        ("spark.python", python),
+        ("spark.master", master),
+        ("spark.local_ip", local_ip),
+    ])?;
+    if !local_ip.is_empty() && local_ip.parse::<std::net::IpAddr>().is_err() {
+        return fail.because("spark.local_ip", format!("{local_ip:?} is no IP address"));
+    }
+    let odd = |key: &&String| key.is_empty() || key.chars().any(|c| c.is_whitespace() || c.is_control());
+    match conf.keys().find(odd) {
+        Some(key) => fail.because(
+            "spark.conf",
+            format!("{key:?} is no conf key: it is empty or has blanks"),
+        ),
+        None => Ok(()),
+    }
+}
+
+fn check_driver(driver: &Driver, fail: &Fail<'_>) -> Result<(), ConfigError> {
+    let Driver {
+        orphan_grace,
+        stop_grace: _,
+        kill_grace: _,
+        oom_score_adj,
+        env,
+        env_pass,
+    } = driver;
+    fail.positive(&[("driver.orphan_grace", *orphan_grace)])?;
+    if !(-1000..=1000).contains(oom_score_adj) {
+        return fail.because("driver.oom_score_adj", "must be from -1000 to 1000");
+    }
+    let odd = |name: &&String| name.is_empty() || name.contains(['=', '\0']);
+    for (key, names) in [
+        ("driver.env", env.keys().collect::<Vec<_>>()),
+        ("driver.env_pass", env_pass.iter().collect()),
+    ] {
+        if let Some(name) = names.into_iter().find(odd) {
+            return fail.because(key, format!("{name:?} is no name of a variable"));
+        }
+    }
+    match env.values().any(|value| value.contains('\0')) {
+        true => fail.because("driver.env", "a value must not have NUL characters"),
+        false => Ok(()),
+    }
+}
+
+fn check_session(session: &Session, statement: &Statement, fail: &Fail<'_>) -> Result<(), ConfigError> {
+    let Session {
+        idle_timeout: _,
+        start_timeout,
+        ttl: _,
+        ended_shown,
+        history_kept,
+        watch_interval,
+    } = session;
+    fail.positive(&[
+        ("session.start_timeout", *start_timeout),
+        ("session.ended_shown", *ended_shown),
+        ("session.watch_interval", *watch_interval),
+    ])?;
+    fail.at_least_one(&[("session.history_kept", *history_kept)])?;
+    let Statement {
+        answer_within: _,
+        interrupt_again,
+        cancel_grace,
+        kept,
+    } = statement;
+    fail.positive(&[
+        ("statement.interrupt_again", *interrupt_again),
+        ("statement.cancel_grace", *cancel_grace),
+    ])?;
+    if *kept < KEPT_LEAST {
+        return fail.because(
+            "statement.kept",
+            format!("must be at least {KEPT_LEAST}, which clients page back through"),
+        );
+    }
+    Ok(())
+}
+
+fn check_sizes(output: &Output, log: &Log, link: &Link, fail: &Fail<'_>) -> Result<(), ConfigError> {
+    let Output { max_bytes } = output;
+    let Link {
+        max_frame,
+        hello_timeout,
+    } = link;
+    let Log {
+        max_bytes: log_bytes,
+        level,
+        format: _,
+    } = log;
+    fail.at_least("output.max_bytes", *max_bytes, Size::kib(4))?;
+    fail.at_least("log.max_bytes", *log_bytes, Size::kib(64))?;
+    fail.positive(&[("link.hello_timeout", *hello_timeout)])?;
+    if level.trim().is_empty() {
+        return fail.because("log.level", "must not be empty");
+    }
+    fail.plain(&[("log.level", level)])?;
+    if max_frame.bytes() > u64::from(u32::MAX) {
+        return fail.because(
+            "link.max_frame",
+            "must be below 4GiB: a frame's length is a 32-bit number",
+        );
+    }
+    let needed = max_bytes.bytes() * 2 + FRAME_OVERHEAD;
+    if max_frame.bytes() < needed {
+        let least = Size::mib(needed.div_ceil(1 << 20));
+        let reason = format!(
+            "a result of {max_bytes} does not fit link.max_frame = {max_frame}: as JSON it may be twice as long, so \
+             link.max_frame must be at least {least}"
+        );
+        return fail.because("output.max_bytes", reason);
+    }
+    Ok(())
+}
+
+fn check_limits(sql: &Sql, limits: &Limits, fail: &Fail<'_>) -> Result<(), ConfigError> {
+    let Sql {
+        max_rows,
+        max_rows_ceiling,
+    } = sql;
+    let Limits {
+        request_body,
+        sessions,
+        sessions_queued: _,
+        statements_waiting,
+        name_bytes,
+        conf_keys,
+        list_entries,
+        page,
+    } = limits;
+    fail.at_least_one(&[
+        ("sql.max_rows", *max_rows),
+        ("limits.sessions", *sessions),
+        ("limits.statements_waiting", *statements_waiting),
+        ("limits.name_bytes", *name_bytes),
+        ("limits.conf_keys", *conf_keys),
+        ("limits.list_entries", *list_entries),
+        ("limits.page", *page),
+    ])?;
+    if max_rows > max_rows_ceiling {
+        return fail.because(
+            "sql.max_rows",
+            format!("is over sql.max_rows_ceiling = {max_rows_ceiling}"),
+        );
+    }
+    fail.at_least("limits.request_body", *request_body, Size::kib(1))
+}
+
+fn check_access(access: &Access, server: &Server, fail: &Fail<'_>) -> Result<(), ConfigError> {
+    let Access {
+        mode,
+        basic_file,
+        csrf: _,
+        lists: _,
+        impersonation: _,
+        superusers,
+        cache: _,
+    } = access;
+    if superusers
+        .iter()
+        .any(|user| user.is_empty() || user.chars().any(char::is_control))
+    {
+        return fail.because(
+            "access.superusers",
+            "a user's name must not be empty or have control characters",
+        );
+    }
+    match mode {
+        AccessMode::None if !server.listen.ip().to_canonical().is_loopback() => {
+            let reason = format!(
+                "{} can be reached from other hosts, and access.mode = \"none\" lets everybody who reaches it run code as \
+                 the server's user: listen on 127.0.0.1, or set access.mode = \"basic\"",
+                server.listen
+            );
+            fail.because("server.listen", reason)
+        }
+        AccessMode::Basic if basic_file == Path::new("") => fail.because(
+            "access.basic_file",
+            "access.mode = \"basic\" needs a file of users; `firesteel passwd` makes one",
+        ),
+        AccessMode::None | AccessMode::Basic => Ok(()),
+    }
+}

@@ -1,0 +1,325 @@
+//! Every configuration key, declared once: its meaning, type and default. The macro makes the struct that the server
+//! reads, serde's defaults, and the table that the reference page and the unknown-key check use.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::values::{KeyType, Kind, Listen, Size, Span, TextMap};
+
+/// One table of the configuration.
+#[derive(Debug)]
+pub struct Table {
+    /// Its dotted name, such as `policy.conf`.
+    pub path: &'static str,
+    /// What it is about, a line each.
+    pub about: &'static [&'static str],
+    /// Its keys, in the order of the reference page.
+    pub keys: &'static [Key],
+}
+
+/// One key of a table.
+#[derive(Debug)]
+pub struct Key {
+    /// Its name within the table.
+    pub name: &'static str,
+    /// What it holds.
+    pub kind: Kind,
+    /// What it means, a line each.
+    pub about: &'static [&'static str],
+}
+
+macro_rules! choices {
+    ($( $(#[doc = $about:literal])+ $name:ident { $( $(#[doc = $doc:literal])+ $variant:ident = $word:literal, )+ } )+) => { $(
+        $(#[doc = $about])+
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+        pub enum $name { $( $(#[doc = $doc])+ #[serde(rename = $word)] $variant, )+ }
+
+        impl $name {
+            /// The word in the configuration.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $( Self::$variant => $word, )+ }
+            }
+        }
+
+        impl KeyType for $name { const KIND: Kind = Kind::Choice(&[$($word),+]); }
+    )+ };
+}
+
+macro_rules! tables {
+    ($( $(#[doc = $about:literal])+ $name:ident at $path:literal {
+        $( $(#[doc = $doc:literal])+ $key:ident: $ty:ty = $default:expr; )+
+    } )+) => {
+        $(
+            $(#[doc = $about])+
+            #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+            #[serde(default, deny_unknown_fields)]
+            pub struct $name { $( $(#[doc = $doc])+ pub $key: $ty, )+ }
+
+            impl Default for $name {
+                fn default() -> Self {
+                    Self { $( $key: $default, )+ }
+                }
+            }
+        )+
+
+        /// Every table with its keys.
+        pub static TABLES: &[Table] = &[$( Table {
+            path: $path,
+            about: &[$($about),+],
+            keys: &[$( Key { name: stringify!($key), kind: <$ty as KeyType>::KIND, about: &[$($doc),+] } ),+],
+        } ),+];
+    };
+}
+
+choices! {
+    /// What stored data survives.
+    Durability {
+        /// `kill -9` of the server at any instant.
+        Process = "process",
+        /// Loss of power too.
+        Power = "power",
+    }
+
+    /// Where the driver runs.
+    DeployMode {
+        /// Not given to spark-submit.
+        Unset = "",
+        /// On the server's host.
+        Client = "client",
+        /// In the cluster.
+        Cluster = "cluster",
+    }
+
+    /// How the server writes its log.
+    LogFormat {
+        /// A line for a reader.
+        Text = "text",
+        /// One JSON object for each line.
+        Json = "json",
+    }
+
+    /// What a request's Spark conf may hold.
+    ConfMode {
+        /// All but the keys on the deny list.
+        Deny = "deny",
+        /// The keys on the allow list only.
+        Allow = "allow",
+    }
+
+    /// How callers prove who they are.
+    AccessMode {
+        /// Not at all: everybody may do everything.
+        None = "none",
+        /// By name and password (HTTP Basic).
+        Basic = "basic",
+    }
+
+    /// How much callers see of others' sessions.
+    Lists {
+        /// Nothing: another's session is not found.
+        Owner = "owner",
+        /// Livy's way: listed, with conf, log and code emptied.
+        Livy = "livy",
+    }
+
+    /// What happens to sessions when the server is shut down.
+    AtShutdown {
+        /// They run on and wait for the next server.
+        Keep = "keep",
+        /// They end.
+        End = "end",
+    }
+}
+
+tables! {
+    /// The HTTP server.
+    Server at "server" {
+        /// The address and port to listen on. Without authentication it must be a loopback address.
+        listen: Listen = Listen(std::net::SocketAddr::from(([127, 0, 0, 1], 8998)));
+        /// Further names that a request's `Host` may have, without port, such as `["spark.example.com"]`. With `access.mode =
+        /// "none"`, localhost and the listen address are accepted as well and nothing else; with authentication, an empty list
+        /// accepts every name.
+        hosts: Vec<String> = Vec::new();
+        /// The path below which a reverse proxy serves Firesteel, such as `/firesteel`: starts with `/`, doesn't end with it.
+        base_path: String = String::new();
+        /// Whether `X-Forwarded-Prefix` of a reverse proxy is believed.
+        forwarded: bool = false;
+        /// Where the store and the drivers' run directories are. Empty: `$XDG_STATE_HOME/firesteel`, else
+        /// `~/.local/state/firesteel`.
+        state_dir: PathBuf = PathBuf::new();
+        /// Threads that answer HTTP requests.
+        workers: usize = 2;
+        /// How long a client may take to send a request's headers.
+        header_timeout: Span = Span::secs(5);
+        /// How long a client may take to send a request's body; extended by 1 s for each 256 KiB that arrived.
+        body_timeout: Span = Span::secs(10);
+        /// How long requests under way may go on when the server is shut down.
+        shutdown_grace: Span = Span::secs(5);
+    }
+
+    /// The store of sessions and statements.
+    Store at "store" {
+        /// What an answered request survives: `process`, a killed server; `power`, loss of power too (each write waits for
+        /// the disk).
+        durability: Durability = Durability::Process;
+    }
+
+    /// The Spark that sessions run on.
+    Spark at "spark" {
+        /// SPARK_HOME. Empty: the environment's SPARK_HOME, else the pyspark package of `spark.python`.
+        home: PathBuf = PathBuf::new();
+        /// The Python of drivers. Empty: the one beside the pyspark that was chosen, else `python3`.
+        python: String = String::new();
+        /// The master of every session; requests can't change it.
+        master: String = "local[*]".to_owned();
+        /// The deploy mode. Empty: Spark's own default.
+        deploy_mode: DeployMode = DeployMode::Unset;
+        /// Whether sessions use the Hive catalog (`spark.sql.catalogImplementation`).
+        hive: bool = false;
+        /// SPARK_LOCAL_IP of drivers with a local master. Empty: not set.
+        local_ip: String = "127.0.0.1".to_owned();
+        /// Spark conf that each session starts from; a request's conf goes over it.
+        conf: TextMap = TextMap::default();
+    }
+
+    /// The processes of a session.
+    Driver at "driver" {
+        /// How long an idle driver waits for a server that is gone, then ends itself.
+        orphan_grace: Span = Span::secs(600);
+        /// From asking a driver to stop to SIGTERM.
+        stop_grace: Span = Span::secs(5);
+        /// From SIGTERM to SIGKILL.
+        kill_grace: Span = Span::secs(3);
+        /// `oom_score_adj` of drivers, -1000 to 1000, so that the kernel takes a driver before the server when memory runs out.
+        oom_score_adj: i32 = 500;
+        /// Variables set in each driver's environment.
+        env: TextMap = TextMap::default();
+        /// Names of variables that drivers get from the server's environment, beside the built-in list.
+        env_pass: Vec<String> = Vec::new();
+    }
+
+    /// Interactive sessions.
+    Session at "session" {
+        /// A session without activity for so long is ended; `0s`: never. A busy session is never idle.
+        idle_timeout: Span = Span::secs(3600);
+        /// A session that isn't ready after so long is ended.
+        start_timeout: Span = Span::secs(300);
+        /// The longest life of a session; `0s`: no limit.
+        ttl: Span = Span::secs(0);
+        /// How long ended sessions stay in `GET /sessions`.
+        ended_shown: Span = Span::secs(600);
+        /// Ended sessions kept in the history.
+        history_kept: usize = 1000;
+        /// How often timeouts are looked at.
+        watch_interval: Span = Span::secs(1);
+    }
+
+    /// Statements.
+    Statement at "statement" {
+        /// How long the answer to a POST is held for a quick result; `0s`: answered at once.
+        answer_within: Span = Span::millis(100);
+        /// From the first interrupt of a cancelled statement to the second.
+        interrupt_again: Span = Span::secs(1);
+        /// From cancelling a statement to replacing its interpreter.
+        cancel_grace: Span = Span::secs(2);
+        /// Statements kept of each session, 500 at least.
+        kept: usize = 1000;
+    }
+
+    /// Statements' results.
+    Output at "output" {
+        /// The most bytes kept of one statement's output; over it, head and tail are kept and the cut is marked.
+        max_bytes: Size = Size::mib(16);
+    }
+
+    /// SQL results.
+    Sql at "sql" {
+        /// The most rows of a SQL result, unless the session's conf has `livy.rsc.sql.num-rows`.
+        max_rows: usize = 1000;
+        /// The most rows that `livy.rsc.sql.num-rows` can ask for.
+        max_rows_ceiling: usize = 100_000;
+    }
+
+    /// Logs.
+    Log at "log" {
+        /// The most bytes kept of each of a driver's streams (stdout, stderr).
+        max_bytes: Size = Size::mib(16);
+        /// What the server logs: `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,firesteel::driver=debug`.
+        level: String = "info".to_owned();
+        /// How the server writes its log.
+        format: LogFormat = LogFormat::Text;
+    }
+
+    /// Limits of requests and of the server.
+    Limits at "limits" {
+        /// The most bytes of a request body, compressed and not.
+        request_body: Size = Size::mib(32);
+        /// Sessions at the same time; further ones wait in state `starting`.
+        sessions: usize = 100;
+        /// Sessions that may wait; over it, 503.
+        sessions_queued: usize = 1000;
+        /// Statements of one session that may wait; over it, 503.
+        statements_waiting: usize = 1000;
+        /// The most bytes of a session's name.
+        name_bytes: usize = 256;
+        /// The most keys of a request's conf.
+        conf_keys: usize = 1000;
+        /// The most entries of a request's list (jars, pyFiles, files, archives).
+        list_entries: usize = 1000;
+        /// The most rows of one list answer.
+        page: usize = 10_000;
+    }
+
+    /// The connection between server and driver.
+    Link at "link" {
+        /// The most bytes of one frame; below 4 GiB, and more than twice `output.max_bytes`.
+        max_frame: Size = Size::mib(64);
+        /// How long a driver may take to prove itself after it connected.
+        hello_timeout: Span = Span::secs(5);
+    }
+
+    /// The server's files that requests may name.
+    Files at "files" {
+        /// Directories whose files requests may name in jars, files, archives and the like. Empty: no local file.
+        allow: Vec<PathBuf> = Vec::new();
+    }
+
+    /// What a request's Spark conf may hold.
+    PolicyConf at "policy.conf" {
+        /// `deny`: all keys but those on the deny list; `allow`: the keys of `policy.conf.allow` only.
+        mode: ConfMode = ConfMode::Deny;
+        /// Keys refused beside the built-in list. A `*` at the end stands for any ending.
+        deny: Vec<String> = Vec::new();
+        /// In mode `allow`, the only keys that a request may set; in mode `deny`, keys that load code and that callers may set
+        /// all the same though authentication is on. A `*` at the end stands for any ending.
+        allow: Vec<String> = Vec::new();
+    }
+
+    /// Who may call, and what callers may do.
+    Access at "access" {
+        /// How callers prove who they are. `none`: not at all, which needs a loopback `server.listen`; `basic`: by name and
+        /// password.
+        mode: AccessMode = AccessMode::None;
+        /// The file of users, `name:hash` lines with argon2id or bcrypt hashes; `firesteel passwd` writes it.
+        basic_file: PathBuf = PathBuf::new();
+        /// Whether state changes need the header `X-Requested-By`, as Livy's `livy.server.csrf-protection.enabled`. A foreign
+        /// `Origin` is refused always.
+        csrf: bool = false;
+        /// What callers see of others' sessions: `owner`, nothing; `livy`, Livy's shape with conf, log and code emptied.
+        lists: Lists = Lists::Owner;
+        /// Whether `proxyUser` and `doAs` are honoured; else they are ignored.
+        impersonation: bool = false;
+        /// Users who may do everything to every session, and act as anybody where impersonation is on.
+        superusers: Vec<String> = Vec::new();
+        /// How long a checked password is remembered, at most; `0s`: not at all. A changed line in the file counts at once.
+        cache: Span = Span::secs(60);
+    }
+
+    /// The end of the server.
+    Shutdown at "shutdown" {
+        /// What happens to sessions: `keep`, they run on and wait for the next server; `end`, they end.
+        sessions: AtShutdown = AtShutdown::Keep;
+    }
+}

@@ -1,0 +1,111 @@
+//! The configuration: defaults < the file `firesteel.toml` < the environment (`FIRESTEEL_SERVER__LISTEN`) < flags.
+//!
+//! Here: every key with its type, default and meaning (`keys.rs`), reading and laying the sources over one another
+//! (`sources.rs`), the checks of values against one another (`check.rs`), the reference page (`reference.rs`).
+//! May be called by everybody; `main.rs` loads, the rest only reads. Calls nothing of the house.
+
+mod check;
+mod error;
+mod keys;
+mod reference;
+mod sources;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+pub use error::{ConfigError, Place};
+pub use keys::{
+    Access, AccessMode, AtShutdown, ConfMode, DeployMode, Driver, Durability, Files, Key, Limits, Link,
+    Lists, Log, LogFormat, Output, PolicyConf, Server, Session, Shutdown, Spark, Sql, Statement, Store,
+    TABLES, Table,
+};
+pub use reference::reference;
+pub use values::{Kind, Listen, Size, Span, TextMap};
+
+/// The whole configuration. Its default is what an empty file gives, but for `server.state_dir`, which [`Config::load`]
+/// resolves.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// `[server]`
+    pub server: Server,
+    /// `[store]`
+    pub store: Store,
+    /// `[spark]`
+    pub spark: Spark,
+    /// `[driver]`
+    pub driver: Driver,
+    /// `[session]`
+    pub session: Session,
+    /// `[statement]`
+    pub statement: Statement,
+    /// `[output]`
+    pub output: Output,
+    /// `[sql]`
+    pub sql: Sql,
+    /// `[log]`
+    pub log: Log,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[link]`
+    pub link: Link,
+    /// `[files]`
+    pub files: Files,
+    /// `[policy.*]`
+    pub policy: Policy,
+    /// `[access]`
+    pub access: Access,
+    /// `[shutdown]`
+    pub shutdown: Shutdown,
+}
+
+/// The tables below `policy`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Policy {
+    /// `[policy.conf]`
+    pub conf: PolicyConf,
+}
+
+/// What a configuration is made of, weakest first.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// The configuration file (`--config`, else `FIRESTEEL_CONFIG`); without one the defaults hold.
+    pub file: Option<PathBuf>,
+    /// The process's environment; only names that begin with `FIRESTEEL_` count as configuration, and HOME and
+    /// XDG_STATE_HOME tell the default of `server.state_dir`.
+    pub environment: Vec<(String, String)>,
+    /// `--set KEY=VALUE` in order, and flags such as `--listen` as the keys that they set.
+    pub sets: Vec<(String, String)>,
+}
+
+impl Config {
+    /// Reads the sources and checks the whole. `server.state_dir` is resolved to an absolute path.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong, as one line that names the file with line and column, the variable or the flag, the
+    /// key, and the reason.
+    pub fn load(sources: Sources) -> Result<Self, ConfigError> {
+        let Sources {
+            file,
+            environment,
+            sets,
+        } = sources;
+        let mut origins = sources::Origins::default();
+        let mut table = match file {
+            Some(path) => sources::read_file(&path, &mut origins)?,
+            None => toml::Table::new(),
+        };
+        sources::overlay_environment(&mut table, &environment, &mut origins)?;
+        sources::overlay_sets(&mut table, &sets, &mut origins)?;
+        let mut config = sources::deserialize(table, &origins)?;
+        check::resolve(&mut config, &environment, &origins)?;
+        check::check(&config, &origins)?;
+        Ok(config)
+    }
+}
