@@ -1,3 +1,13 @@
-//! Firesteel: an HTTP server that speaks the Livy REST API and runs Spark sessions.
+//! Firesteel: an HTTP server that speaks the Livy REST API and runs Spark sessions for thin remote notebooks.
+//!
+//! The journey of a statement goes down this list and back up: `api` (JSON and status codes), `access` (who may), `policy` (what a
+//! request may ask for), `session` (states and order), `driver` (processes and frames). `store` keeps, `config` tells.
+//! `docs/architecture.md` draws the house; `tests/structure.rs` keeps modules from importing one above them.
 
+pub mod background;
+pub mod clock;
 pub mod config;
+pub mod driver;
+pub mod session;
+pub mod store;
+mod sys;

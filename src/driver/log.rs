@@ -147,20 +147,26 @@ fn stream_tail(run_dir: &RunDir, stream: &str, count: usize) -> Vec<String> {
 /// The session's log as Livy lays it out: both streams under their headings, then the server's own notes where there are any.
 /// `diagnosis`, the sentence of a session that has ended, stands first and last (contracts.md, Diagnosis).
 #[must_use]
-pub fn lines(run_dir: Option<&RunDir>, diagnosis: Option<&str>) -> Vec<String> {
-    compose(diagnosis, run_dir, stream_lines)
+pub fn lines(run_dir: Option<&RunDir>, notes: &[String], diagnosis: Option<&str>) -> Vec<String> {
+    compose(run_dir, notes, diagnosis, stream_lines)
 }
 
 /// The last `count` lines of [`lines`], without reading all of it.
 #[must_use]
-pub fn tail(run_dir: Option<&RunDir>, diagnosis: Option<&str>, count: usize) -> Vec<String> {
-    let mut lines = compose(diagnosis, run_dir, |run_dir, stream| stream_tail(run_dir, stream, count));
+pub fn tail(
+    run_dir: Option<&RunDir>,
+    notes: &[String],
+    diagnosis: Option<&str>,
+    count: usize,
+) -> Vec<String> {
+    let mut lines = compose(run_dir, notes, diagnosis, |run_dir, stream| stream_tail(run_dir, stream, count));
     lines.split_off(lines.len().saturating_sub(count))
 }
 
 fn compose(
-    diagnosis: Option<&str>,
     run_dir: Option<&RunDir>,
+    notes: &[String],
+    diagnosis: Option<&str>,
     read: impl Fn(&RunDir, &str) -> Vec<String>,
 ) -> Vec<String> {
     let read = |stream| run_dir.map_or_else(Vec::new, |run_dir| read(run_dir, stream));
@@ -169,10 +175,9 @@ fn compose(
     lines.extend(read("stdout"));
     lines.push("\nstderr: ".to_owned());
     lines.extend(read("stderr"));
-    let notes = run_dir.and_then(|run_dir| fs::read(run_dir.file("notes")).ok()).unwrap_or_default();
     if !notes.is_empty() {
         lines.push("\nFiresteel: ".to_owned());
-        lines.extend(to_lines(&notes));
+        lines.extend_from_slice(notes);
     }
     lines.extend(diagnosis.map(str::to_owned));
     lines
@@ -194,13 +199,13 @@ mod tests {
         let mut out = Segments::new(run_dir.path(), "stdout", 1 << 20);
         out.write(b"one\ntwo\n").unwrap();
         Segments::new(run_dir.path(), "stderr", 1 << 20).write(b"three\n").unwrap();
-        assert_eq!(lines(Some(&run_dir), None), ["stdout: ", "one", "two", "\nstderr: ", "three"]);
-        run_dir.note("a note").unwrap();
+        assert_eq!(lines(Some(&run_dir), &[], None), ["stdout: ", "one", "two", "\nstderr: ", "three"]);
+        let notes = ["a note".to_owned()];
         assert_eq!(
-            lines(Some(&run_dir), Some("It died.")),
+            lines(Some(&run_dir), &notes, Some("It died.")),
             ["It died.", "stdout: ", "one", "two", "\nstderr: ", "three", "\nFiresteel: ", "a note", "It died."]
         );
-        assert_eq!(tail(Some(&run_dir), None, 2), ["\nFiresteel: ", "a note"]);
+        assert_eq!(tail(Some(&run_dir), &notes, None, 2), ["\nFiresteel: ", "a note"]);
     }
 
     #[test]
@@ -214,15 +219,15 @@ mod tests {
         let on_disk: u64 =
             segments(&run_dir, "stdout").iter().map(|(_, path)| path.metadata().unwrap().len()).sum();
         assert!(on_disk <= limit, "{on_disk}");
-        let lines = lines(Some(&run_dir), None);
+        let lines = lines(Some(&run_dir), &[], None);
         assert_eq!(lines[1], "line 0");
         assert_eq!(lines[lines.len() - 2], "line 99999");
         assert_eq!(lines.iter().filter(|line| line.contains("dropped: log.max_bytes")).count(), 1);
-        assert_eq!(tail(Some(&run_dir), None, 3)[0], "line 99998");
+        assert_eq!(tail(Some(&run_dir), &[], None, 3)[0], "line 99998");
     }
 
     #[test]
     fn a_session_without_a_driver_has_livys_empty_log() {
-        assert_eq!(lines(None, None), ["stdout: ", "\nstderr: "]);
+        assert_eq!(lines(None, &[], None), ["stdout: ", "\nstderr: "]);
     }
 }

@@ -31,7 +31,7 @@ use uuid::Uuid;
 use crate::background::Background;
 use crate::config::Config;
 use link::{Listener, Secret, Slot};
-use supervise::{Command, Keeper, LinkState, Supervisor};
+use supervise::{COMPLETIONS_WAITING, Command, Completion, Keeper, LinkState, Supervisor};
 
 pub use diagnosis::diagnose;
 pub use event::{DriverEvent, StatementResult};
@@ -82,7 +82,7 @@ impl Drivers {
             listener: Listener::bind(
                 state_dir,
                 config.link.max_frame.len(),
-                *config.link.hello_timeout,
+                config.link.hello_timeout.get(),
                 epoch,
                 background,
             )?,
@@ -131,19 +131,22 @@ impl Drivers {
         self.listener.expect(id, Arc::clone(&slot));
         let (events, events_waiting) = mpsc::channel(EVENTS_WAITING);
         let (commands, commands_waiting) = mpsc::channel(COMMANDS_WAITING);
+        let (completions, completions_waiting) = mpsc::channel(COMPLETIONS_WAITING);
         let supervisor = Supervisor {
             run_dir: run_dir.clone(),
             keeper: Keeper::new(child)?,
             slot,
             commands: commands_waiting,
+            completions: completions_waiting,
             calls: calls_waiting,
             events,
-            stop_grace: *self.config.driver.stop_grace,
+            stop_grace: self.config.driver.stop_grace.get(),
             background: self.background.clone(),
             link: LinkState::default(),
         };
         self.background.spawn(supervisor.run());
-        Ok((Driver { id, run_dir: run_dir.clone(), keeper: keeper_name, commands }, events_waiting))
+        let driver = Driver { id, run_dir: run_dir.clone(), keeper: keeper_name, commands, completions };
+        Ok((driver, events_waiting))
     }
 
     fn write_files(&self, id: Uuid, run_dir: &RunDir, spec: &DriverSpec, secret: &Secret) -> io::Result<()> {
@@ -159,10 +162,10 @@ impl Drivers {
             "kind": spec.kind,
             "output_max_bytes": config.output.max_bytes.len(),
             "sql_max_rows": spec.sql_max_rows,
-            "interrupt_again_ms": config.statement.interrupt_again.as_millis(),
-            "cancel_grace_ms": config.statement.cancel_grace.as_millis(),
+            "interrupt_again_ms": config.statement.interrupt_again.get().as_millis(),
+            "cancel_grace_ms": config.statement.cancel_grace.get().as_millis(),
             "max_frame": config.link.max_frame.len(),
-            "orphan_grace_ms": config.driver.orphan_grace.as_millis(),
+            "orphan_grace_ms": config.driver.orphan_grace.get().as_millis(),
         });
         run_dir.write("agent.json", agent.to_string().as_bytes())?;
         let launch = run_dir::Launch {
@@ -176,7 +179,7 @@ impl Drivers {
             environment: submit::environment(config, &self.spark, id, |name| std::env::var(name).ok()),
             directory: run_dir.work(),
             log_max_bytes: config.log.max_bytes.len() as u64,
-            kill_grace_ms: u64::try_from(config.driver.kill_grace.as_millis()).unwrap_or(u64::MAX),
+            kill_grace_ms: u64::try_from(config.driver.kill_grace.get().as_millis()).unwrap_or(u64::MAX),
             oom_score_adj: config.driver.oom_score_adj,
         };
         run_dir.write("launch.json", &serde_json::to_vec(&launch)?)
@@ -212,6 +215,7 @@ pub struct Driver {
     /// Its keeper; none when that ended before it could be looked at.
     pub keeper: Option<ProcessName>,
     commands: mpsc::Sender<Command>,
+    completions: mpsc::Sender<Completion>,
 }
 
 impl Driver {
@@ -245,7 +249,8 @@ impl Driver {
     /// Candidates that complete `code` at `cursor` (in characters); none in time, none at all.
     pub async fn complete(&self, kind: &str, code: String, cursor: i64) -> Vec<String> {
         let (answer, candidates) = oneshot::channel();
-        self.command(Command::Complete { kind: kind.to_owned(), code, cursor, answer }).await;
+        // A full queue drops it, which answers it with nothing.
+        let _ = self.completions.try_send(Completion { kind: kind.to_owned(), code, cursor, answer });
         match tokio::time::timeout(COMPLETION_TIMEOUT, candidates).await {
             Ok(Ok(candidates)) => candidates,
             _ => Vec::new(),

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::fs;
 
+use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
 /// Deepest chain of parents that is followed.
 const DEPTH: usize = 64;
 
@@ -29,6 +31,17 @@ impl ProcessName {
     #[must_use]
     pub fn exists(&self) -> bool {
         Self::of(self.pid).as_ref() == Some(self)
+    }
+
+    /// Sends SIGTERM to this very process; to none when it has ended. The pidfd is opened before the name is checked, so a pid
+    /// that is used again in between gets nothing.
+    pub fn terminate(&self) {
+        let pid = rustix::process::Pid::from_raw(self.pid);
+        let pidfd = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+        if let Some(pidfd) = pidfd.filter(|_| self.exists()) {
+            // It may have ended since.
+            let _ = pidfd_send_signal(&pidfd, Signal::TERM);
+        }
     }
 }
 

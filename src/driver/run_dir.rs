@@ -103,15 +103,6 @@ impl RunDir {
         fs::rename(self.file(&fresh), self.file(name))
     }
 
-    /// Adds a line to what the server has to say in the session's log.
-    ///
-    /// # Errors
-    /// The disk says no.
-    pub fn note(&self, line: &str) -> io::Result<()> {
-        let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(self.file("notes"))?;
-        file.write_all(format!("{}\n", line.replace('\n', " ")).as_bytes())
-    }
-
     /// How the driver ended; none while its keeper lives or when that died first.
     #[must_use]
     pub fn exit(&self) -> Option<Exit> {

@@ -28,20 +28,28 @@ use crate::background::Background;
 /// Frames that may wait for the socket. The session sends one statement at a time, so more means an agent that doesn't read.
 const WRITES_WAITING: usize = 256;
 /// Completions that may wait for their answer.
-const COMPLETIONS_WAITING: usize = 64;
+pub(super) const COMPLETIONS_WAITING: usize = 64;
 
 /// What a session asks of its driver.
 #[derive(Debug)]
 pub(super) enum Command {
     Run { id: i64, kind: String, code: Arc<str> },
     Cancel { id: i64 },
-    Complete { kind: String, code: String, cursor: i64, answer: oneshot::Sender<Vec<String>> },
     /// End: ask the agent, then the keeper.
     Stop,
     /// End without asking the agent.
     Kill,
     /// All frames up to this one are stored.
     Stored { seq: u64 },
+}
+
+/// A question of an HTTP handler's. It has a queue of its own, so that many can't stand in a session's way.
+#[derive(Debug)]
+pub(super) struct Completion {
+    pub kind: String,
+    pub code: String,
+    pub cursor: i64,
+    pub answer: oneshot::Sender<Vec<String>>,
 }
 
 /// A driver's process, watched without being waited for: works for a child and for a keeper of an earlier server alike.
@@ -55,7 +63,7 @@ impl Keeper {
         let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
         let pid = pid.ok_or(std::io::ErrorKind::InvalidInput)?;
         let pidfd = pidfd_open(pid, PidfdFlags::NONBLOCK)?;
-        Ok(Self { pidfd: AsyncFd::new(pidfd)?, child })
+        Ok(Self { pidfd: crate::sys::watch(pidfd)?, child })
     }
 
     /// Cancel safe.
@@ -79,6 +87,7 @@ pub(super) struct Supervisor {
     pub keeper: Keeper,
     pub slot: Arc<Slot>,
     pub commands: mpsc::Receiver<Command>,
+    pub completions: mpsc::Receiver<Completion>,
     pub calls: mpsc::Receiver<Call>,
     pub events: mpsc::Sender<(u64, DriverEvent)>,
     pub stop_grace: Duration,
@@ -106,8 +115,11 @@ impl Supervisor {
     pub(super) async fn run(mut self) {
         let mut terminate_at: Option<Instant> = None;
         let mut session_is_there = true;
+        let stopping = self.background.stopping().clone();
         loop {
             tokio::select! {
+                // The driver goes on; the next server takes it from here.
+                () = stopping.cancelled() => return,
                 () = self.keeper.ended() => break,
                 Some(call) = self.calls.recv() => self.connect(call),
                 frame = read(&mut self.link.reader) => match frame {
@@ -120,6 +132,7 @@ impl Supervisor {
                     Some(command) => self.command(command),
                     None => session_is_there = false,
                 },
+                Some(completion) = self.completions.recv() => self.complete(completion),
                 () = until(terminate_at) => {
                     self.keeper.terminate();
                     terminate_at = None;
@@ -154,19 +167,22 @@ impl Supervisor {
                 self.link.send(Frame::new("run", fields, Bytes::copy_from_slice(code.as_bytes())));
             }
             Command::Cancel { id } => self.link.send(Frame::new("cancel", json!({"id": id}), "")),
-            Command::Complete { kind, code, cursor, answer } => {
-                self.link.completions.retain(|_, waiting| !waiting.is_closed());
-                if self.link.completions.len() < COMPLETIONS_WAITING {
-                    self.link.next_completion += 1;
-                    let request = self.link.next_completion;
-                    self.link.completions.insert(request, answer);
-                    let fields = json!({"request": request, "kind": kind, "cursor": cursor});
-                    self.link.send(Frame::new("complete", fields, code));
-                }
-            }
             Command::Stored { seq } => self.stored(seq),
             Command::Stop | Command::Kill => {}
         }
+    }
+
+    fn complete(&mut self, completion: Completion) {
+        let link = &mut self.link;
+        link.completions.retain(|_, waiting| !waiting.is_closed());
+        if link.completions.len() >= COMPLETIONS_WAITING {
+            return;
+        }
+        link.next_completion += 1;
+        let request = link.next_completion;
+        link.completions.insert(request, completion.answer);
+        let fields = json!({"request": request, "kind": completion.kind, "cursor": completion.cursor});
+        link.send(Frame::new("complete", fields, completion.code));
     }
 
     fn stored(&mut self, seq: u64) {

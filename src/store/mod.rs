@@ -77,7 +77,7 @@ impl Store {
             .foreign_keys(true)
             .busy_timeout(BUSY);
         let mut connection = SqliteConnection::connect_with(&options).await?;
-        sqlx::migrate!("src/store/migrations").run_direct(None, &mut connection).await?;
+        sqlx::migrate!("src/store/migrations").run_direct(None, &mut connection, false).await?;
         sqlx::query("UPDATE server SET value = value + 1 WHERE name = 'epoch'").execute(&mut connection).await?;
         let epoch = sqlx::query_scalar("SELECT value FROM server WHERE name = 'epoch'")
             .fetch_one(&mut connection)

@@ -7,6 +7,6 @@ mod frame;
 mod hello;
 mod listener;
 
-pub use frame::{Frame, FrameCodec, FrameError};
+pub use frame::{Frame, FrameCodec};
 pub use hello::Secret;
 pub use listener::{Call, Listener, Slot};

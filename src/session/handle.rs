@@ -1,0 +1,170 @@
+//! What the rest of the server holds of a session: its fixed facts, its snapshots, and a way to ask its actor.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::actor::{Command, SubmitError};
+use super::kind::Kind;
+use super::request::Echo;
+use super::snapshot::Snapshot;
+use super::state::SessionState;
+use super::statement::Statement;
+use crate::clock::now_ms;
+use crate::store::{Store, StoreError};
+
+/// When clients were last heard of, in epoch milliseconds.
+#[derive(Debug)]
+pub(super) struct Contacts {
+    /// Any request that names the session: the heartbeat.
+    pub heard: AtomicI64,
+    /// Work: the idle time counts from here (livy-spec.md, 2.1).
+    pub activity: AtomicI64,
+}
+
+/// A session. Clones name the same one.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// Livy's small integer.
+    pub id: i64,
+    /// Unique per owner among what has not ended.
+    pub name: Option<String>,
+    /// Who created it.
+    pub owner: Option<String>,
+    /// As whom its driver runs.
+    pub proxy_user: Option<String>,
+    /// Its language.
+    pub kind: Kind,
+    /// The request, as it is echoed.
+    pub echo: Arc<Echo>,
+    pub(super) snapshot: watch::Receiver<Arc<Snapshot>>,
+    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) contacts: Arc<Contacts>,
+    pub(super) store: Store,
+    pub(super) answer_within: Duration,
+}
+
+impl Session {
+    /// The session as it is now.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshot.borrow())
+    }
+
+    /// A client named this session.
+    pub fn heard(&self) {
+        self.contacts.heard.store(now_ms(), Ordering::Relaxed);
+    }
+
+    /// A client works with this session.
+    pub fn active(&self) {
+        self.contacts.activity.store(now_ms(), Ordering::Relaxed);
+    }
+
+    /// Accepts a statement: stored once this answers. Where nothing stands before it, the answer is held for at most
+    /// `statement.answer_within`, and then has the result if there is one.
+    ///
+    /// # Errors
+    /// See [`SubmitError`]. Cancel safety: a caller that leaves cancels nothing; the statement may have been accepted.
+    pub async fn submit(&self, code: &str, kind: Kind) -> Result<Arc<Statement>, SubmitError> {
+        self.active();
+        let (reply, answer) = oneshot::channel();
+        let ended = || SubmitError::Ended(SessionState::Dead);
+        let command = Command::Submit { code: code.into(), kind, reply };
+        self.commands.send(command).await.map_err(|_| ended())?;
+        let submitted = answer.await.map_err(|_| ended())??;
+        if !submitted.is_next {
+            return Ok(submitted.statement);
+        }
+        let id = submitted.statement.id;
+        Ok(self.held(id).await?.unwrap_or(submitted.statement))
+    }
+
+    /// A statement as it is now; one that runs is waited for, for at most `statement.answer_within`. None: unknown, or no longer
+    /// kept.
+    ///
+    /// # Errors
+    /// The store can't be read. Cancel safe.
+    pub async fn held(&self, id: i64) -> Result<Option<Arc<Statement>>, StoreError> {
+        let mut snapshots = self.snapshot.clone();
+        let runs = |snapshot: &Arc<Snapshot>| snapshot.live(id).is_some_and(|statement| statement.started > 0);
+        if runs(&self.snapshot()) {
+            // Out of time, or an actor that has ended: either way, what is there now is the answer.
+            let _ = tokio::time::timeout(self.answer_within, snapshots.wait_for(|now| !runs(now))).await;
+        }
+        self.statement(id).await
+    }
+
+    /// A statement as it is now.
+    ///
+    /// # Errors
+    /// The store can't be read. Cancel safe.
+    pub async fn statement(&self, id: i64) -> Result<Option<Arc<Statement>>, StoreError> {
+        if let Some(statement) = self.snapshot().statement(id) {
+            return Ok(Some(Arc::clone(statement)));
+        }
+        Ok(self.store.statement(self.id, id).await?.map(|row| Arc::new(Statement::from_row(row))))
+    }
+
+    /// A page of the statements, with how many there are. Those that have not ended are as they are now.
+    ///
+    /// # Errors
+    /// The store can't be read. Cancel safe.
+    pub async fn statements(
+        &self,
+        descending: bool,
+        from: i64,
+        size: i64,
+    ) -> Result<(i64, Vec<Arc<Statement>>), StoreError> {
+        let (total, rows) = self.store.statements(self.id, descending, from, size).await?;
+        let snapshot = self.snapshot();
+        let as_now = |row: crate::store::StatementRow| match snapshot.statement(row.id) {
+            Some(statement) => Arc::clone(statement),
+            None => Arc::new(Statement::from_row(row)),
+        };
+        Ok((total, rows.into_iter().map(as_now).collect()))
+    }
+
+    /// Cancels a statement that waits or runs; anything else stays as it is.
+    pub async fn cancel(&self, id: i64) {
+        self.active();
+        self.ask(|reply| Command::Cancel { id, reply }).await;
+    }
+
+    /// Cancels the statement that runs, if one does.
+    pub async fn interrupt(&self) {
+        self.active();
+        self.ask(|reply| Command::Interrupt { reply }).await;
+    }
+
+    /// Deletes the session: it is not found from the answer on; its driver ends soon after.
+    ///
+    /// # Errors
+    /// The store can't be written; then the session goes on.
+    pub async fn delete(&self) -> Result<(), StoreError> {
+        self.ask(|reply| Command::Delete { reply }).await.unwrap_or(Ok(()))
+    }
+
+    /// Candidates that complete `code` at `cursor` (in characters). Empty while there is no driver.
+    pub async fn complete(&self, kind: Kind, code: String, cursor: i64) -> Vec<String> {
+        self.active();
+        match &self.snapshot().driver {
+            Some(driver) => driver.complete(kind.as_str(), code, cursor).await,
+            None => Vec::new(),
+        }
+    }
+
+    /// Ends the session for a reason that its log will tell.
+    pub(super) async fn end(&self, reason: &str) {
+        // An actor that has ended has nothing to end.
+        let _ = self.commands.send(Command::End { reason: reason.to_owned() }).await;
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.ok()?;
+        answer.await.ok()
+    }
+}

@@ -1,0 +1,26 @@
+//! Sessions: states, order and time-outs.
+//!
+//! Owns: the state machine, one actor for each session with its queue of statements, the snapshots that readers see, the registry,
+//! and the queue in front of drivers. Called by `api`; calls `driver`, `store`, `config` and `background`. It knows nothing of
+//! HTTP or of SQL tables.
+//!
+//! Read in this order: `state` (what may follow what), `actor` (what happens when), `handle` (what others may ask), `registry`.
+
+mod actor;
+mod admission;
+mod handle;
+mod kind;
+mod registry;
+mod request;
+mod snapshot;
+mod state;
+mod statement;
+
+pub use actor::SubmitError;
+pub use handle::Session;
+pub use kind::{BadKind, Kind};
+pub use registry::{CreateError, Sessions};
+pub use request::{Echo, NewSession, spark_conf};
+pub use snapshot::Snapshot;
+pub use state::{SessionEvent, SessionState, StatementState};
+pub use statement::Statement;

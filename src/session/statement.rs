@@ -1,0 +1,137 @@
+//! A statement as readers see it.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::kind::Kind;
+use super::state::StatementState;
+use crate::clock::now_ms;
+use crate::driver::StatementResult;
+use crate::store::{Op, StatementRow};
+
+/// One statement, at one moment. Times are epoch milliseconds, 0 until they come.
+#[derive(Clone, Debug)]
+pub struct Statement {
+    /// Counted from 0 within the session.
+    pub id: i64,
+    /// The code as it was posted.
+    pub code: Arc<str>,
+    /// Its language.
+    pub kind: Kind,
+    /// Where it stands.
+    pub state: StatementState,
+    /// Livy's output object; none until done, and for a clean cancel.
+    pub output: Option<Arc<RawValue>>,
+    /// The row limit that cut a SQL result.
+    pub rows_cut: Option<i64>,
+    /// Completed tasks of all known, 0.0 to 1.0.
+    pub progress: f64,
+    /// When it was accepted.
+    pub accepted: i64,
+    /// When it began.
+    pub started: i64,
+    /// When it ended.
+    pub completed: i64,
+}
+
+impl Statement {
+    pub(super) fn new(id: i64, code: Arc<str>, kind: Kind) -> Self {
+        Self {
+            id,
+            code,
+            kind,
+            state: StatementState::Waiting,
+            output: None,
+            rows_cut: None,
+            progress: 0.0,
+            accepted: now_ms(),
+            started: 0,
+            completed: 0,
+        }
+    }
+
+    pub(super) fn sent(&self) -> Self {
+        Self { state: StatementState::Running, started: now_ms(), ..self.clone() }
+    }
+
+    pub(super) fn cancelled(&self) -> Self {
+        Self { state: StatementState::Cancelled, progress: 1.0, completed: now_ms(), ..self.clone() }
+    }
+
+    pub(super) fn ended(&self, result: StatementResult) -> Self {
+        Self {
+            state: if result.cancelled { StatementState::Cancelled } else { StatementState::Available },
+            output: result.output.map(Arc::from),
+            rows_cut: result.rows_cut,
+            progress: 1.0,
+            started: if result.started > 0 { result.started } else { self.started },
+            completed: if result.completed > 0 { result.completed } else { now_ms() },
+            ..self.clone()
+        }
+    }
+
+    /// The end of a statement whose driver died under it: told, and never run again.
+    pub(super) fn lost(&self, why: &str) -> Self {
+        let output = json!({
+            "status": "error",
+            "execution_count": self.id,
+            "ename": "DriverDied",
+            "evalue": format!("The session ended while the statement ran: {why}"),
+            "traceback": [],
+        });
+        Self {
+            state: StatementState::Available,
+            output: to_raw_value(&output).ok().map(Arc::from),
+            progress: 1.0,
+            completed: now_ms(),
+            ..self.clone()
+        }
+    }
+
+    pub(super) fn insert(&self, session: i64) -> Op {
+        Op::InsertStatement(Box::new(StatementRow {
+            session_id: session,
+            id: self.id,
+            kind: self.kind.as_str().to_owned(),
+            code: self.code.to_string(),
+            state: self.state.as_str().to_owned(),
+            output: None,
+            rows_cut: None,
+            accepted: self.accepted,
+            started: self.started,
+            completed: self.completed,
+        }))
+    }
+
+    pub(super) fn end(&self, session: i64) -> Op {
+        Op::EndStatement {
+            session_id: session,
+            id: self.id,
+            state: self.state.as_str().to_owned(),
+            output: self.output.as_ref().map(|output| output.get().to_owned()),
+            rows_cut: self.rows_cut,
+            started: self.started,
+            completed: self.completed,
+        }
+    }
+
+    /// A statement from the store.
+    #[must_use]
+    pub fn from_row(row: StatementRow) -> Self {
+        let state = StatementState::from_stored(&row.state);
+        Self {
+            id: row.id,
+            code: row.code.into(),
+            kind: Kind::parse(&row.kind).unwrap_or(Kind::Pyspark),
+            state,
+            output: row.output.and_then(|output| RawValue::from_string(output).ok()).map(Arc::from),
+            rows_cut: row.rows_cut,
+            progress: if state.is_final() { 1.0 } else { 0.0 },
+            accepted: row.accepted,
+            started: row.started,
+            completed: row.completed,
+        }
+    }
+}
