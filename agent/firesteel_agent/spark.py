@@ -50,7 +50,6 @@ class Spark:
             python_parameters=PythonParameters(port=0, eager_load=False),
         )
         self.jvm = self.gateway.jvm
-        self._context_class = self._class("org.apache.spark.SparkContext")
         self._conf: Any = None
 
     def _class(self, name: str) -> Any:
@@ -77,7 +76,7 @@ class Spark:
 
     def context(self) -> Any:
         """The SparkContext that lives now, or None: user code may have stopped it, or made another."""
-        active = self._context_class.getActive()
+        active = self._class("org.apache.spark.SparkContext$.MODULE$").getActive()
         return active.get() if active.isDefined() else None
 
     def session(self) -> Any:

@@ -232,7 +232,12 @@ class Supervisor:
             self._loop.stop()
         else:
             # A thread of its own: the others may be busy with what is being stopped.
-            Worker(self._loop, "stop").submit(spark.stop, lambda _done, _error: self._leave(TELL_SECONDS))
+            Worker(self._loop, "stop").submit(spark.stop, self._context_stopped)
+
+    def _context_stopped(self, _done: None, failure: Optional[Exception]) -> None:
+        if failure is not None:
+            print(f"firesteel: the SparkContext did not stop: {failure}", file=sys.stderr, flush=True)
+        self._leave(TELL_SECONDS)
 
     def _leave(self, seconds: float) -> None:
         """End once the server has all that was sent, or the time is over."""

@@ -35,7 +35,8 @@ class SparkHandle:
         from pyspark.sql import SparkSession, SQLContext
 
         jvm = self._gateway.jvm
-        java_context = jvm.JavaSparkContext.fromSparkContext(jvm.org.apache.spark.SparkContext.getOrCreate())
+        module = getattr(getattr(jvm, "org.apache.spark.SparkContext$"), "MODULE$")
+        java_context = jvm.JavaSparkContext.fromSparkContext(module.getActive().get())
         context = SparkContext(
             gateway=self._gateway, jsc=java_context, conf=SparkConf(_jconf=java_context.sc().conf())
         )
