@@ -16,7 +16,7 @@ class BackgroundLog:
     """Bounded, and started on first use."""
 
     def __init__(self) -> None:
-        self._pieces: "queue.Queue[bytes]" = queue.Queue(64)
+        self._pieces: queue.Queue[bytes] = queue.Queue(64)
         self._thread: Optional[threading.Thread] = None
         self._left = GAP_BYTES
         self._dropped = 0

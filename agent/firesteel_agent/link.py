@@ -84,7 +84,11 @@ class Link:
             return
         self._expect = self._challenged
         self._channel = Channel(
-            self._loop, end, self._config.max_frame, lambda header, body: self._expect(header, body), self._broken
+            self._loop,
+            end,
+            self._config.max_frame,
+            lambda header, body: self._expect(header, body),
+            self._broken,
         )
         self._hello_timer = self._loop.later(HELLO_SECONDS, self._hello_late)
         self._nonce = os.urandom(32).hex()

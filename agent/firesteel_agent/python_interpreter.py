@@ -68,9 +68,9 @@ class PythonInterpreter:
         self._events = events
         self._composer = Composer(config.output_max_bytes, config.max_frame)
         self._process: Optional[InterpreterProcess] = None
-        self._spark: Optional["Spark"] = None
+        self._spark: Optional[Spark] = None
         self._worker: Optional[Worker] = None
-        self._gateway: Optional["Gateway"] = None
+        self._gateway: Optional[Gateway] = None
         self._attached = False
         self._failed_starts = 0
         self._broken = ""
@@ -86,7 +86,9 @@ class PythonInterpreter:
         try:
             self._process = InterpreterProcess(self._loop, self._config, self._log, self._frame, self._ended)
         except OSError as failure:
-            self._give_up(f"The Python interpreter {self._config.python} can't be started: {failure.strerror}.")
+            self._give_up(
+                f"The Python interpreter {self._config.python} can't be started: {failure.strerror}."
+            )
             return
         if self._spark is not None:
             self._open_gateway()
@@ -313,7 +315,11 @@ def _failure(body: bytes) -> dict:
         entries = [str(entry) for entry in given["traceback"]]
         return {"ename": str(given["ename"]), "evalue": str(given["evalue"]), "traceback": entries}
     except (ValueError, KeyError, TypeError, RecursionError):
-        return {"ename": "Error", "evalue": "The interpreter gave an error that can't be read.", "traceback": []}
+        return {
+            "ename": "Error",
+            "evalue": "The interpreter gave an error that can't be read.",
+            "traceback": [],
+        }
 
 
 def _candidates(body: bytes) -> bytes:

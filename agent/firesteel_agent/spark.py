@@ -3,7 +3,7 @@
 Every method may block: call it on a `worker.Worker` only. Calls py4j, nobody else of this package.
 """
 
-import os
+import contextlib
 from typing import Any, Dict, NamedTuple, Optional
 
 from py4j.clientserver import ClientServer, JavaParameters, PythonParameters
@@ -34,11 +34,6 @@ def group_of(statement: int) -> str:
     return f"firesteel-statement-{statement}"
 
 
-def take_gateway_environment() -> Dict[str, str]:
-    """Remove spark-submit's gateway port and secret from the environment, so that no child inherits them."""
-    return {name: os.environ.pop(f"PYSPARK_GATEWAY_{name.upper()}") for name in ("port", "secret")}
-
-
 class Spark:
     """The SparkContext and what hangs on it."""
 
@@ -51,6 +46,7 @@ class Spark:
         )
         self.jvm = self.gateway.jvm
         self._conf: Any = None
+        self._cancels_future_jobs = False
 
     def _class(self, name: str) -> Any:
         found = self.jvm
@@ -67,6 +63,7 @@ class Spark:
         self._conf.setIfMissing("spark.rdd.compress", "True")
         context = self._class("org.apache.spark.api.java.JavaSparkContext")(self._conf)
         self.session()
+        self._cancels_future_jobs = int(context.version().partition(".")[0]) >= 4
         url = context.sc().uiWebUrl()
         return Described(
             app_id=context.sc().applicationId(),
@@ -108,8 +105,22 @@ class Spark:
     def cancel_group(self, statement: int) -> None:
         """Cancel the statement's Spark jobs."""
         context = self.context()
-        if context is not None:
+        if context is None:
+            return
+        if self._cancels_future_jobs:
+            # One that the JVM is about to submit, too.
+            context.cancelJobGroupAndFutureJobs(group_of(statement))
+        else:
             context.cancelJobGroup(group_of(statement))
+
+    def release_thread(self) -> None:
+        """Close this Python thread's connection, and with it its JVM thread."""
+        client = self.gateway._gateway_client
+        connection = client.get_thread_connection()
+        if connection is not None:
+            with contextlib.suppress(ValueError):
+                client.deque.remove(connection)
+            connection.close(False)
 
     def progress(self, statement: int) -> Dict[str, int]:
         """How many tasks of the statement's jobs are done, and how many there are."""

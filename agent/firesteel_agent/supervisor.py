@@ -100,7 +100,9 @@ class Supervisor:
             from .spark import reason_of
 
             traceback.print_exception(type(failure), failure, failure.__traceback__)
-            self._worker.submit(lambda: reason_of(failure), lambda reason, bad: self._fail(reason or str(bad)))
+            self._worker.submit(
+                lambda: reason_of(failure), lambda reason, bad: self._fail(reason or str(bad))
+            )
             return
         self._described = described
         if self._config.kind in PYTHON_KINDS:
@@ -177,7 +179,17 @@ class Supervisor:
             )
 
     def _run_sql(self, number: int, code: bytes) -> None:
-        self._finished(number, "available", now_ms(), error(number, "InterpreterError", "not yet"))
+        if self._sql is None:
+            from . import sql
+
+            events = sql.Events(self._sql_started, self._finished, self._notice)
+            self._sql = sql.SqlInterpreter(self._loop, self._config, self._spark, self._worker, events)
+        self._sql.run(number, code.decode("utf-8", "replace"))
+
+    def _sql_started(self, number: int) -> int:
+        at = now_ms()
+        self._started(number, at)
+        return at
 
     # What interpreters tell
 

@@ -17,7 +17,7 @@ class Worker:
 
     def __init__(self, loop: Loop, name: str):
         self._loop = loop
-        self._jobs: "queue.SimpleQueue" = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue = queue.SimpleQueue()
         threading.Thread(target=self._run, name=name, daemon=True).start()
 
     def submit(self, job: Callable[[], Any], done: Optional[Done] = None) -> None:

@@ -7,7 +7,6 @@ import contextlib
 import hmac
 import json
 import os
-import queue
 import secrets
 import shutil
 import signal

@@ -37,7 +37,9 @@ def _serve(channel: socket.socket, names: Dict[str, Any], max_frame: int) -> Non
             except Exception:  # A property of a user's class may raise anything.
                 found = []
             channel.sendall(
-                encode({"type": "completion", "request": header["request"]}, json.dumps(found).encode("ascii"))
+                encode(
+                    {"type": "completion", "request": header["request"]}, json.dumps(found).encode("ascii")
+                )
             )
 
 
@@ -55,7 +57,9 @@ def candidates(code: str, cursor: int, names: Dict[str, Any]) -> List[str]:
     return sorted(
         name
         for name in found
-        if isinstance(name, str) and name.startswith(prefix) and (prefix or not name.startswith("_"))
+        if isinstance(name, str)
+        and name.startswith(prefix)
+        and (prefix or not name.startswith("_"))
         and (not name.startswith("_") or prefix.startswith("_"))
     )[:MAX_CANDIDATES]
 

@@ -51,7 +51,7 @@ class Repl:
         result, failure = self._interrupts.guard(statement, lambda: self._execute(code))
         self._streams.repair()
         if failure is None:
-            flushed, failure = self._interrupts.guard(statement, lambda: (self._streams.flush(), None)[1])
+            _flushed, failure = self._interrupts.guard(statement, lambda: (self._streams.flush(), None)[1])
         else:
             self._interrupts.guard(statement, self._streams.flush)
         if failure is None:

@@ -4,7 +4,13 @@ import datetime
 import decimal
 from typing import Any, Dict, List, Tuple
 
-_PLAIN = {type(None): "NULL_TYPE", bool: "BOOLEAN_TYPE", int: "INT_TYPE", float: "DOUBLE_TYPE", str: "STRING_TYPE"}
+_PLAIN = {
+    type(None): "NULL_TYPE",
+    bool: "BOOLEAN_TYPE",
+    int: "INT_TYPE",
+    float: "DOUBLE_TYPE",
+    str: "STRING_TYPE",
+}
 _AS_TEXT = {
     datetime.date: "DATE_TYPE",
     datetime.datetime: "TIMESTAMP_TYPE",
