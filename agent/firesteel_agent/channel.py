@@ -1,0 +1,104 @@
+"""A socket with frames both ways, on the loop: the link and the interpreters' channels. Calls frames and the loop."""
+
+import collections
+import socket
+from typing import Callable, Deque, Optional
+
+from .frames import BadFrame, Decoder, Header
+from .loop import READ, WRITE, Loop
+
+READ_BYTES = 256 << 10
+
+
+class Channel:
+    """Frames come by `on_frame`; `on_broken(reason)` is called once when the channel has ended, never by `close`.
+
+    `on_frame` may raise `BadFrame`, which ends the channel.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        end: socket.socket,
+        max_frame: int,
+        on_frame: Callable[[Header, bytes], None],
+        on_broken: Callable[[str], None],
+    ):
+        end.setblocking(False)
+        self._loop = loop
+        self._socket: Optional[socket.socket] = end
+        self._decoder = Decoder(max_frame)
+        self._on_frame = on_frame
+        self._on_broken = on_broken
+        self._out: Deque[memoryview] = collections.deque()
+        self._writing = False
+        loop.watch(end.fileno(), READ, self._ready)
+
+    def write(self, data: bytes) -> None:
+        """Send now what the socket takes, the rest when it takes more. Never raises, never waits."""
+        if self._socket is None:
+            return
+        idle = not self._out
+        self._out.append(memoryview(data))
+        if idle:
+            try:
+                self._flush()
+            except OSError as error:
+                # Through the loop, so that the caller is not called back amid its own work.
+                reason = error.strerror or str(error)
+                self._loop.post(lambda: self._break(reason))
+
+    def close(self) -> None:
+        """Let go of the socket, with all that waits to be sent."""
+        if self._socket is not None:
+            self._loop.unwatch(self._socket.fileno())
+            self._socket.close()
+            self._socket = None
+            self._out.clear()
+
+    def _break(self, reason: str) -> None:
+        if self._socket is not None:
+            self.close()
+            self._on_broken(reason)
+
+    def _ready(self, events: int) -> None:
+        try:
+            if events & WRITE:
+                self._flush()
+            if events & READ:
+                self._read()
+        except BadFrame as error:
+            self._break(str(error))
+        except OSError as error:
+            self._break(error.strerror or str(error))
+
+    def _read(self) -> None:
+        if self._socket is None:
+            return
+        try:
+            data = self._socket.recv(READ_BYTES)
+        except BlockingIOError:
+            return
+        if not data:
+            self._break("the other side closed it")
+            return
+        for header, body in self._decoder.feed(data):
+            self._on_frame(header, body)
+            if self._socket is None:
+                return
+
+    def _flush(self) -> None:
+        if self._socket is None:
+            return
+        while self._out:
+            try:
+                sent = self._socket.send(self._out[0])
+            except BlockingIOError:
+                break
+            if sent < len(self._out[0]):
+                self._out[0] = self._out[0][sent:]
+            else:
+                self._out.popleft()
+        if bool(self._out) != self._writing:
+            self._writing = bool(self._out)
+            self._loop.watch(self._socket.fileno(), READ | WRITE if self._writing else READ, self._ready)

@@ -1,0 +1,31 @@
+"""What the server tells the agent: `agent.json` and the link's secret. Reads files, calls nobody."""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Config(NamedTuple):
+    """The fields of `agent.json` (docs/link.md), and the secret."""
+
+    driver: str
+    socket: str
+    secret: bytes
+    python: str
+    kind: str
+    output_max_bytes: int
+    sql_max_rows: int
+    interrupt_again_ms: int
+    cancel_grace_ms: int
+    max_frame: int
+    orphan_grace_ms: int
+
+
+def load(run_dir: str) -> Config:
+    """Read the run directory's `agent.json`, then read the secret and unlink its file."""
+    given = json.loads(Path(run_dir, "agent.json").read_text(encoding="utf-8"))
+    secret_file = Path(given.pop("secret_file"))
+    secret = secret_file.read_text(encoding="ascii").strip().encode("ascii")
+    secret_file.unlink()
+    known = {name: given[name] for name in Config._fields if name != "secret"}
+    return Config(secret=secret, **known)

@@ -1,0 +1,43 @@
+"""Livy's magics, `%json`, `%table` and `%matplot`: each takes a variable's name. Calls table and values."""
+
+import base64
+import io
+from typing import Any, Callable, Dict, Tuple
+
+from .errors import UnknownMagic
+from .table import to_table
+from .values import dumps
+
+Result = Tuple[str, bytes]
+"""A MIME type and its value as JSON."""
+
+
+def run(line: str, names: Dict[str, Any]) -> Result:
+    """Run the magic of a line (without its `%`)."""
+    words = line.split(None, 1)
+    if not words:
+        raise UnknownMagic("magic command not specified")
+    magic = MAGICS.get(words[0])
+    if magic is None:
+        raise UnknownMagic(f"unknown magic command '{words[0]}'")
+    name = words[1].strip() if len(words) > 1 else ""
+    if name not in names:
+        raise NameError(f"name '{name}' is not defined")
+    return magic(names[name])
+
+
+def _json(value: Any) -> Result:
+    return "application/json", dumps(value)
+
+
+def _table(value: Any) -> Result:
+    return "application/vnd.livy.table.v1+json", dumps(to_table(value))
+
+
+def _matplot(plot: Any) -> Result:
+    image = io.BytesIO()
+    plot.gcf().savefig(image, format="png")
+    return "image/png", dumps(base64.b64encode(image.getvalue()).decode("ascii"))
+
+
+MAGICS: Dict[str, Callable[[Any], Result]] = {"json": _json, "table": _table, "matplot": _matplot}

@@ -1,0 +1,16 @@
+"""Starts an interpreter: `python main.py CONTROL COMPLETION CANCELLED MAX_OUTPUT MAX_FRAME` (descriptors and bytes).
+
+It takes the descriptors in hand, imports PySpark while the agent makes the SparkContext, attaches, and serves
+statements. Calls attach, channel, completion, descriptors and repl.
+"""
+
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    # User code must import its own modules, not ours: only what is imported here comes from our directory.
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
+    from firesteel_agent.interpreter import serve
+
+    sys.path.pop(0)
+    serve.serve(*(int(argument) for argument in sys.argv[1:6]))

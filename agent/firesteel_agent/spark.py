@@ -1,0 +1,172 @@
+"""The driver's JVM seen through py4j: the SparkContext, the session, gateways for interpreters, job groups.
+
+Every method may block: call it on a `worker.Worker` only. Calls py4j, nobody else of this package.
+"""
+
+import contextlib
+from typing import Any, Dict, NamedTuple, Optional
+
+from py4j.clientserver import ClientServer, JavaParameters, PythonParameters
+from py4j.protocol import Py4JError, Py4JJavaError
+
+SESSION_CLASSES = ("org.apache.spark.sql.classic.SparkSession", "org.apache.spark.sql.SparkSession")
+"""Where the session's class is: Spark 4, and Spark 3."""
+
+
+class Described(NamedTuple):
+    """What `ready` tells of the SparkContext."""
+
+    app_id: str
+    spark_version: str
+    ui_url: Optional[str]
+
+
+class Gateway(NamedTuple):
+    """An interpreter's own door to the JVM: shut down, it frees whatever the interpreter held there."""
+
+    server: Any
+    port: int
+    secret: str
+
+
+def group_of(statement: int) -> str:
+    """The name of a statement's Spark job group."""
+    return f"firesteel-statement-{statement}"
+
+
+class Spark:
+    """The SparkContext and what hangs on it."""
+
+    def __init__(self, port: str, secret: str):
+        # Both kinds of server of the JVM (pinned threads or not) answer this client, and it gives
+        # every Python thread a JVM thread of its own either way.
+        self.gateway = ClientServer(
+            java_parameters=JavaParameters(port=int(port), auth_token=secret, auto_convert=True),
+            python_parameters=PythonParameters(port=0, eager_load=False),
+        )
+        self.jvm = self.gateway.jvm
+        self._conf: Any = None
+        self._cancels_future_jobs = False
+
+    def _class(self, name: str) -> Any:
+        found = self.jvm
+        for part in name.split("."):
+            found = getattr(found, part)
+        return found
+
+    def start(self) -> Described:
+        """Make the SparkContext and the SparkSession."""
+        self._conf = self._class("org.apache.spark.SparkConf")()
+        for key, value in (("spark.app.name", "firesteel"), ("spark.master", "local[*]")):
+            self._conf.setIfMissing(key, value)
+        self._conf.setIfMissing("spark.serializer.objectStreamReset", "100")
+        self._conf.setIfMissing("spark.rdd.compress", "True")
+        context = self._class("org.apache.spark.api.java.JavaSparkContext")(self._conf)
+        self.session()
+        self._cancels_future_jobs = int(context.version().partition(".")[0]) >= 4
+        url = context.sc().uiWebUrl()
+        return Described(
+            app_id=context.sc().applicationId(),
+            spark_version=context.version(),
+            ui_url=url.get() if url.isDefined() else None,
+        )
+
+    def context(self) -> Any:
+        """The SparkContext that lives now, or None: user code may have stopped it, or made another."""
+        active = self._class("org.apache.spark.SparkContext$.MODULE$").getActive()
+        return active.get() if active.isDefined() else None
+
+    def session(self) -> Any:
+        """The session that Python and SQL statements share; made anew when its context was stopped."""
+        for name in SESSION_CLASSES:
+            session_class = self._class(name)
+            try:
+                return session_class.builder().getOrCreate()
+            except TypeError:  # py4j's answer for a package: there is no such class.
+                continue
+        raise RuntimeError("This Spark has no SparkSession.")
+
+    def open_gateway(self) -> Gateway:
+        """Start a gateway of an interpreter's own."""
+        server = self._class("org.apache.spark.api.python.Py4JServer")(self._conf)
+        server.start()
+        return Gateway(server, server.getListeningPort(), server.secret())
+
+    def close_gateway(self, gateway: Gateway) -> None:
+        """Shut an interpreter's gateway down."""
+        gateway.server.shutdown()
+
+    def set_group(self, statement: int) -> None:
+        """Put what this thread starts from now on into the statement's job group."""
+        context = self.context()
+        if context is not None:
+            context.setJobGroup(group_of(statement), f"statement {statement}", True)
+
+    def cancel_group(self, statement: int) -> None:
+        """Cancel the statement's Spark jobs."""
+        context = self.context()
+        if context is None:
+            return
+        if self._cancels_future_jobs:
+            # One that the JVM is about to submit, too.
+            context.cancelJobGroupAndFutureJobs(group_of(statement))
+        else:
+            context.cancelJobGroup(group_of(statement))
+
+    def release_thread(self) -> None:
+        """Close this Python thread's connection, and with it its JVM thread."""
+        client = self.gateway._gateway_client
+        connection = client.get_thread_connection()
+        if connection is not None:
+            with contextlib.suppress(ValueError):
+                client.deque.remove(connection)
+            connection.close(False)
+
+    def progress(self, statement: int) -> Dict[str, int]:
+        """How many tasks of the statement's jobs are done, and how many there are."""
+        context = self.context()
+        done = total = 0
+        if context is not None:
+            tracker = context.statusTracker()
+            for job in tracker.getJobIdsForGroup(group_of(statement)):
+                info = tracker.getJobInfo(job)
+                for stage in info.get().stageIds() if info.isDefined() else ():
+                    seen = tracker.getStageInfo(stage)
+                    if seen.isDefined():
+                        done += seen.get().numCompletedTasks()
+                        total += seen.get().numTasks()
+        return {"done": done, "total": total}
+
+    def stop(self) -> None:
+        """Stop the SparkContext, if one lives."""
+        context = self.context()
+        if context is not None:
+            context.stop()
+
+
+def reason_of(error: BaseException) -> str:
+    """One sentence that says why the JVM refused: the message of the innermost Java exception."""
+    if not isinstance(error, Py4JJavaError):
+        return _sentence(f"{type(error).__name__}: {error}")
+    cause = error.java_exception
+    try:
+        for _ in range(32):
+            inner = cause.getCause()
+            if inner is None:
+                break
+            cause = inner
+        name, message = cause.getClass().getSimpleName(), cause.getMessage()
+    except Py4JError:
+        return "The driver's JVM ended."
+    if name in ("ClassNotFoundException", "NoClassDefFoundError"):
+        message = f"the class {message} is not found"
+    elif name in ("UnknownHostException", "UnresolvedAddressException"):
+        message = f"the host {message or ''} is unknown"
+    return _sentence(message or name)
+
+
+def _sentence(text: str) -> str:
+    """The first line with something in it, as a sentence of at most 500 characters."""
+    line = next((line.strip() for line in text.splitlines() if line.strip()), "no reason was given")
+    line = line if len(line) <= 500 else line[:497] + "..."
+    return line if line[-1] in ".!?" else line + "."

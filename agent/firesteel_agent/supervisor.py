@@ -1,0 +1,272 @@
+"""The agent's centre: starts everything, hands the server's frames on, and ends the driver. Calls all the others.
+
+One thread runs the loop; what may block is on workers. No user code runs here.
+"""
+
+import os
+import signal
+import sys
+import traceback
+from typing import List, Optional, Set
+
+from .background import BackgroundLog
+from .config import Config, load
+from .frames import Header
+from .link import Link
+from .loop import Loop, Timer
+from .output import error
+from .progress import Progress
+from .python_interpreter import Events, PythonInterpreter, now_ms
+from .watch import ProcessWatch
+from .worker import Worker
+
+STOP_SECONDS = 10.0
+"""How long the SparkContext may take to stop; then the driver ends without."""
+
+TELL_SECONDS = 5.0
+"""How long the agent waits for the server to take its last words."""
+
+PYTHON_KINDS = ("pyspark", "shared")
+
+
+def main(arguments: List[str]) -> int:
+    """Run the agent on a run directory; the exit code."""
+    # spark-submit's secret must be gone before the first child starts.
+    gateway = {name: os.environ.pop(f"PYSPARK_GATEWAY_{name.upper()}") for name in ("port", "secret")}
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    config = load(arguments[0])
+    supervisor = Supervisor(config)
+    supervisor.start(gateway["port"], gateway["secret"])
+    return supervisor.run()
+
+
+class Supervisor:
+    """The driver's parts and its state."""
+
+    def __init__(self, config: Config):
+        self._config = config
+        self._loop = Loop()
+        self._link = Link(self._loop, config, self._frame)
+        self._link.on_connection = self._connection
+        self._worker = Worker(self._loop, "spark")
+        self._spark = None
+        self._sql = None
+        self._described = None
+        self._python_version: Optional[str] = None
+        self._running: Optional[int] = None
+        self._seen: Set[int] = set()
+        self._ready = False
+        self._exit_code: Optional[int] = None
+        self._orphan_timer: Optional[Timer] = None
+        self._progress = Progress(self._loop, self._progressed)
+        events = Events(
+            self._attached, self._python_failed, self._started, self._finished, self._completed, self._notice
+        )
+        self._python = PythonInterpreter(self._loop, config, BackgroundLog(), events)
+
+    def start(self, gateway_port: str, gateway_secret: str) -> None:
+        """Start the interpreter, the SparkContext and the watches, all at once."""
+        signal.signal(signal.SIGTERM, lambda _signal, _frame: self._loop.post(self._stop))
+        if self._config.kind in PYTHON_KINDS:
+            self._python.start()
+
+        def make_context():
+            from .spark import Spark  # py4j takes a while to import: the child is on its way meanwhile.
+
+            self._spark = Spark(gateway_port, gateway_secret)
+            return self._spark.start()
+
+        self._worker.submit(make_context, self._context_made)
+        parent = os.getppid()
+        ProcessWatch(self._loop, parent, lambda: self._end_now("the driver's JVM ended"))
+        keeper = os.environ.get("FIRESTEEL_KEEPER_PID", "")
+        if keeper.isdigit() and int(keeper) != parent:
+            ProcessWatch(self._loop, int(keeper), lambda: self._keeper_gone(parent))
+
+    def run(self) -> int:
+        """Serve until the driver ends."""
+        self._loop.run()
+        sys.stderr.flush()
+        sys.stdout.flush()
+        # Threads may be in calls that don't return: nothing is waited for.
+        os._exit(self._exit_code or 0)
+
+    # The SparkContext
+
+    def _context_made(self, described, failure: Optional[Exception]) -> None:
+        if self._exit_code is not None:
+            return
+        if failure is not None:
+            from .spark import reason_of
+
+            traceback.print_exception(type(failure), failure, failure.__traceback__)
+            self._worker.submit(
+                lambda: reason_of(failure), lambda reason, bad: self._fail(reason or str(bad))
+            )
+            return
+        self._described = described
+        if self._config.kind in PYTHON_KINDS:
+            self._python.attach(self._spark, self._worker)
+        else:
+            self._python.attach(self._spark, self._worker)
+            self._tell_ready("")
+
+    def _attached(self, python_version: str) -> None:
+        if not self._ready:
+            self._tell_ready(python_version)
+
+    def _tell_ready(self, python_version: str) -> None:
+        self._ready = True
+        described = self._described
+        self._link.send(
+            {
+                "type": "ready",
+                "app_id": described.app_id,
+                "spark_version": described.spark_version,
+                "python_version": python_version,
+                "ui_url": described.ui_url,
+                "pid": os.getpid(),
+            }
+        )
+
+    def _python_failed(self, reason: str) -> None:
+        if self._ready:
+            self._notice(reason)
+        else:
+            self._fail(reason)
+
+    def _fail(self, reason: str) -> None:
+        """The driver can't start: tell why, and end with code 1."""
+        if self._exit_code is None:
+            self._exit_code = 1
+            self._link.send({"type": "failed", "reason": reason})
+            print(f"firesteel: {reason}", file=sys.stderr, flush=True)
+            self._python.stop()
+            self._leave(TELL_SECONDS)
+
+    # Frames of the server
+
+    def _frame(self, header: Header, body: bytes) -> None:
+        kind = header["type"]
+        if kind == "run":
+            self._run(header["id"], header["kind"], body)
+        elif kind == "cancel":
+            self._python.cancel(header["id"])
+            if self._sql is not None:
+                self._sql.cancel(header["id"])
+        elif kind == "complete":
+            if header["kind"] in PYTHON_KINDS:
+                self._python.complete(header, body)
+            else:
+                self._completed(header, b"[]")
+        elif kind == "stop":
+            self._stop()
+
+    def _run(self, number: int, kind: str, code: bytes) -> None:
+        if number in self._seen:
+            return  # It was sent twice; its result is kept, or on its way.
+        self._seen.add(number)
+        self._running = number
+        if self._orphan_timer is not None:
+            self._orphan_timer.cancel()
+        if kind == "pyspark":
+            self._python.run(number, code)
+        elif kind == "sql":
+            self._run_sql(number, code)
+        else:
+            self._finished(
+                number, "available", now_ms(), error(number, "InterpreterError", f"There is no kind {kind}.")
+            )
+
+    def _run_sql(self, number: int, code: bytes) -> None:
+        if self._sql is None:
+            from . import sql
+
+            events = sql.Events(self._sql_started, self._finished, self._notice)
+            self._sql = sql.SqlInterpreter(self._loop, self._config, self._spark, self._worker, events)
+        self._sql.run(number, code.decode("utf-8", "replace"))
+
+    def _sql_started(self, number: int) -> int:
+        at = now_ms()
+        self._started(number, at)
+        return at
+
+    # What interpreters tell
+
+    def _started(self, number: int, at: int) -> None:
+        self._link.send({"type": "started", "id": number, "at": at})
+        self._progress.started(number, self._spark)
+
+    def _finished(
+        self, number: int, state: str, started: int, output: bytes, rows_cut: Optional[int] = None
+    ) -> None:
+        self._running = None
+        self._progress.finished()
+        header = {"type": "result", "id": number, "state": state, "started": started, "completed": now_ms()}
+        self._link.send(dict(header, rows_cut=rows_cut), output)
+        self._watch_orphan()
+
+    def _completed(self, header: Header, candidates: bytes) -> None:
+        self._link.send({"type": "completion", "request": header["request"]}, candidates)
+
+    def _progressed(self, number: int, done: int, total: int) -> None:
+        if self._link.connected:
+            self._link.send({"type": "progress", "id": number, "done": done, "total": total})
+
+    def _notice(self, text: str) -> None:
+        self._link.send({"type": "notice", "text": text.replace("\n", " ")})
+
+    # The end
+
+    def _connection(self, connected: bool) -> None:
+        if self._orphan_timer is not None:
+            self._orphan_timer.cancel()
+        if not connected:
+            self._watch_orphan()
+
+    def _watch_orphan(self) -> None:
+        """A driver that is idle and has no server ends after a while."""
+        if not self._link.connected and self._running is None:
+            if self._orphan_timer is not None:
+                self._orphan_timer.cancel()
+            print("firesteel: no server; the driver ends if none comes", file=sys.stderr, flush=True)
+            self._orphan_timer = self._loop.later(self._config.orphan_grace_ms / 1000, self._stop)
+
+    def _stop(self) -> None:
+        """Stop the SparkContext, end the interpreter, then the agent, with code 0."""
+        if self._exit_code is not None:
+            return
+        self._exit_code = 0
+        self._python.stop()
+        self._loop.later(STOP_SECONDS, self._loop.stop)
+        spark = self._spark
+        if spark is None or self._described is None:
+            self._loop.stop()
+        else:
+            # A thread of its own: the others may be busy with what is being stopped.
+            Worker(self._loop, "stop").submit(spark.stop, self._context_stopped)
+
+    def _context_stopped(self, _done: None, failure: Optional[Exception]) -> None:
+        if failure is not None:
+            print(f"firesteel: the SparkContext did not stop: {failure}", file=sys.stderr, flush=True)
+        self._leave(TELL_SECONDS)
+
+    def _leave(self, seconds: float) -> None:
+        """End once the server has all that was sent, or the time is over."""
+        if seconds <= 0 or self._link.flushed():
+            self._loop.stop()
+        else:
+            self._loop.later(0.05, lambda: self._leave(seconds - 0.05))
+
+    def _keeper_gone(self, jvm: int) -> None:
+        print("firesteel: the keeper is gone; the driver ends", file=sys.stderr, flush=True)
+        self._python.stop()
+        os.kill(jvm, signal.SIGTERM)
+        self._exit_code = 1
+        self._loop.later(STOP_SECONDS, lambda: (os.kill(jvm, signal.SIGKILL), self._loop.stop()))
+
+    def _end_now(self, why: str) -> None:
+        print(f"firesteel: {why}", file=sys.stderr, flush=True)
+        self._python.stop()
+        self._exit_code = 1
+        self._loop.stop()
