@@ -1,0 +1,137 @@
+//! Every error that a client can see: its status and its body, in the forms that Livy's clients know (livy-spec.md, 1.1).
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
+use serde_json::json;
+use tracing::error;
+
+use super::json::JSON;
+use crate::session::{BadKind, CreateError, SubmitError};
+use crate::store::StoreError;
+
+/// Seconds after which a client may try again what was refused for want of room.
+const RETRY_SECONDS: u32 = 5;
+
+/// An answer that is an error.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// 404 `{"msg": "Session '7' not found."}`; clients look for this text (clients.md, W9).
+    #[error("Session '{0}' not found.")]
+    SessionNotFound(String),
+    /// 404, a bare string.
+    #[error("Statement not found")]
+    StatementNotFound,
+    /// 400 `{"msg": ...}`: a value that Livy would have refused.
+    #[error("{0}")]
+    BadRequest(String),
+    /// 400 `{"msg": "Rejected, Reason: ..."}`.
+    #[error("Rejected, Reason: {0}")]
+    Rejected(String),
+    /// 400, a bare string: a body that can't be read.
+    #[error("{0}")]
+    BadBody(String),
+    /// 401 with the scheme to use.
+    #[error("Authentication is required.")]
+    Unauthenticated,
+    /// 403 `{}`: Livy's answer to a caller without the right.
+    #[error("forbidden")]
+    Forbidden,
+    /// 403 `{"msg": ...}`.
+    #[error("{0}")]
+    Refused(String),
+    /// 406 `{"msg": ...}`.
+    #[error("No value found for '{0}'")]
+    UnknownVersion(String),
+    /// 408 `{"msg": ...}`.
+    #[error("The request's body did not come in time (server.body_timeout).")]
+    BodyTimeout,
+    /// 413 `{"msg": ...}`.
+    #[error("The request's body is over {0} bytes (limits.request_body).")]
+    BodyTooLarge(usize),
+    /// 421 `{"msg": ...}`.
+    #[error("This server does not serve the host that the request names (server.hosts).")]
+    WrongHost,
+    /// 500, a bare string: the one answer with this status that is meant (clients.md, W9).
+    #[error("java.lang.IllegalStateException: Session is in state {0}")]
+    SessionEnded(String),
+    /// 503 `{"msg": ...}` with Retry-After. Nothing has been stored.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::SessionNotFound(_) | Self::StatementNotFound => StatusCode::NOT_FOUND,
+            Self::BadRequest(_) | Self::Rejected(_) | Self::BadBody(_) => StatusCode::BAD_REQUEST,
+            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Self::Forbidden | Self::Refused(_) => StatusCode::FORBIDDEN,
+            Self::UnknownVersion(_) => StatusCode::NOT_ACCEPTABLE,
+            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::WrongHost => StatusCode::MISDIRECTED_REQUEST,
+            Self::SessionEnded(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponseBuilder::new(self.status_code());
+        response.content_type(JSON);
+        match self {
+            Self::Unauthenticated => {
+                response.insert_header((WWW_AUTHENTICATE, "Basic realm=\"firesteel\", charset=\"UTF-8\""));
+            }
+            Self::Unavailable(_) => {
+                response.insert_header((RETRY_AFTER, RETRY_SECONDS));
+            }
+            // What is left of a body that is not read would be taken for the next request.
+            Self::BodyTimeout | Self::BodyTooLarge(_) => {
+                response.force_close();
+            }
+            _ => {}
+        }
+        let body = match self {
+            Self::StatementNotFound | Self::BadBody(_) | Self::SessionEnded(_) => json!(self.to_string()),
+            Self::Forbidden => json!({}),
+            _ => json!({"msg": self.to_string()}),
+        };
+        response.body(body.to_string())
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(reason: StoreError) -> Self {
+        error!(%reason, "a request was refused because the store failed");
+        Self::Unavailable("The server's store can't be used at the moment.".to_owned())
+    }
+}
+
+impl From<CreateError> for ApiError {
+    fn from(reason: CreateError) -> Self {
+        match reason {
+            CreateError::DuplicateName { .. } => Self::Rejected(reason.to_string()),
+            CreateError::QueueFull(_) => Self::Unavailable(
+                "Too many sessions are waiting to be started (limits.sessions_queued).".to_owned(),
+            ),
+            CreateError::Store(reason) => reason.into(),
+        }
+    }
+}
+
+impl From<SubmitError> for ApiError {
+    fn from(reason: SubmitError) -> Self {
+        match reason {
+            SubmitError::Ended(state) => Self::SessionEnded(state.to_string()),
+            SubmitError::QueueFull(_) => Self::Unavailable(reason.to_string()),
+            SubmitError::Store(reason) => reason.into(),
+        }
+    }
+}
+
+impl From<BadKind> for ApiError {
+    fn from(reason: BadKind) -> Self {
+        Self::BadBody(reason.to_string())
+    }
+}

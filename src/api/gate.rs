@@ -1,0 +1,94 @@
+//! What every request passes, whatever its route: the host it names, the page it comes from, the API version it wants. And the
+//! headers that every answer gets.
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
+use actix_web::http::header::{
+    ACCEPT, CONTENT_SECURITY_POLICY, HOST, HeaderName, HeaderValue, ORIGIN, X_CONTENT_TYPE_OPTIONS,
+    X_FRAME_OPTIONS, X_XSS_PROTECTION,
+};
+use actix_web::middleware::Next;
+use actix_web::{Error, web};
+
+use super::App;
+use super::error::ApiError;
+use crate::access::{host_allowed, origin_allowed};
+
+/// What a version of Livy's API looks like in `Accept`.
+const VERSION_PREFIX: &str = "application/vnd.livy.v";
+/// The only version there is.
+const VERSION: &str = "0.1";
+
+const SECURITY_HEADERS: [(HeaderName, &str); 4] = [
+    (X_FRAME_OPTIONS, "SAMEORIGIN"),
+    (X_XSS_PROTECTION, "1; mode=block"),
+    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (CONTENT_SECURITY_POLICY, "default-src 'self'; frame-ancestors 'self'; object-src 'none'; base-uri 'none'"),
+];
+
+/// Lets a request through to its route, or answers it here.
+pub async fn pass(
+    mut request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    if let Err(refusal) = check(&request) {
+        return Ok(with_headers(request.error_response(refusal).map_into_boxed_body()));
+    }
+    if request.method() == Method::HEAD {
+        // Routed as GET; the protocol's encoder knows that it was a HEAD and sends no body.
+        request.head_mut().method = Method::GET;
+    }
+    Ok(with_headers(next.call(request).await?.map_into_boxed_body()))
+}
+
+fn with_headers<B>(mut response: ServiceResponse<B>) -> ServiceResponse<B> {
+    for (name, value) in SECURITY_HEADERS {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+fn check(request: &ServiceRequest) -> Result<(), ApiError> {
+    let Some(app) = request.app_data::<web::Data<App>>() else {
+        return Err(ApiError::Unavailable("The server is not set up.".to_owned()));
+    };
+    let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    // HTTP/1.0 clients and absolute request targets name no host, or name it in the target.
+    let host = header(HOST.as_str()).or_else(|| request.uri().authority().map(|authority| authority.as_str()));
+    if !host_allowed(host, &app.config.server, app.config.access.mode) {
+        return Err(ApiError::WrongHost);
+    }
+    if !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
+        let site = header("sec-fetch-site");
+        if !origin_allowed(header(ORIGIN.as_str()), site, host, &app.config.server.hosts) {
+            return Err(ApiError::Refused("The request comes from a page of another site.".to_owned()));
+        }
+        if app.config.access.csrf && header("x-requested-by").is_none() {
+            return Err(ApiError::BadRequest("Missing Required Header for CSRF protection.".to_owned()));
+        }
+    }
+    match wanted_version(header(ACCEPT.as_str()).unwrap_or("")) {
+        Some(version) if version != VERSION => Err(ApiError::UnknownVersion(version.to_owned())),
+        _ => Ok(()),
+    }
+}
+
+fn wanted_version(accept: &str) -> Option<&str> {
+    accept.split(',').find_map(|kind| {
+        let kind = kind.split(';').next()?.trim();
+        kind.strip_prefix(VERSION_PREFIX)?.strip_suffix("+json")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wanted_version;
+
+    #[test]
+    fn a_version_is_read_from_accept() {
+        assert_eq!(wanted_version("application/vnd.livy.v0.1+json"), Some("0.1"));
+        assert_eq!(wanted_version("text/html, application/vnd.livy.v9.9+json;q=0.9"), Some("9.9"));
+        assert_eq!(wanted_version("*/*"), None);
+    }
+}

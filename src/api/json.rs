@@ -1,0 +1,175 @@
+//! JSON in and out: request bodies under a limit and a deadline, answers in Livy's content type.
+
+use std::future::Future;
+use std::io::Read as _;
+use std::pin::Pin;
+use std::time::Duration;
+
+use actix_web::dev::Payload;
+use actix_web::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap, VARY};
+use actix_web::web::{Bytes, BytesMut};
+use actix_web::{FromRequest, HttpRequest, HttpResponse, HttpResponseBuilder, web};
+use flate2::Compression;
+use flate2::read::{DeflateDecoder, GzDecoder, GzEncoder, ZlibDecoder};
+use futures_util::StreamExt as _;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::App;
+use super::error::ApiError;
+
+/// Livy's content type of every JSON answer.
+pub const JSON: &str = "application/json;charset=utf-8";
+/// A body that is slow gets a second more for each of these that have come.
+const BYTES_PER_SECOND: usize = 256 * 1024;
+/// Answers shorter than this are sent as they are: compressing them costs more than it saves.
+const COMPRESS_FROM: usize = 16 * 1024;
+
+/// A JSON body, whatever content type it says it has, as Livy takes it. `T` names what it may hold.
+///
+/// `Content-Encoding: gzip` and `deflate` are inflated up to the body limit; any other, such as the `UTF-8` of Livy's Java
+/// client, is no coding and changes nothing (clients.md, W11).
+#[derive(Debug)]
+pub struct Body<T>(pub T);
+
+impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, payload) = (request.clone(), payload.take());
+        Box::pin(async move {
+            let bytes = read(&request, payload).await?;
+            if bytes.iter().all(u8::is_ascii_whitespace) {
+                return Err(ApiError::BadBody("No content to map due to end-of-input".to_owned()));
+            }
+            let mut reader = serde_json::Deserializer::from_slice(&bytes);
+            let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+                let path = error.path().to_string();
+                let reason = error.inner().to_string();
+                ApiError::BadBody(if path == "." { reason } else { format!("{path}: {reason}") })
+            })?;
+            reader.end().map_err(|error| ApiError::BadBody(error.to_string()))?;
+            Ok(Self(value))
+        })
+    }
+}
+
+/// A body that is read, under the same limits, and ignored.
+#[derive(Debug)]
+pub struct Ignored;
+
+impl FromRequest for Ignored {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, payload) = (request.clone(), payload.take());
+        Box::pin(async move { read(&request, payload).await.map(|_| Self) })
+    }
+}
+
+async fn read(request: &HttpRequest, mut payload: Payload) -> Result<Bytes, ApiError> {
+    let app = request.app_data::<web::Data<App>>().map(|app| app.config.clone());
+    let app = app.ok_or_else(|| ApiError::Unavailable("The server is not set up.".to_owned()))?;
+    let (limit, base) = (app.limits.request_body.len(), app.server.body_timeout.get());
+    let start = tokio::time::Instant::now();
+    let mut body = BytesMut::new();
+    loop {
+        let earned = Duration::from_secs((body.len() / BYTES_PER_SECOND) as u64);
+        let chunk = match tokio::time::timeout_at(start + base + earned, payload.next()).await {
+            Err(_) => return Err(ApiError::BodyTimeout),
+            Ok(None) => break,
+            Ok(Some(chunk)) => chunk.map_err(|error| ApiError::BadBody(error.to_string()))?,
+        };
+        if body.len() + chunk.len() > limit {
+            return Err(ApiError::BodyTooLarge(limit));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    inflate(request.headers(), body.freeze(), limit)
+}
+
+fn inflate(headers: &HeaderMap, body: Bytes, limit: usize) -> Result<Bytes, ApiError> {
+    let coding = headers.get(CONTENT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let inflated = match coding.to_ascii_lowercase().as_str() {
+        "gzip" | "x-gzip" => take(GzDecoder::new(&body[..]), limit),
+        // Some clients send the zlib format that the standard means, some the bare one.
+        "deflate" if body.first().is_some_and(|byte| byte & 0x0f == 8) => take(ZlibDecoder::new(&body[..]), limit),
+        "deflate" => take(DeflateDecoder::new(&body[..]), limit),
+        _ => return Ok(body),
+    };
+    let inflated = inflated.map_err(|error| ApiError::BadBody(format!("the body is no {coding}: {error}")))?;
+    if inflated.len() > limit { Err(ApiError::BodyTooLarge(limit)) } else { Ok(inflated.into()) }
+}
+
+fn take(reader: impl std::io::Read, limit: usize) -> std::io::Result<Vec<u8>> {
+    let mut inflated = Vec::new();
+    reader.take(limit as u64 + 1).read_to_end(&mut inflated).map(|_| inflated)
+}
+
+/// An answer with a JSON body. Long ones are compressed for a client that takes gzip.
+pub fn respond(request: &HttpRequest, mut response: HttpResponseBuilder, body: &impl Serialize) -> HttpResponse {
+    let Ok(mut bytes) = serde_json::to_vec(body) else {
+        return HttpResponse::InternalServerError().finish();
+    };
+    response.content_type(JSON);
+    if bytes.len() >= COMPRESS_FROM && takes_gzip(request.headers()) {
+        let mut small = Vec::with_capacity(bytes.len() / 4);
+        if GzEncoder::new(&bytes[..], Compression::fast()).read_to_end(&mut small).is_ok() {
+            response.insert_header((CONTENT_ENCODING, "gzip"));
+            bytes = small;
+        }
+        response.insert_header((VARY, "Accept-Encoding"));
+    }
+    response.body(bytes)
+}
+
+/// A 200 with a JSON body.
+pub fn ok(request: &HttpRequest, body: &impl Serialize) -> HttpResponse {
+    respond(request, HttpResponse::Ok(), body)
+}
+
+fn takes_gzip(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(ACCEPT_ENCODING).filter_map(|value| value.to_str().ok());
+    accepted.flat_map(|value| value.split(',')).any(|coding| {
+        let mut parts = coding.split(';').map(str::trim);
+        parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip")) && !parts.any(|part| part == "q=0")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    fn headers(name: HeaderName, value: &'static str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, HeaderValue::from_static(value));
+        headers
+    }
+
+    #[test]
+    fn a_bomb_is_inflated_to_the_limit_and_no_further() {
+        let mut bomb = Vec::new();
+        GzEncoder::new(&vec![b' '; 1 << 20][..], Compression::best()).read_to_end(&mut bomb).unwrap();
+        let gzip = headers(CONTENT_ENCODING, "gzip");
+        assert!(matches!(inflate(&gzip, bomb.clone().into(), 1000), Err(ApiError::BodyTooLarge(1000))));
+        assert_eq!(inflate(&gzip, bomb.into(), 1 << 20).unwrap().len(), 1 << 20);
+        assert!(matches!(inflate(&gzip, "{}".into(), 1000), Err(ApiError::BadBody(_))));
+    }
+
+    #[test]
+    fn utf_8_is_no_coding() {
+        let body = inflate(&headers(CONTENT_ENCODING, "UTF-8"), "{}".into(), 10).unwrap();
+        assert_eq!(&body[..], b"{}");
+    }
+
+    #[test]
+    fn gzip_is_for_those_who_take_it() {
+        assert!(takes_gzip(&headers(ACCEPT_ENCODING, "gzip, deflate")));
+        assert!(!takes_gzip(&headers(ACCEPT_ENCODING, "gzip;q=0, br")));
+        assert!(!takes_gzip(&HeaderMap::new()));
+    }
+}

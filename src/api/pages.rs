@@ -1,0 +1,120 @@
+//! Numbers in paths and queries, with Livy's words for those that are none.
+
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::error::ApiError;
+
+/// Rows of a list that asks for no size.
+const DEFAULT_SIZE: i64 = 100;
+
+/// `from`, `size` and `order` of a list.
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct PageQuery {
+    /// The first row; a log counts from its end when it is missing or below 0.
+    #[param(value_type = Option<i32>)]
+    pub from: Option<String>,
+    /// Rows at most: 100, or all statements, when it is missing.
+    #[param(value_type = Option<i32>)]
+    pub size: Option<String>,
+    /// `desc` for the newest first (statements only).
+    pub order: Option<String>,
+}
+
+impl PageQuery {
+    /// The first row, if one is named.
+    ///
+    /// # Errors
+    /// It is no 32-bit number.
+    pub fn from(&self) -> Result<Option<i64>, ApiError> {
+        self.from.as_deref().map(number).transpose()
+    }
+
+    /// How many rows.
+    ///
+    /// # Errors
+    /// It is no 32-bit number.
+    pub fn size(&self) -> Result<Option<i64>, ApiError> {
+        self.size.as_deref().map(number).transpose()
+    }
+
+    /// `from` and `size` of a list of sessions; a size below 0 is none at all.
+    ///
+    /// # Errors
+    /// One of them is no 32-bit number.
+    pub fn window(&self, most: usize) -> Result<Window, ApiError> {
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let from = self.from()?.unwrap_or(0);
+        let size = self.size()?.unwrap_or(DEFAULT_SIZE).clamp(0, most);
+        Ok(Window { from, size })
+    }
+
+    /// True for `order=desc`.
+    #[must_use]
+    pub fn is_descending(&self) -> bool {
+        self.order.as_deref().is_some_and(|order| order.trim().eq_ignore_ascii_case("desc"))
+    }
+}
+
+/// A part of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// As asked; below 0 it counts as 0 but is echoed.
+    pub from: i64,
+    /// Rows at most.
+    pub size: i64,
+}
+
+impl Window {
+    /// The rows of `all` that it shows.
+    pub fn of<T>(self, all: Vec<T>) -> Vec<T> {
+        let skip = usize::try_from(self.from).unwrap_or(0);
+        let take = usize::try_from(self.size).unwrap_or(0);
+        all.into_iter().skip(skip).take(take).collect()
+    }
+}
+
+/// A number as Livy reads one.
+///
+/// # Errors
+/// It is no 32-bit number; the text is Java's.
+pub fn number(text: &str) -> Result<i64, ApiError> {
+    let parsed: Result<i32, _> = text.parse();
+    parsed.map(i64::from).map_err(|_| {
+        let text: String = text.chars().take(64).collect();
+        ApiError::BadRequest(format!("For input string: \"{text}\""))
+    })
+}
+
+/// The first line and the lines of a log's page: from the end where `from` is missing or negative; all where `size` is negative.
+#[must_use]
+pub fn log_page(from: Option<i64>, size: Option<i64>, lines: Vec<String>) -> (usize, Vec<String>) {
+    let size = usize::try_from(size.unwrap_or(DEFAULT_SIZE)).unwrap_or(lines.len());
+    let first = match from.map(usize::try_from) {
+        Some(Ok(from)) => from.min(lines.len()),
+        _ => lines.len().saturating_sub(size),
+    };
+    (first, lines.into_iter().skip(first).take(size).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_counts_from_its_end() {
+        let lines = || (0..5).map(|line| line.to_string()).collect::<Vec<_>>();
+        assert_eq!(log_page(None, Some(2), lines()), (3, vec!["3".into(), "4".into()]));
+        assert_eq!(log_page(Some(-1), Some(1), lines()), (4, vec!["4".into()]));
+        assert_eq!(log_page(Some(1), Some(2), lines()), (1, vec!["1".into(), "2".into()]));
+        assert_eq!(log_page(Some(9), None, lines()), (5, vec![]));
+        assert_eq!(log_page(None, Some(-1), lines()).1.len(), 5);
+    }
+
+    #[test]
+    fn what_is_no_number_is_said_in_javas_words() {
+        assert_eq!(number("-1").unwrap(), -1);
+        assert_eq!(number("99999999999").unwrap_err().to_string(), "For input string: \"99999999999\"");
+    }
+}

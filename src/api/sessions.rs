@@ -1,0 +1,289 @@
+//! `/sessions`: made, listed, shown, ended.
+
+use std::collections::BTreeMap;
+
+use actix_web::http::header::{LOCATION, USER_AGENT};
+use actix_web::web::Query;
+use actix_web::{HttpRequest, HttpResponse, delete, get, post};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::App;
+use super::error::ApiError;
+use super::guard::{Create, List, Modify, OnServer, OnSession, See, View};
+use super::json::{Body, Ignored, ok, respond};
+use super::link_to;
+use super::pages::{PageQuery, log_page};
+use super::wire::{CreateSession, Log, Message, SessionView, SessionsView, StateView};
+use crate::access::target_user;
+use crate::config::AccessMode;
+use crate::driver::{DriverSpec, Resources};
+use crate::policy;
+use crate::session::{Echo, Kind, NewSession, Session, spark_conf};
+
+/// Log lines that a session shows of itself (livy-spec.md, 1.3).
+const LOG_LINES: usize = 10;
+/// Livy's conf key for the rows of a SQL result.
+const SQL_ROWS: &str = "livy.rsc.sql.num-rows";
+
+/// Livy's impersonation by query.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct DoAs {
+    /// As whom to act; it wins over the body's `proxyUser`. Ignored unless `access.impersonation` is on.
+    #[serde(rename = "doAs")]
+    pub do_as: Option<String>,
+}
+
+/// All sessions that the caller may see.
+#[utoipa::path(tag = "sessions", params(PageQuery), responses((status = 200, body = SessionsView)))]
+#[get("/sessions")]
+pub async fn list(
+    on: OnServer<List>,
+    page: Query<PageQuery>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let window = page.window(on.app.config.limits.page)?;
+    let all: Vec<Session> =
+        on.app.sessions.all().into_iter().filter(|session| on.may_see(session)).collect();
+    let total = all.len();
+    let shown = window.of(all).into_iter().map(|session| (on.is_stranger_to(&session), session)).collect();
+    let sessions = views(&on.app, &request, shown).await;
+    Ok(ok(&request, &SessionsView { from: window.from, total, sessions }))
+}
+
+/// Starts a session.
+#[utoipa::path(
+    tag = "sessions",
+    params(DoAs),
+    request_body = CreateSession,
+    responses(
+        (status = 201, body = SessionView, headers(("Location" = String, description = "the session's path"))),
+        (status = 400, description = "the request can't be met; the body says why"),
+        (status = 403, description = "the caller may not act as that user"),
+        (status = 413, description = "the body is over limits.request_body"),
+        (status = 503, description = "the queue is full or the store fails; try again after Retry-After"),
+    )
+)]
+#[post("/sessions")]
+pub async fn create(
+    on: OnServer<Create>,
+    query: Query<DoAs>,
+    Body(body): Body<CreateSession>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let app = on.app.clone();
+    let new = accept(&on, query.into_inner().do_as, body)?;
+    let session = app.sessions.create(new).await?;
+    let location = link_to(&request, &format!("/sessions/{}", session.id));
+    let mut response = HttpResponse::Created();
+    response.insert_header((LOCATION, location));
+    let view = view(&app, &request, &session, false).await;
+    Ok(respond(&request, response, &view))
+}
+
+/// Applies the policy to a request; nothing is used up when it is refused.
+fn accept(on: &OnServer<Create>, do_as: Option<String>, body: CreateSession) -> Result<NewSession, ApiError> {
+    let config = &on.app.config;
+    let rejected = |reason: policy::Rejection| ApiError::Rejected(reason.to_string());
+    let kind = body.kind.as_deref().map_or(Ok(Kind::Shared), Kind::parse)?;
+    let wanted = body.proxy_user.clone();
+    let proxy_user = target_user(&on.caller, do_as.as_deref(), wanted.as_deref(), &config.access)
+        .map_err(|refused| ApiError::Refused(refused.to_string()))?;
+    if let Some(name) = &body.name {
+        policy::check_name(name, config.limits.name_bytes).map_err(rejected)?;
+    }
+    let entries = config.limits.list_entries;
+    let counts =
+        [("jars", &body.jars), ("pyFiles", &body.py_files), ("files", &body.files), ("archives", &body.archives)];
+    for (field, list) in counts {
+        policy::check_count(field, list.len(), entries).map_err(rejected)?;
+    }
+    policy::check_count("conf", body.conf.len(), config.limits.conf_keys).map_err(rejected)?;
+    let duration = |text: &Option<String>| text.as_deref().map(policy::parse_duration).transpose();
+    let ttl = duration(&body.ttl).map_err(rejected)?.or(config.session.ttl.positive());
+    let idle_timeout = match duration(&body.idle_timeout).map_err(rejected)? {
+        Some(limit) => Some(limit).filter(|limit| !limit.is_zero()),
+        None => config.session.idle_timeout.positive(),
+    };
+
+    let mut conf: BTreeMap<String, String> = body
+        .conf
+        .iter()
+        .map(|(key, value)| (key.clone(), value.as_str().unwrap_or_default().to_owned()))
+        .collect();
+    let authenticated = config.access.mode != AccessMode::None;
+    policy::check_conf(conf.iter(), &config.policy.conf, authenticated).map_err(rejected)?;
+    policy::resolve_conf(conf.iter_mut(), &config.files.allow).map_err(rejected)?;
+    let resolve =
+        |list: &Vec<String>| policy::resolve_files(list, &config.files.allow).map_err(rejected);
+    let mut notes: Vec<String> = body
+        .unknown
+        .keys()
+        .map(|field| format!("The request's field {field:?} is unknown and was ignored."))
+        .collect();
+    if wanted.is_some() && !config.access.impersonation {
+        notes.push("The request's proxyUser was ignored: access.impersonation is off.".to_owned());
+    }
+    let driver = DriverSpec {
+        kind: kind.as_str().to_owned(),
+        app_name: body.name.clone().or_else(|| conf.get("spark.app.name").cloned()).unwrap_or_default(),
+        sql_max_rows: sql_rows(on, &conf, &mut notes)?,
+        conf: spark_conf(&conf),
+        proxy_user: proxy_user.clone(),
+        resources: Resources {
+            driver_memory: body.driver_memory.clone(),
+            driver_cores: body.driver_cores,
+            executor_memory: body.executor_memory.clone(),
+            executor_cores: body.executor_cores,
+            num_executors: body.num_executors,
+            queue: body.queue.clone(),
+            jars: resolve(&body.jars)?,
+            py_files: resolve(&body.py_files)?,
+            files: resolve(&body.files)?,
+            archives: resolve(&body.archives)?,
+        },
+    };
+    let echo = Echo {
+        ttl: body.ttl,
+        idle_timeout: body.idle_timeout,
+        driver_memory: body.driver_memory,
+        driver_cores: body.driver_cores.unwrap_or(0),
+        executor_memory: body.executor_memory,
+        executor_cores: body.executor_cores.unwrap_or(0),
+        conf: body.conf,
+        archives: body.archives,
+        files: body.files,
+        heartbeat_timeout_in_second: body.heartbeat_timeout_in_second.unwrap_or(0),
+        jars: body.jars,
+        num_executors: body.num_executors.unwrap_or(0),
+        py_files: body.py_files,
+        queue: body.queue,
+    };
+    let owner = on.caller.user.clone();
+    Ok(NewSession { name: body.name, kind, owner, proxy_user, echo, driver, ttl, idle_timeout, notes })
+}
+
+fn sql_rows(
+    on: &OnServer<Create>,
+    conf: &BTreeMap<String, String>,
+    notes: &mut Vec<String>,
+) -> Result<usize, ApiError> {
+    let sql = &on.app.config.sql;
+    let Some(text) = conf.get(SQL_ROWS) else { return Ok(sql.max_rows) };
+    let wanted: usize = text
+        .trim()
+        .parse()
+        .map_err(|_| ApiError::Rejected(format!("{SQL_ROWS} needs a whole number, not {text:?}")))?;
+    if wanted > sql.max_rows_ceiling {
+        notes.push(format!("{SQL_ROWS} is limited to {} (sql.max_rows_ceiling).", sql.max_rows_ceiling));
+    }
+    Ok(wanted.min(sql.max_rows_ceiling))
+}
+
+/// One session, by id or name.
+#[utoipa::path(
+    tag = "sessions",
+    params(("id" = String, Path, description = "id or name")),
+    responses((status = 200, body = SessionView), (status = 404, description = "there is none, or it is somebody else's"))
+)]
+#[get("/sessions/{id}")]
+pub async fn show(on: OnSession<See>, request: HttpRequest) -> HttpResponse {
+    let view = view(&on.app, &request, &on.session, on.is_stranger).await;
+    ok(&request, &view)
+}
+
+/// One session's state.
+#[utoipa::path(
+    tag = "sessions",
+    params(("id" = String, Path, description = "id or name")),
+    responses((status = 200, body = StateView), (status = 404))
+)]
+#[get("/sessions/{id}/state")]
+pub async fn state(on: OnSession<See>, request: HttpRequest) -> HttpResponse {
+    let view = StateView { id: on.session.id, state: on.session.snapshot().state.as_str() };
+    ok(&request, &view)
+}
+
+/// A page of the session's log: standard output, standard error, and what the server adds.
+#[utoipa::path(
+    tag = "sessions",
+    params(("id" = String, Path, description = "id or name"), PageQuery),
+    responses((status = 200, body = Log), (status = 403), (status = 404))
+)]
+#[get("/sessions/{id}/log")]
+pub async fn log(
+    on: OnSession<View>,
+    page: Query<PageQuery>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let (from, size) = (page.from()?, page.size()?);
+    let snapshot = on.session.snapshot();
+    let lines = on.app.background.blocking(move || snapshot.log()).await.unwrap_or_default();
+    let total = lines.len();
+    let (from, log) = log_page(from, size, lines);
+    Ok(ok(&request, &Log { id: on.session.id, from, total, log }))
+}
+
+/// Says that a client uses an existing session.
+#[utoipa::path(
+    tag = "sessions",
+    params(("id" = String, Path, description = "id or name")),
+    responses((status = 200, body = SessionView), (status = 403), (status = 404))
+)]
+#[post("/sessions/{id}/connect")]
+pub async fn connect(on: OnSession<Modify>, _body: Ignored, request: HttpRequest) -> HttpResponse {
+    on.session.active();
+    let view = view(&on.app, &request, &on.session, false).await;
+    ok(&request, &view)
+}
+
+/// Cancels the statement that runs. Livy stops the session here; Hue calls this to cancel.
+#[utoipa::path(
+    tag = "sessions",
+    params(("id" = String, Path, description = "id or name")),
+    responses((status = 200, body = Message), (status = 403), (status = 404))
+)]
+#[post("/sessions/{id}/interrupt")]
+pub async fn interrupt(on: OnSession<Modify>, _body: Ignored, request: HttpRequest) -> HttpResponse {
+    on.session.interrupt().await;
+    ok(&request, &Message { msg: "interrupted" })
+}
+
+/// Deletes a session and ends its driver. It is not found from the answer on.
+#[utoipa::path(
+    tag = "sessions",
+    params(("id" = String, Path, description = "id or name")),
+    responses((status = 200, body = Message), (status = 403), (status = 404), (status = 503))
+)]
+#[delete("/sessions/{id}")]
+pub async fn delete(on: OnSession<Modify>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    on.session.delete().await?;
+    Ok(ok(&request, &Message { msg: "deleted" }))
+}
+
+async fn view(app: &App, request: &HttpRequest, session: &Session, is_stranger: bool) -> SessionView {
+    let mut all = views(app, request, vec![(is_stranger, session.clone())]).await;
+    all.remove(0)
+}
+
+/// The views of sessions, each with whether the caller is a stranger to it. Logs are read off the workers.
+async fn views(app: &App, request: &HttpRequest, sessions: Vec<(bool, Session)>) -> Vec<SessionView> {
+    let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+    let is_java_client = agent.is_some_and(|agent| agent.contains("livy-client-http"));
+    let read = move || {
+        let view = |(is_stranger, session): (bool, Session)| {
+            let snapshot = session.snapshot();
+            let mut view = SessionView::new(&session, &snapshot, snapshot.log_tail(LOG_LINES));
+            if is_stranger {
+                view = view.redacted();
+            }
+            if is_java_client {
+                view.details = None;
+            }
+            view
+        };
+        sessions.into_iter().map(view).collect()
+    };
+    app.background.blocking(read).await.unwrap_or_default()
+}

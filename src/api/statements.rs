@@ -1,0 +1,136 @@
+//! `/sessions/{id}/statements` and completion.
+
+use actix_web::http::header::LOCATION;
+use actix_web::web::Query;
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, get, post};
+
+use super::error::ApiError;
+use super::guard::{Modify, OnSession, View};
+use super::json::{Body, Ignored, ok, respond};
+use super::link_to;
+use super::pages::{PageQuery, number};
+use super::wire::{Candidates, CompletionRequest, Message, StatementRequest, StatementView, StatementsView};
+use crate::session::{Kind, Statement};
+
+/// Says that a SQL result was cut, and at which row limit (contracts.md, Errors and truncation).
+const TRUNCATED: &str = "X-Firesteel-Truncated";
+
+/// The statements that are kept, oldest first.
+#[utoipa::path(
+    tag = "statements",
+    params(("id" = String, Path, description = "id or name"), PageQuery),
+    responses((status = 200, body = StatementsView), (status = 403), (status = 404))
+)]
+#[get("/sessions/{id}/statements")]
+pub async fn list(
+    on: OnSession<View>,
+    page: Query<PageQuery>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let most = i64::try_from(on.app.config.limits.page).unwrap_or(i64::MAX);
+    let from = page.from()?.unwrap_or(0).max(0);
+    let size = page.size()?.unwrap_or(most).clamp(0, most);
+    let (total_statements, statements) = on.session.statements(page.is_descending(), from, size).await?;
+    let statements = statements.iter().map(|statement| StatementView::from(&**statement)).collect();
+    Ok(ok(&request, &StatementsView { total_statements, statements }))
+}
+
+/// Runs code. One that is posted while the session starts or is busy waits its turn; the answer of one that is quick has its
+/// result (`statement.answer_within`).
+#[utoipa::path(
+    tag = "statements",
+    params(("id" = String, Path, description = "id or name")),
+    request_body = StatementRequest,
+    responses(
+        (status = 201, body = StatementView, headers(("Location" = String, description = "the statement's path"))),
+        (status = 400, description = "the request can't be read; the body says why"),
+        (status = 403),
+        (status = 404),
+        (status = 413, description = "the body is over limits.request_body"),
+        (status = 500, description = "the session has ended; nothing was stored"),
+        (status = 503, description = "too many wait or the store fails; nothing was stored"),
+    )
+)]
+#[post("/sessions/{id}/statements")]
+pub async fn run(
+    on: OnSession<Modify>,
+    Body(body): Body<StatementRequest>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let code = body.code.ok_or_else(|| ApiError::BadBody("code: the statement's code is missing".to_owned()))?;
+    let kind = statement_kind(body.kind.as_deref(), on.session.kind)?;
+    let statement = on.session.submit(&code, kind).await?;
+    let path = format!("/sessions/{}/statements/{}", on.session.id, statement.id);
+    let mut response = HttpResponse::Created();
+    response.insert_header((LOCATION, link_to(&request, &path)));
+    Ok(answer(&request, response, &statement))
+}
+
+/// One statement.
+#[utoipa::path(
+    tag = "statements",
+    params(("id" = String, Path, description = "id or name"), ("statement" = i32, Path)),
+    responses((status = 200, body = StatementView), (status = 403), (status = 404))
+)]
+#[get("/sessions/{id}/statements/{statement}")]
+pub async fn show(on: OnSession<View>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let id = number(request.match_info().query("statement"))?;
+    let statement = on.session.held(id).await?.ok_or(ApiError::StatementNotFound)?;
+    Ok(answer(&request, HttpResponse::Ok(), &statement))
+}
+
+/// Cancels a statement: one that waits never runs, one that runs is interrupted. The session stays.
+#[utoipa::path(
+    tag = "statements",
+    params(("id" = String, Path, description = "id or name"), ("statement" = i32, Path)),
+    responses((status = 200, body = Message), (status = 403), (status = 404))
+)]
+#[post("/sessions/{id}/statements/{statement}/cancel")]
+pub async fn cancel(
+    on: OnSession<Modify>,
+    _body: Ignored,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let id = number(request.match_info().query("statement"))?;
+    on.session.cancel(id).await;
+    Ok(ok(&request, &Message { msg: "canceled" }))
+}
+
+/// What could stand at the cursor.
+#[utoipa::path(
+    tag = "statements",
+    params(("id" = String, Path, description = "id or name")),
+    request_body = CompletionRequest,
+    responses((status = 200, body = Candidates), (status = 400), (status = 403), (status = 404))
+)]
+#[post("/sessions/{id}/completion")]
+pub async fn complete(
+    on: OnSession<Modify>,
+    Body(body): Body<CompletionRequest>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let missing = |field: &str| ApiError::BadBody(format!("{field}: code, kind and cursor are needed"));
+    let code = body.code.ok_or_else(|| missing("code"))?;
+    let kind = body.kind.ok_or_else(|| missing("kind"))?;
+    let cursor = body.cursor.ok_or_else(|| missing("cursor"))?;
+    let kind = statement_kind(Some(&kind), on.session.kind)?;
+    let candidates = on.session.complete(kind, code, cursor).await;
+    Ok(ok(&request, &Candidates { candidates }))
+}
+
+fn statement_kind(named: Option<&str>, session: Kind) -> Result<Kind, ApiError> {
+    let Some(named) = named else { return Ok(session.of_statement()) };
+    match Kind::parse(named)? {
+        Kind::Shared => {
+            Err(ApiError::BadBody("kind: a statement needs a language; shared is none".to_owned()))
+        }
+        kind => Ok(kind),
+    }
+}
+
+fn answer(request: &HttpRequest, mut response: HttpResponseBuilder, statement: &Statement) -> HttpResponse {
+    if let Some(rows) = statement.rows_cut {
+        response.insert_header((TRUNCATED, format!("rows={rows}")));
+    }
+    respond(request, response, &StatementView::from(statement))
+}

@@ -1,0 +1,11 @@
+//! The exact JSON of requests and answers: names, order and types as Livy has them (livy-spec.md, 1.3). No logic but leniency.
+
+mod lenient;
+mod requests;
+mod views;
+
+pub use requests::{CompletionRequest, CreateSession, StatementRequest};
+pub use views::{
+    AppInfo, Candidates, EndedSession, EndedSessions, Log, Message, SessionView, SessionsView, StateView,
+    StatementView, StatementsView, Version,
+};

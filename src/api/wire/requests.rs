@@ -1,0 +1,97 @@
+//! What clients send.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use super::lenient;
+
+/// `POST /sessions`. Every field may be missing; a field of another name is ignored and named in the session's log.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CreateSession {
+    /// `pyspark` (or `python`), `sql`, `shared` (the default: each statement may name its own).
+    #[schema(example = "pyspark")]
+    pub kind: Option<String>,
+    /// As whom the driver runs; ignored unless `access.impersonation` is on.
+    pub proxy_user: Option<String>,
+    /// Jars for driver and executors.
+    #[serde(deserialize_with = "lenient::list")]
+    pub jars: Vec<String>,
+    /// Python files for driver and executors.
+    #[serde(deserialize_with = "lenient::list")]
+    pub py_files: Vec<String>,
+    /// Files for the executors' working directories.
+    #[serde(deserialize_with = "lenient::list")]
+    pub files: Vec<String>,
+    /// Archives, unpacked for the executors.
+    #[serde(deserialize_with = "lenient::list")]
+    pub archives: Vec<String>,
+    /// Such as `2g`.
+    #[serde(deserialize_with = "lenient::text")]
+    pub driver_memory: Option<String>,
+    /// A number, or one written as a string.
+    #[serde(deserialize_with = "lenient::integer")]
+    pub driver_cores: Option<i64>,
+    /// Such as `2g`.
+    #[serde(deserialize_with = "lenient::text")]
+    pub executor_memory: Option<String>,
+    /// A number, or one written as a string.
+    #[serde(deserialize_with = "lenient::integer")]
+    pub executor_cores: Option<i64>,
+    /// A number, or one written as a string.
+    #[serde(deserialize_with = "lenient::integer")]
+    pub num_executors: Option<i64>,
+    /// The cluster's queue.
+    #[serde(deserialize_with = "lenient::text")]
+    pub queue: Option<String>,
+    /// Unique among the owner's live sessions; not all digits.
+    #[serde(deserialize_with = "lenient::text")]
+    pub name: Option<String>,
+    /// Spark's conf; values may be numbers and flags.
+    #[serde(deserialize_with = "lenient::conf")]
+    #[schema(value_type = Object)]
+    pub conf: Map<String, Value>,
+    /// Seconds without a request about this session after which it ends; 0 for never.
+    #[serde(deserialize_with = "lenient::integer")]
+    pub heartbeat_timeout_in_second: Option<i64>,
+    /// Longest life, such as `8h`.
+    #[serde(deserialize_with = "lenient::text")]
+    pub ttl: Option<String>,
+    /// Longest time without work, such as `1h`.
+    #[serde(deserialize_with = "lenient::text")]
+    pub idle_timeout: Option<String>,
+    /// Fields that this server does not know.
+    #[serde(flatten)]
+    #[schema(ignore)]
+    pub unknown: Map<String, Value>,
+}
+
+/// `POST /sessions/{id}/statements`.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct StatementRequest {
+    /// The code.
+    #[serde(default, deserialize_with = "lenient::text")]
+    #[schema(value_type = String, example = "1 + 1")]
+    pub code: Option<String>,
+    /// The language, where it is not the session's own.
+    #[serde(default)]
+    pub kind: Option<String>,
+}
+
+/// `POST /sessions/{id}/completion`.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct CompletionRequest {
+    /// The code.
+    #[serde(default, deserialize_with = "lenient::text")]
+    #[schema(value_type = String, example = "spark.ra")]
+    pub code: Option<String>,
+    /// The language.
+    #[serde(default)]
+    #[schema(value_type = String, example = "pyspark")]
+    pub kind: Option<String>,
+    /// Where in the code, in characters.
+    #[serde(default, deserialize_with = "lenient::integer")]
+    #[schema(value_type = i32, example = 8)]
+    pub cursor: Option<i64>,
+}

@@ -1,0 +1,286 @@
+//! What clients are sent. No key is ever left out or added: some of Livy's clients are strict (clients.md, W7 and W8).
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use crate::session::{Echo, Session, Snapshot, Statement};
+
+/// Links of an application; all values are texts.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AppInfo {
+    /// The driver's log, where a cluster serves it.
+    pub driver_log_url: Option<String>,
+    /// Spark's UI.
+    pub spark_ui_url: Option<String>,
+    /// The executors' logs, where a cluster serves them.
+    pub executor_log_urls: Option<String>,
+}
+
+/// A session, in Livy's order of keys.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionView {
+    /// A small integer.
+    #[schema(example = 0)]
+    pub id: i64,
+    /// The name that the request gave.
+    pub name: Option<String>,
+    /// Spark's application id.
+    pub app_id: Option<String>,
+    /// Who created it; null without authentication.
+    pub owner: Option<String>,
+    /// As whom its driver runs.
+    pub proxy_user: Option<String>,
+    /// `starting`, `idle`, `busy`, `shutting_down`, `dead`, `recovering`.
+    #[schema(example = "idle")]
+    pub state: Cow<'static, str>,
+    /// `pyspark`, `sql`, `shared`.
+    #[schema(example = "pyspark")]
+    pub kind: Cow<'static, str>,
+    /// Links.
+    pub app_info: AppInfo,
+    /// The log's last lines, ten at most.
+    pub log: Vec<String>,
+    /// The request. Not sent to Livy's own Java client, which fails on keys that its version does not know.
+    #[serde(flatten)]
+    pub details: Option<Details>,
+}
+
+/// The request as it is echoed.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Details {
+    /// Livy's duration string.
+    pub ttl: Option<String>,
+    /// Livy's duration string.
+    pub idle_timeout: Option<String>,
+    /// Such as `1g`.
+    pub driver_memory: Option<String>,
+    /// 0 when the request has none.
+    pub driver_cores: i64,
+    /// Such as `1g`.
+    pub executor_memory: Option<String>,
+    /// 0 when the request has none.
+    pub executor_cores: i64,
+    /// The request's conf.
+    #[schema(value_type = Object)]
+    pub conf: Map<String, Value>,
+    /// As the request has them.
+    pub archives: Vec<String>,
+    /// As the request has them.
+    pub files: Vec<String>,
+    /// 0 for none.
+    pub heartbeat_timeout_in_second: i64,
+    /// As the request has them.
+    pub jars: Vec<String>,
+    /// 0 when the request has none.
+    pub num_executors: i64,
+    /// As the request has them.
+    pub py_files: Vec<String>,
+    /// The cluster's queue.
+    pub queue: Option<String>,
+}
+
+impl From<&Echo> for Details {
+    fn from(echo: &Echo) -> Self {
+        let echo = echo.clone();
+        Self {
+            ttl: echo.ttl,
+            idle_timeout: echo.idle_timeout,
+            driver_memory: echo.driver_memory,
+            driver_cores: echo.driver_cores,
+            executor_memory: echo.executor_memory,
+            executor_cores: echo.executor_cores,
+            conf: echo.conf,
+            archives: echo.archives,
+            files: echo.files,
+            heartbeat_timeout_in_second: echo.heartbeat_timeout_in_second,
+            jars: echo.jars,
+            num_executors: echo.num_executors,
+            py_files: echo.py_files,
+            queue: echo.queue,
+        }
+    }
+}
+
+impl SessionView {
+    /// A session for a caller who may see all of it.
+    #[must_use]
+    pub fn new(session: &Session, snapshot: &Snapshot, log: Vec<String>) -> Self {
+        Self {
+            id: session.id,
+            name: session.name.clone(),
+            app_id: snapshot.app_id.clone(),
+            owner: session.owner.clone(),
+            proxy_user: session.proxy_user.clone(),
+            state: snapshot.state.as_str().into(),
+            kind: session.kind.as_str().into(),
+            app_info: AppInfo { spark_ui_url: snapshot.ui_url.clone(), ..AppInfo::default() },
+            log,
+            details: Some(Details::from(&*session.echo)),
+        }
+    }
+
+    /// The same for a stranger where `access.lists = "livy"`: the shape stays, conf and log are emptied.
+    #[must_use]
+    pub fn redacted(mut self) -> Self {
+        self.log.clear();
+        if let Some(details) = &mut self.details {
+            details.conf.values_mut().for_each(|value| *value = "".into());
+        }
+        self
+    }
+}
+
+/// `GET /sessions`.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SessionsView {
+    /// As asked.
+    pub from: i64,
+    /// All sessions that the caller may see.
+    pub total: usize,
+    /// The page.
+    pub sessions: Vec<SessionView>,
+}
+
+/// `GET /sessions/{id}/state`.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct StateView {
+    /// The session.
+    pub id: i64,
+    /// Livy's word.
+    #[schema(example = "idle")]
+    pub state: &'static str,
+}
+
+/// `GET /sessions/{id}/log`.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Log {
+    /// The session.
+    pub id: i64,
+    /// The number of the first line of this page.
+    pub from: usize,
+    /// All lines.
+    pub total: usize,
+    /// The page.
+    pub log: Vec<String>,
+}
+
+/// A statement, in Livy's order of keys.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct StatementView<'a> {
+    /// Counted from 0 within the session.
+    pub id: i64,
+    /// The code as it was posted.
+    pub code: &'a str,
+    /// `waiting`, `running`, `cancelling`, `cancelled`, `available`.
+    #[schema(example = "available")]
+    pub state: &'static str,
+    /// Livy's output object; null until done, and for a clean cancel.
+    #[schema(value_type = Option<Object>, example = json!({"status": "ok", "execution_count": 0, "data": {"text/plain": "2"}}))]
+    pub output: Option<&'a RawValue>,
+    /// Completed tasks of all known, 0.0 to 1.0.
+    pub progress: f64,
+    /// When it began, in epoch milliseconds; 0 until it does.
+    pub started: i64,
+    /// When it ended; 0 until it does.
+    pub completed: i64,
+}
+
+impl<'a> From<&'a Statement> for StatementView<'a> {
+    fn from(statement: &'a Statement) -> Self {
+        Self {
+            id: statement.id,
+            code: &statement.code,
+            state: statement.state.as_str(),
+            output: statement.output.as_deref(),
+            progress: statement.progress,
+            started: statement.started,
+            completed: statement.completed,
+        }
+    }
+}
+
+/// `GET /sessions/{id}/statements`.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct StatementsView<'a> {
+    /// All statements that are kept.
+    pub total_statements: i64,
+    /// The page.
+    pub statements: Vec<StatementView<'a>>,
+}
+
+/// An answer that is one word.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Message {
+    /// The word.
+    #[schema(example = "deleted")]
+    pub msg: &'static str,
+}
+
+/// `POST /sessions/{id}/completion`.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Candidates {
+    /// What could stand at the cursor.
+    pub candidates: Vec<String>,
+}
+
+/// `GET /version`, with Livy's keys.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Version {
+    /// Where the source is.
+    pub url: &'static str,
+    /// The line of releases.
+    pub branch: &'static str,
+    /// Firesteel's own version.
+    pub revision: &'static str,
+    /// The level of Livy's API that is spoken (clients.md, W15).
+    #[schema(example = "0.9.0-firesteel")]
+    pub version: &'static str,
+    /// When it was built; not told.
+    pub date: &'static str,
+    /// Who built it; not told.
+    pub user: &'static str,
+}
+
+/// A session that has ended.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EndedSession {
+    /// Its id.
+    pub id: i64,
+    /// Its name.
+    pub name: Option<String>,
+    /// Spark's application id.
+    pub app_id: Option<String>,
+    /// Who created it.
+    pub owner: Option<String>,
+    /// As whom its driver ran.
+    pub proxy_user: Option<String>,
+    /// The last state.
+    pub state: String,
+    /// The language.
+    pub kind: String,
+    /// The sentence that explains the end; null for a session that was deleted.
+    pub diagnosis: Option<String>,
+    /// When it was accepted, in epoch milliseconds.
+    pub created: i64,
+    /// When it ended.
+    pub ended: Option<i64>,
+}
+
+/// `GET /history`.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EndedSessions {
+    /// As asked.
+    pub from: i64,
+    /// All that are kept (`session.history_kept`) and that the caller may see.
+    pub total: i64,
+    /// The page, newest first.
+    pub sessions: Vec<EndedSession>,
+}
