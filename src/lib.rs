@@ -1,3 +1,4 @@
 //! Firesteel: an HTTP server that speaks the Livy REST API and runs Spark sessions.
 
 pub mod config;
+pub mod policy;
