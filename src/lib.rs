@@ -4,10 +4,16 @@
 //! request may ask for), `session` (states and order), `driver` (processes and frames). `store` keeps, `config` tells.
 //! `docs/architecture.md` draws the house; `tests/structure.rs` keeps modules from importing one above them.
 
+pub mod access;
+pub mod api;
 pub mod background;
 pub mod clock;
 pub mod config;
 pub mod driver;
+pub mod policy;
+pub mod serve;
 pub mod session;
 pub mod store;
 mod sys;
+pub mod telemetry;
+mod web;

@@ -1,0 +1,97 @@
+//! What a request may ask for: Spark conf (`conf.rs`), files of the server (`files.rs`), names (`names.rs`), and the
+//! durations in Livy's notation (`durations.rs`).
+//!
+//! Pure functions of the request and the configuration: no HTTP, and no input or output beyond resolving paths. May be
+//! called by `api`, `session` and `batch`; calls `config` only.
+
+mod conf;
+mod durations;
+mod files;
+mod names;
+
+pub use conf::{ALWAYS_DENIED, LOADS_CODE, check_conf};
+pub use durations::{LONGEST, parse_duration};
+pub use files::{FILE_KEYS, FileKey, resolve_conf, resolve_files, split_list};
+pub use names::{check_count, check_name};
+
+/// Why a request is refused. Its text is what stands after `Rejected, Reason: ` in Livy's 400, where Livy has one
+/// (livy-spec 1.3, 4.1).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// The name is empty or all digits.
+    #[error("Invalid session name: {0}")]
+    Name(String),
+    /// The name is unfit for another reason, a sentence.
+    #[error("Invalid session name: {0}")]
+    NameUnfit(String),
+    /// The conf has keys that requests may not set.
+    #[error("Blacklisted configuration values in session config: {}", .0.join(", "))]
+    Conf(Vec<String>),
+    /// A conf key that is no key at all, quoted.
+    #[error("Invalid configuration key: {0} is empty, or has blanks, control characters or `=`")]
+    ConfKey(String),
+    /// The value of this conf key has a NUL character.
+    #[error("Invalid configuration value: {0} has a NUL character")]
+    ConfValue(String),
+    /// A path without scheme that doesn't start with `/`.
+    #[error("requirement failed: Path '{0}' is not absolute.")]
+    NotAbsolute(String),
+    /// A file of the server that is not below `files.allow`.
+    #[error("requirement failed: Local path {0} cannot be added to user sessions.")]
+    NotAllowed(String),
+    /// A file below `files.allow` that isn't there.
+    #[error("requirement failed: Local path {0} does not exist.")]
+    Missing(String),
+    /// Something that no URI of a file may have.
+    #[error("Invalid path {path:?}: {reason}")]
+    Path {
+        /// What the request has, shortened.
+        path: String,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// No duration in Livy's notation.
+    #[error("Invalid time string: {0}")]
+    Time(String),
+    /// A duration with an unknown unit.
+    #[error("Invalid suffix: \"{0}\"")]
+    TimeSuffix(String),
+    /// A duration below 0.
+    #[error("Invalid value: {0}")]
+    TimeValue(String),
+    /// More entries than the limits allow.
+    #[error("{what} has {count} entries, and {most} is the most")]
+    TooMany {
+        /// The field.
+        what: &'static str,
+        /// How many it has.
+        count: usize,
+        /// How many it may have.
+        most: usize,
+    },
+}
+
+/// At most 100 characters of what a request sent, for a message.
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(100) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
+/// The form in which conf keys are compared: lower case, without `spark.`, so that neither case nor a missing prefix gets
+/// a key past a list.
+fn canonical(key: &str) -> String {
+    let key = key.to_lowercase();
+    key.strip_prefix("spark.").map(str::to_owned).unwrap_or(key)
+}
+
+/// Whether `key` is what `pattern` names; a `*` stands for any text, also none. Both in canonical form.
+fn matches(pattern: &str, key: &str) -> bool {
+    match pattern.split_once('*') {
+        Some((start, end)) => key
+            .strip_prefix(start)
+            .is_some_and(|rest| rest.len() >= end.len() && rest.ends_with(end)),
+        None => pattern == key,
+    }
+}
