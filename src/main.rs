@@ -1,1 +1,138 @@
-fn main() {}
+//! The command line: parses, wires, runs.
+
+mod check;
+
+use std::io::{IsTerminal as _, Read as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use clap::{Args, Parser, Subcommand};
+use firesteel::config::{Config, Sources};
+use firesteel::{access, api, driver, serve, telemetry};
+
+/// Wrong usage or a wrong configuration: sysexits' EX_USAGE.
+const USAGE: u8 = 64;
+
+/// An HTTP server that speaks the Livy REST API and runs Spark sessions.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve until SIGTERM.
+    Serve(ConfigArgs),
+    /// Look at Java, Python, Spark, the state directory and the configuration, and say what is wrong.
+    Check(ConfigArgs),
+    /// Print the OpenAPI document.
+    Openapi,
+    /// Set a user's password in a file for access.mode = "basic"; the password is read from standard input.
+    Passwd {
+        /// The file; made when it is not there.
+        file: PathBuf,
+        /// The user.
+        user: String,
+    },
+    /// Run a driver's keeper (internal).
+    #[command(hide = true)]
+    Keeper {
+        /// The driver's directory.
+        run_dir: PathBuf,
+    },
+}
+
+/// Where the configuration comes from: flags over FIRESTEEL_* over the file over defaults.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ConfigArgs {
+    /// The configuration file (or FIRESTEEL_CONFIG).
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The address to listen on; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<String>,
+    /// Where sessions and drivers are kept.
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<String>,
+    /// Set a key, such as session.idle_timeout=2h. May be given again.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    set: Vec<(String, String)>,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("KEY=VALUE is needed")?;
+    Ok((key.trim().to_owned(), value.to_owned()))
+}
+
+impl ConfigArgs {
+    pub(crate) fn load(&self) -> Result<Config, firesteel::config::ConfigError> {
+        let mut sets = self.set.clone();
+        sets.extend(self.listen.clone().map(|listen| ("server.listen".to_owned(), listen)));
+        sets.extend(self.state_dir.clone().map(|dir| ("server.state_dir".to_owned(), dir)));
+        let from_environment = || std::env::var_os("FIRESTEEL_CONFIG").filter(|file| !file.is_empty());
+        let file = self.config.clone().or_else(|| from_environment().map(PathBuf::from));
+        // A variable that is no UTF-8 can be none of ours.
+        let environment = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        Config::load(Sources { file, environment, sets })
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
+        }
+    };
+    match run(cli.command) {
+        Ok(code) => code,
+        Err(error) => {
+            // The last word of a process that can't go on; there may be nobody to read it.
+            let _ = writeln!(std::io::stderr(), "firesteel: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        // Before any runtime: the keeper is one small thread.
+        Command::Keeper { run_dir } => driver::keeper::run(&run_dir)?,
+        Command::Openapi => {
+            writeln!(std::io::stdout(), "{}", api::document().to_pretty_json()?)?;
+        }
+        Command::Passwd { file, user } => {
+            access::set_password(&file, &user, &read_password()?)?;
+        }
+        Command::Check(args) => return Ok(check::check(&args)),
+        Command::Serve(args) => {
+            let config = match args.load() {
+                Ok(config) => config,
+                Err(error) => {
+                    let _ = writeln!(std::io::stderr(), "firesteel: {error}");
+                    return Ok(ExitCode::from(USAGE));
+                }
+            };
+            telemetry::init(&config.log)?;
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            runtime.block_on(serve::serve(config))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read_password() -> Result<String> {
+    if std::io::stdin().is_terminal() {
+        return rpassword::prompt_password("Password: ").context("can't read the password");
+    }
+    let mut password = String::new();
+    std::io::stdin().read_to_string(&mut password).context("can't read the password")?;
+    Ok(password.trim_end_matches(['\r', '\n']).to_owned())
+}

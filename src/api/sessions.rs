@@ -96,8 +96,8 @@ fn accept(on: &OnServer<Create>, do_as: Option<String>, body: CreateSession) -> 
     let entries = config.limits.list_entries;
     let counts =
         [("jars", &body.jars), ("pyFiles", &body.py_files), ("files", &body.files), ("archives", &body.archives)];
-    for (field, list) in counts {
-        policy::check_count(field, list.len(), entries).map_err(rejected)?;
+    for (field, entered) in counts {
+        policy::check_count(field, entered.len(), entries).map_err(rejected)?;
     }
     policy::check_count("conf", body.conf.len(), config.limits.conf_keys).map_err(rejected)?;
     let duration = |text: &Option<String>| text.as_deref().map(policy::parse_duration).transpose();
@@ -116,7 +116,7 @@ fn accept(on: &OnServer<Create>, do_as: Option<String>, body: CreateSession) -> 
     policy::check_conf(conf.iter(), &config.policy.conf, authenticated).map_err(rejected)?;
     policy::resolve_conf(conf.iter_mut(), &config.files.allow).map_err(rejected)?;
     let resolve =
-        |list: &Vec<String>| policy::resolve_files(list, &config.files.allow).map_err(rejected);
+        |files: &Vec<String>| policy::resolve_files(files, &config.files.allow).map_err(rejected);
     let mut notes: Vec<String> = body
         .unknown
         .keys()

@@ -6,6 +6,6 @@ mod views;
 
 pub use requests::{CompletionRequest, CreateSession, StatementRequest};
 pub use views::{
-    AppInfo, Candidates, EndedSession, EndedSessions, Log, Message, SessionView, SessionsView, StateView,
+    Candidates, EndedSession, EndedSessions, Log, Message, SessionView, SessionsView, StateView,
     StatementView, StatementsView, Version,
 };

@@ -1,0 +1,208 @@
+//! Permission in the signature: a handler gets the server or a session only by naming what it will do there.
+//!
+//! `OnServer<Create>` and `OnSession<Modify>` are extractors. Each finds out who calls, looks the session up, and asks `access`
+//! whether that caller may; a handler without one has nothing to work on.
+
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+
+use actix_web::dev::Payload;
+use actix_web::http::header::Header as _;
+use actix_web::web::{Data, Query};
+use actix_web::{FromRequest, HttpRequest};
+use actix_web_httpauth::headers::authorization::{Authorization, Basic};
+use serde::Deserialize;
+
+use super::App;
+use super::error::ApiError;
+use super::pages::number;
+use crate::access::{Action, Caller, Verdict, effective, may};
+use crate::config::AccessMode;
+use crate::session::Session;
+
+/// What a handler does, as a type.
+pub trait Act {
+    /// None: open to callers who have not said who they are.
+    const ACTION: Option<Action>;
+}
+
+macro_rules! acts {
+    ($($(#[doc = $doc:literal])+ $name:ident = $action:expr;)+) => { $(
+        $(#[doc = $doc])+
+        #[derive(Clone, Copy, Debug)]
+        pub struct $name;
+        impl Act for $name { const ACTION: Option<Action> = $action; }
+    )+ };
+}
+
+acts! {
+    /// Needs nothing: for answers that tell nothing of anybody.
+    Open = None;
+    /// Makes sessions.
+    Create = Some(Action::Create);
+    /// Lists what the caller may see; needs a caller, no right.
+    List = Some(Action::List);
+    /// Sees that a session is there, and its state.
+    See = Some(Action::Show);
+    /// Reads a session's log and statements.
+    View = Some(Action::View);
+    /// Changes a session.
+    Modify = Some(Action::Modify);
+}
+
+/// The server, for a caller who may do `A`.
+#[derive(Debug)]
+pub struct OnServer<A> {
+    /// The server.
+    pub app: Data<App>,
+    /// Who calls.
+    pub caller: Caller,
+    /// As whom the caller acts, where a query says so and it is allowed.
+    acting: Caller,
+    act: PhantomData<A>,
+}
+
+impl<A> OnServer<A> {
+    fn verdict(&self, session: &Session) -> Verdict {
+        verdict(&self.app, &self.acting, Action::Show, session)
+    }
+
+    /// True for a session that a list may show.
+    pub fn may_see(&self, session: &Session) -> bool {
+        matches!(self.verdict(session), Verdict::Allowed | Verdict::Emptied)
+    }
+
+    /// True for one of which a list shows only the outside.
+    pub fn is_stranger_to(&self, session: &Session) -> bool {
+        self.verdict(session) == Verdict::Emptied
+    }
+
+    /// Whose ended sessions the caller may see; none for everybody's.
+    pub fn only_owner(&self) -> Option<&str> {
+        self.acting.user.as_deref().filter(|_| !self.acting.admin)
+    }
+}
+
+/// A session, for a caller who may do `A` to it. Its heartbeat is renewed.
+#[derive(Debug)]
+pub struct OnSession<A> {
+    /// The server.
+    pub app: Data<App>,
+    /// The session that the path names.
+    pub session: Session,
+    /// True where only the outside of the session may be shown.
+    pub is_stranger: bool,
+    act: PhantomData<A>,
+}
+
+/// The part of the query that says as whom to act.
+#[derive(Deserialize)]
+struct Acting {
+    #[serde(rename = "doAs")]
+    do_as: Option<String>,
+}
+
+type Extracted<T> = Pin<Box<dyn Future<Output = Result<T, ApiError>>>>;
+
+impl<A: Act + 'static> FromRequest for OnServer<A> {
+    type Error = ApiError;
+    type Future = Extracted<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move {
+            let app = app(&request)?;
+            let caller = match A::ACTION {
+                None => Caller::anonymous(),
+                Some(_) => caller(&app, &request).await?,
+            };
+            // On creation `doAs` names the new session's proxy user, which the policy looks at.
+            let acting = match A::ACTION {
+                Some(Action::List) => acting(&app, &caller, &request)?,
+                _ => caller.clone(),
+            };
+            if let Some(action) = A::ACTION {
+                allowed(may(&acting, action, None, None, &app.config.access), "")?;
+            }
+            Ok(Self { app, caller, acting, act: PhantomData })
+        })
+    }
+}
+
+impl<A: Act + 'static> FromRequest for OnSession<A> {
+    type Error = ApiError;
+    type Future = Extracted<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move {
+            let app = app(&request)?;
+            let caller = caller(&app, &request).await?;
+            let acting = acting(&app, &caller, &request)?;
+            let named = request.match_info().query("id");
+            let session = find(&app, &acting, named)?;
+            let action = A::ACTION.unwrap_or(Action::Modify);
+            let verdict = verdict(&app, &acting, action, &session);
+            allowed(verdict, named)?;
+            session.heard();
+            Ok(Self { app, session, is_stranger: verdict == Verdict::Emptied, act: PhantomData })
+        })
+    }
+}
+
+fn app(request: &HttpRequest) -> Result<Data<App>, ApiError> {
+    let app = request.app_data::<Data<App>>().cloned();
+    app.ok_or_else(|| ApiError::Unavailable("The server is not set up.".to_owned()))
+}
+
+fn verdict(app: &App, caller: &Caller, action: Action, session: &Session) -> Verdict {
+    may(caller, action, session.owner.as_deref(), session.proxy_user.as_deref(), &app.config.access)
+}
+
+fn allowed(verdict: Verdict, named: &str) -> Result<(), ApiError> {
+    match verdict {
+        Verdict::Allowed | Verdict::Emptied => Ok(()),
+        Verdict::Hidden => Err(ApiError::SessionNotFound(named.to_owned())),
+        Verdict::Forbidden => Err(ApiError::Forbidden),
+    }
+}
+
+/// A path element that is all digits is an id, any other a name; the caller's own name comes before another's.
+fn find(app: &App, caller: &Caller, named: &str) -> Result<Session, ApiError> {
+    let found = if !named.is_empty() && named.bytes().all(|byte| byte.is_ascii_digit()) {
+        app.sessions.by_id(number(named)?)
+    } else {
+        let name = percent_encoding::percent_decode_str(named).decode_utf8_lossy();
+        app.sessions.by_name(caller.user.as_deref(), &name, true)
+    };
+    found.ok_or_else(|| ApiError::SessionNotFound(named.chars().take(256).collect()))
+}
+
+fn acting(app: &App, caller: &Caller, request: &HttpRequest) -> Result<Caller, ApiError> {
+    let do_as = Query::<Acting>::from_query(request.query_string()).ok().and_then(|query| query.into_inner().do_as);
+    effective(caller, do_as.as_deref(), &app.config.access).map_err(|refused| ApiError::Refused(refused.to_string()))
+}
+
+/// Who calls: nobody in particular without authentication, else the user whose password the request has.
+async fn caller(app: &Data<App>, request: &HttpRequest) -> Result<Caller, ApiError> {
+    if app.config.access.mode == AccessMode::None {
+        return Ok(Caller::anonymous());
+    }
+    let header = Authorization::<Basic>::parse(request).map_err(|_| ApiError::Unauthenticated)?;
+    let credentials = header.into_scheme();
+    let (user, password) = (credentials.user_id().to_owned(), credentials.password().unwrap_or("").to_owned());
+    let Some(users) = app.users.clone() else { return Err(ApiError::Unauthenticated) };
+    let is_right = match users.verify_cached(&user, &password) {
+        Some(known) => known,
+        None => {
+            // A hash takes tens of milliseconds of a core on purpose: only so many at once, off the workers.
+            let permit = app.password_checks.acquire().await.map_err(|_| ApiError::Unauthenticated)?;
+            let name = user.clone();
+            let verified = app.background.blocking(move || users.verify(&name, &password)).await;
+            drop(permit);
+            verified.unwrap_or(false)
+        }
+    };
+    if is_right { Ok(Caller::named(&user, &app.config.access)) } else { Err(ApiError::Unauthenticated) }
+}

@@ -1,0 +1,104 @@
+//! The REST API: JSON, status codes and headers, and nothing of processes.
+//!
+//! One file for each of Livy's resources; `wire` has the exact JSON, `error` the exact error bodies, `guard` the permissions,
+//! `gate` what every request passes. Called by `serve`; calls `access`, `policy`, `session`, `web`, and `store` for history.
+
+mod error;
+mod gate;
+mod guard;
+mod history;
+mod json;
+mod openapi;
+mod pages;
+mod service;
+mod sessions;
+mod statements;
+mod ui;
+mod wire;
+
+use std::sync::Arc;
+
+use actix_web::HttpRequest;
+use actix_web::web::Data;
+use tokio::sync::Semaphore;
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use crate::access::BasicFile;
+use crate::background::Background;
+use crate::config::Config;
+use crate::session::Sessions;
+
+pub use gate::pass;
+pub use openapi::{RouteTable, document, not_routed};
+
+/// Passwords that are checked at once; more wait. Each takes a core for tens of milliseconds and argon2's memory.
+const PASSWORD_CHECKS: usize = 2;
+
+/// What handlers work with.
+#[derive(Debug)]
+pub struct App {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The sessions.
+    pub sessions: Sessions,
+    /// For work that must not block a worker.
+    pub background: Background,
+    /// Users and their passwords, with `access.mode = "basic"`.
+    pub users: Option<Arc<BasicFile>>,
+    password_checks: Semaphore,
+}
+
+impl App {
+    /// The parts put together.
+    #[must_use]
+    pub fn new(
+        config: Arc<Config>,
+        sessions: Sessions,
+        background: Background,
+        users: Option<Arc<BasicFile>>,
+    ) -> Self {
+        Self { config, sessions, background, users, password_checks: Semaphore::new(PASSWORD_CHECKS) }
+    }
+}
+
+/// Every route. The OpenAPI document is made from the same list, so neither can be without the other.
+pub fn routes(config: &mut ServiceConfig<'_>) {
+    config
+        .service(sessions::list)
+        .service(sessions::create)
+        .service(sessions::state)
+        .service(sessions::log)
+        .service(sessions::connect)
+        .service(sessions::interrupt)
+        .service(statements::complete)
+        .service(statements::list)
+        .service(statements::run)
+        .service(statements::cancel)
+        .service(statements::show)
+        .service(sessions::show)
+        .service(sessions::delete)
+        .service(history::list)
+        .service(service::ping)
+        .service(service::healthcheck)
+        .service(service::readiness)
+        .service(service::metrics_ping)
+        .service(service::metrics_healthcheck)
+        .service(service::version)
+        .service(openapi::serve)
+        .service(ui::root)
+        .service(ui::page);
+}
+
+/// A path of this server as the client must ask for it: below the base path, and below a proxy's prefix where that is believed.
+fn link_to(request: &HttpRequest, path: &str) -> String {
+    let Some(app) = request.app_data::<Data<App>>() else { return path.to_owned() };
+    let server = &app.config.server;
+    let forwarded = request.headers().get("x-forwarded-prefix").and_then(|prefix| prefix.to_str().ok());
+    // A prefix that is no plain path can't lead a client elsewhere.
+    let prefix = forwarded
+        .filter(|_| server.forwarded)
+        .map(|prefix| prefix.trim_end_matches('/'))
+        .filter(|prefix| prefix.starts_with('/') && !prefix.starts_with("//") && !prefix.contains("\\"))
+        .unwrap_or("");
+    format!("{prefix}{}{path}", server.base_path)
+}

@@ -1,0 +1,76 @@
+//! The OpenAPI document, and what it knows of the routes: which methods a path has.
+
+use actix_web::dev::ResourceDef;
+use actix_web::http::header::ALLOW;
+use actix_web::web::Data;
+use actix_web::{App, HttpRequest, HttpResponse, get};
+use serde_json::json;
+use utoipa::OpenApi;
+use utoipa_actix_web::AppExt as _;
+
+use super::guard::{List, OnServer};
+use super::json::{JSON, ok};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Firesteel",
+        description = "The Livy REST API, and what goes beyond it. State words, status codes and shapes are Livy's.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    tags(
+        (name = "sessions", description = "Interactive sessions"),
+        (name = "statements", description = "Code that runs in a session"),
+        (name = "service", description = "The server itself")
+    )
+)]
+struct Document;
+
+/// The document, made from the routes that the server has.
+#[must_use]
+pub fn document() -> utoipa::openapi::OpenApi {
+    App::new().into_utoipa_app().openapi(Document::openapi()).configure(super::routes).split_for_parts().1
+}
+
+/// This document.
+#[utoipa::path(tag = "service", responses((status = 200, description = "the OpenAPI document")))]
+#[get("/openapi.json")]
+pub async fn serve(_on: OnServer<List>, request: HttpRequest) -> HttpResponse {
+    ok(&request, &document())
+}
+
+/// Which methods each path has.
+#[derive(Debug)]
+pub struct RouteTable(Vec<(ResourceDef, String)>);
+
+impl RouteTable {
+    /// Reads the table from the document, for routes below `base_path`.
+    #[must_use]
+    pub fn new(base_path: &str) -> Self {
+        let routes = document().paths.paths.into_iter().map(|(path, item)| {
+            let methods = [
+                ("GET, HEAD", item.get.is_some()),
+                ("POST", item.post.is_some()),
+                ("PUT", item.put.is_some()),
+                ("DELETE", item.delete.is_some()),
+            ];
+            let allowed: Vec<&str> =
+                methods.into_iter().filter(|(_, is_there)| *is_there).map(|(name, _)| name).collect();
+            (ResourceDef::new(format!("{base_path}{path}")), allowed.join(", "))
+        });
+        Self(routes.collect())
+    }
+}
+
+/// What no route takes: 405 with the methods that the path has, else an empty 404, as Livy.
+pub async fn not_routed(request: HttpRequest) -> HttpResponse {
+    let table = request.app_data::<Data<RouteTable>>();
+    let found = table.and_then(|table| table.0.iter().find(|(path, _)| path.is_match(request.path())));
+    match found {
+        Some((_, allowed)) => HttpResponse::MethodNotAllowed()
+            .insert_header((ALLOW, allowed.as_str()))
+            .content_type(JSON)
+            .body(json!({"msg": format!("Only {allowed} can be asked of this path.")}).to_string()),
+        None => HttpResponse::NotFound().content_type("text/html;charset=utf-8").finish(),
+    }
+}

@@ -1,0 +1,116 @@
+//! `firesteel check`: what a server would need here, looked at one by one, each failure with its fix.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use firesteel::config::{AccessMode, Config};
+use firesteel::driver::Spark;
+
+use crate::ConfigArgs;
+
+/// The oldest Java that a current Spark runs on.
+const JAVA: u32 = 17;
+/// The oldest Python that the agent runs on.
+const PYTHON: (u32, u32) = (3, 8);
+
+/// One thing that was looked at: what was found, or what is wrong and how to mend it.
+type Finding = Result<String, String>;
+
+/// Looks at everything and prints a line for each. Exit code 1 when something is wrong.
+pub(crate) fn check(args: &ConfigArgs) -> ExitCode {
+    let mut out = std::io::stdout().lock();
+    let mut is_well = true;
+    let mut tell = |what: &str, finding: Finding| {
+        is_well &= finding.is_ok();
+        let (mark, text) = match finding {
+            Ok(text) => ("ok   ", text),
+            Err(text) => ("WRONG", text),
+        };
+        // With nobody to read it, the exit code still tells.
+        let _ = writeln!(out, "{mark} {what}: {text}");
+    };
+    match args.load() {
+        Err(error) => tell("configuration", Err(error.to_string())),
+        Ok(config) => {
+            tell("configuration", Ok("valid".to_owned()));
+            tell("state directory", state_directory(&config.server.state_dir));
+            tell("java", java());
+            match Spark::find(&config, std::env::var("SPARK_HOME").ok().as_deref()) {
+                Err(error) => tell("spark", Err(error.to_string())),
+                Ok(spark) => {
+                    tell("python", python(&spark.python));
+                    tell("spark", submit(&spark));
+                }
+            }
+            tell("access", access(&config));
+        }
+    }
+    ExitCode::from(u8::from(!is_well))
+}
+
+fn output(program: &str, arguments: &[&str]) -> Result<String, String> {
+    let output = Command::new(program).args(arguments).output().map_err(|error| format!("{program}: {error}"))?;
+    let text = [output.stdout, output.stderr].concat();
+    Ok(String::from_utf8_lossy(&text).trim().to_owned())
+}
+
+fn java() -> Finding {
+    let fix = format!("install Java {JAVA} or later, or set JAVA_HOME");
+    let program = std::env::var("JAVA_HOME").map_or_else(|_| "java".to_owned(), |home| format!("{home}/bin/java"));
+    let text = output(&program, &["-version"]).map_err(|error| format!("{error}; {fix}"))?;
+    let version = text.split('"').nth(1).unwrap_or("");
+    let major = version.split(['.', '-']).next().and_then(|major| major.parse::<u32>().ok());
+    match major {
+        Some(major) if major >= JAVA => Ok(version.to_owned()),
+        Some(_) => Err(format!("{version} is too old for Spark 4; {fix}")),
+        None => Err(format!("{program} -version says {:?}; {fix}", text.lines().next().unwrap_or(""))),
+    }
+}
+
+fn python(program: &str) -> Finding {
+    let (major, minor) = PYTHON;
+    let fix = format!("install Python {major}.{minor} or later, or set spark.python");
+    let text = output(program, &["--version"]).map_err(|error| format!("{error}; {fix}"))?;
+    let mut numbers = text.trim_start_matches("Python ").split('.').map_while(|number| number.parse::<u32>().ok());
+    match (numbers.next(), numbers.next()) {
+        (Some(found_major), Some(found_minor)) if (found_major, found_minor) >= PYTHON => {
+            Ok(format!("{text} ({program})"))
+        }
+        _ => Err(format!("{program} --version says {text:?}; {fix}")),
+    }
+}
+
+fn submit(spark: &Spark) -> Finding {
+    let submit = spark.submit();
+    if !submit.is_file() {
+        let home = spark.home.display();
+        return Err(format!(
+            "{home} ({}) has no bin/spark-submit; set SPARK_HOME or spark.home to a Spark",
+            spark.chosen_by
+        ));
+    }
+    let version = spark.version.as_deref().unwrap_or("of unknown version");
+    Ok(format!("{version} in {} ({})", spark.home.display(), spark.chosen_by))
+}
+
+fn state_directory(path: &Path) -> Finding {
+    let existing = path.ancestors().find(|path| path.exists()).unwrap_or(path);
+    let is_writable = nix::unistd::access(existing, nix::unistd::AccessFlags::W_OK).is_ok();
+    if is_writable {
+        Ok(path.display().to_string())
+    } else {
+        let existing = existing.display();
+        Err(format!("{existing} can't be written; choose another with --state-dir or server.state_dir"))
+    }
+}
+
+fn access(config: &Config) -> Finding {
+    match config.access.mode {
+        AccessMode::None => Ok("none, so only this host is listened to".to_owned()),
+        AccessMode::Basic => match firesteel::access::BasicFile::open(&config.access.basic_file, config.access.cache.get()) {
+            Ok(_) => Ok(format!("basic, users in {}", config.access.basic_file.display())),
+            Err(error) => Err(format!("{error}; write it with firesteel passwd")),
+        },
+    }
+}

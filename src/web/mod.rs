@@ -1,0 +1,68 @@
+//! Pages for people, made from templates that escape everything. Called by `api`; calls none.
+
+use askama::Template;
+
+/// A session in the list.
+#[derive(Debug)]
+pub struct SessionLine {
+    /// Its id.
+    pub id: i64,
+    /// Its JSON.
+    pub link: String,
+    /// Its log.
+    pub log: String,
+    /// Its name.
+    pub name: String,
+    /// Its owner.
+    pub owner: String,
+    /// Its language.
+    pub kind: &'static str,
+    /// Its state.
+    pub state: &'static str,
+    /// Spark's application id.
+    pub app_id: String,
+    /// Spark's UI.
+    pub ui: Option<String>,
+    /// Statements that have not ended.
+    pub waiting: usize,
+}
+
+#[derive(Template)]
+#[template(path = "sessions.html")]
+struct SessionsPage {
+    lines: Vec<SessionLine>,
+    total: usize,
+    version: &'static str,
+}
+
+/// The list of sessions.
+///
+/// # Errors
+/// The template failed, which it does not for any text.
+pub fn sessions_page(lines: Vec<SessionLine>, total: usize) -> Result<String, askama::Error> {
+    SessionsPage { lines, total, version: env!("CARGO_PKG_VERSION") }.render()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_escaped() {
+        let line = SessionLine {
+            id: 1,
+            link: "/sessions/1".into(),
+            log: "/sessions/1/log".into(),
+            name: "<script>alert(1)</script>".into(),
+            owner: "\"><img src=x onerror=alert(1)>".into(),
+            kind: "pyspark",
+            state: "idle",
+            app_id: String::new(),
+            ui: Some("http://127.0.0.1:4040/?a=\"onclick=x".into()),
+            waiting: 0,
+        };
+        let page = sessions_page(vec![line], 1).unwrap();
+        assert!(!page.contains("<script>") && !page.contains("<img") && !page.contains("\"onclick"));
+        assert!(page.contains("alert(1)"));
+    }
+}
