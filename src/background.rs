@@ -24,7 +24,11 @@ impl Background {
     /// Takes the runtime that the caller runs on; call it from the main runtime.
     #[must_use]
     pub fn new() -> Self {
-        Self { runtime: Handle::current(), tracker: TaskTracker::new(), stop: CancellationToken::new() }
+        Self {
+            runtime: Handle::current(),
+            tracker: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        }
     }
 
     /// Runs `task` on the main runtime; [`Background::shut_down`] waits for it.
@@ -45,7 +49,10 @@ impl Background {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.tracker.spawn_blocking_on(work, &self.runtime).await.map_err(|_| WorkPanicked)
+        self.tracker
+            .spawn_blocking_on(work, &self.runtime)
+            .await
+            .map_err(|_| WorkPanicked)
     }
 
     /// Is cancelled when the server begins to stop.

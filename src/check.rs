@@ -50,21 +50,31 @@ pub(crate) fn check(args: &ConfigArgs) -> ExitCode {
 }
 
 fn output(program: &str, arguments: &[&str]) -> Result<String, String> {
-    let output = Command::new(program).args(arguments).output().map_err(|error| format!("{program}: {error}"))?;
+    let output = Command::new(program)
+        .args(arguments)
+        .output()
+        .map_err(|error| format!("{program}: {error}"))?;
     let text = [output.stdout, output.stderr].concat();
     Ok(String::from_utf8_lossy(&text).trim().to_owned())
 }
 
 fn java() -> Finding {
     let fix = format!("install Java {JAVA} or later, or set JAVA_HOME");
-    let program = std::env::var("JAVA_HOME").map_or_else(|_| "java".to_owned(), |home| format!("{home}/bin/java"));
+    let program =
+        std::env::var("JAVA_HOME").map_or_else(|_| "java".to_owned(), |home| format!("{home}/bin/java"));
     let text = output(&program, &["-version"]).map_err(|error| format!("{error}; {fix}"))?;
     let version = text.split('"').nth(1).unwrap_or("");
-    let major = version.split(['.', '-']).next().and_then(|major| major.parse::<u32>().ok());
+    let major = version
+        .split(['.', '-'])
+        .next()
+        .and_then(|major| major.parse::<u32>().ok());
     match major {
         Some(major) if major >= JAVA => Ok(version.to_owned()),
         Some(_) => Err(format!("{version} is too old for Spark 4; {fix}")),
-        None => Err(format!("{program} -version says {:?}; {fix}", text.lines().next().unwrap_or(""))),
+        None => Err(format!(
+            "{program} -version says {:?}; {fix}",
+            text.lines().next().unwrap_or("")
+        )),
     }
 }
 
@@ -72,7 +82,10 @@ fn python(program: &str) -> Finding {
     let (major, minor) = PYTHON;
     let fix = format!("install Python {major}.{minor} or later, or set spark.python");
     let text = output(program, &["--version"]).map_err(|error| format!("{error}; {fix}"))?;
-    let mut numbers = text.trim_start_matches("Python ").split('.').map_while(|number| number.parse::<u32>().ok());
+    let mut numbers = text
+        .trim_start_matches("Python ")
+        .split('.')
+        .map_while(|number| number.parse::<u32>().ok());
     match (numbers.next(), numbers.next()) {
         (Some(found_major), Some(found_minor)) if (found_major, found_minor) >= PYTHON => {
             Ok(format!("{text} ({program})"))
@@ -91,7 +104,11 @@ fn submit(spark: &Spark) -> Finding {
         ));
     }
     let version = spark.version.as_deref().unwrap_or("of unknown version");
-    Ok(format!("{version} in {} ({})", spark.home.display(), spark.chosen_by))
+    Ok(format!(
+        "{version} in {} ({})",
+        spark.home.display(),
+        spark.chosen_by
+    ))
 }
 
 fn state_directory(path: &Path) -> Finding {
@@ -101,16 +118,20 @@ fn state_directory(path: &Path) -> Finding {
         Ok(path.display().to_string())
     } else {
         let existing = existing.display();
-        Err(format!("{existing} can't be written; choose another with --state-dir or server.state_dir"))
+        Err(format!(
+            "{existing} can't be written; choose another with --state-dir or server.state_dir"
+        ))
     }
 }
 
 fn access(config: &Config) -> Finding {
     match config.access.mode {
         AccessMode::None => Ok("none, so only this host is listened to".to_owned()),
-        AccessMode::Basic => match firesteel::access::BasicFile::open(&config.access.basic_file, config.access.cache.get()) {
-            Ok(_) => Ok(format!("basic, users in {}", config.access.basic_file.display())),
-            Err(error) => Err(format!("{error}; write it with firesteel passwd")),
-        },
+        AccessMode::Basic => {
+            match firesteel::access::BasicFile::open(&config.access.basic_file, config.access.cache.get()) {
+                Ok(_) => Ok(format!("basic, users in {}", config.access.basic_file.display())),
+                Err(error) => Err(format!("{error}; write it with firesteel passwd")),
+            }
+        }
     }
 }

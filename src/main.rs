@@ -70,15 +70,30 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 impl ConfigArgs {
     pub(crate) fn load(&self) -> Result<Config, firesteel::config::ConfigError> {
         let mut sets = self.set.clone();
-        sets.extend(self.listen.clone().map(|listen| ("server.listen".to_owned(), listen)));
-        sets.extend(self.state_dir.clone().map(|dir| ("server.state_dir".to_owned(), dir)));
+        sets.extend(
+            self.listen
+                .clone()
+                .map(|listen| ("server.listen".to_owned(), listen)),
+        );
+        sets.extend(
+            self.state_dir
+                .clone()
+                .map(|dir| ("server.state_dir".to_owned(), dir)),
+        );
         let from_environment = || std::env::var_os("FIRESTEEL_CONFIG").filter(|file| !file.is_empty());
-        let file = self.config.clone().or_else(|| from_environment().map(PathBuf::from));
+        let file = self
+            .config
+            .clone()
+            .or_else(|| from_environment().map(PathBuf::from));
         // A variable that is no UTF-8 can be none of ours.
         let environment = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
-        Config::load(Sources { file, environment, sets })
+        Config::load(Sources {
+            file,
+            environment,
+            sets,
+        })
     }
 }
 
@@ -133,6 +148,8 @@ fn read_password() -> Result<String> {
         return rpassword::prompt_password("Password: ").context("can't read the password");
     }
     let mut password = String::new();
-    std::io::stdin().read_to_string(&mut password).context("can't read the password")?;
+    std::io::stdin()
+        .read_to_string(&mut password)
+        .context("can't read the password")?;
     Ok(password.trim_end_matches(['\r', '\n']).to_owned())
 }

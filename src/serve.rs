@@ -49,20 +49,25 @@ pub async fn serve(config: Config) -> Result<()> {
     );
     let users = match config.access.mode {
         AccessMode::None => None,
-        AccessMode::Basic => {
-            Some(Arc::new(BasicFile::open(&config.access.basic_file, config.access.cache.get())?))
-        }
+        AccessMode::Basic => Some(Arc::new(BasicFile::open(
+            &config.access.basic_file,
+            config.access.cache.get(),
+        )?)),
     };
     let listener = std::net::TcpListener::bind(*config.server.listen)
         .with_context(|| format!("can't listen on {} (server.listen)", config.server.listen))?;
     let address = listener.local_addr()?;
 
     let background = Background::new();
-    let store = Store::open(&state_dir.join("firesteel.db"), config.store.durability, &background).await?;
+    let store = Store::open(
+        &state_dir.join("firesteel.db"),
+        config.store.durability,
+        &background,
+    )
+    .await?;
     let drivers = Drivers::open(Arc::clone(&config), spark, &state_dir, store.epoch(), &background)
         .context("can't set up the state directory for drivers")?;
-    let sessions =
-        Sessions::open(Arc::clone(&config), store, Arc::new(drivers), background.clone()).await?;
+    let sessions = Sessions::open(Arc::clone(&config), store, Arc::new(drivers), background.clone()).await?;
     let app = App::new(Arc::clone(&config), sessions.clone(), background.clone(), users);
     let server = http_server(&config, Data::new(app), listener)?;
     announce(&format!("firesteel listening on http://{address}"))?;
@@ -93,8 +98,17 @@ pub async fn serve(config: Config) -> Result<()> {
 
 /// Makes the state directory, 0700, and takes it: a second server on it would act on the same sessions.
 fn take_state_dir(path: &Path) -> Result<Flock<File>> {
-    let what = || format!("can't use the state directory {} (server.state_dir)", path.display());
-    DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(what)?;
+    let what = || {
+        format!(
+            "can't use the state directory {} (server.state_dir)",
+            path.display()
+        )
+    };
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .with_context(what)?;
     let lock = OpenOptions::new()
         .create(true)
         .truncate(false)

@@ -24,7 +24,10 @@ const SECURITY_HEADERS: [(HeaderName, &str); 4] = [
     (X_FRAME_OPTIONS, "SAMEORIGIN"),
     (X_XSS_PROTECTION, "1; mode=block"),
     (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (CONTENT_SECURITY_POLICY, "default-src 'self'; frame-ancestors 'self'; object-src 'none'; base-uri 'none'"),
+    (
+        CONTENT_SECURITY_POLICY,
+        "default-src 'self'; frame-ancestors 'self'; object-src 'none'; base-uri 'none'",
+    ),
 ];
 
 /// Lets a request through to its route, or answers it here.
@@ -33,7 +36,9 @@ pub async fn pass(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     if let Err(refusal) = check(&request) {
-        return Ok(with_headers(request.error_response(refusal).map_into_boxed_body()));
+        return Ok(with_headers(
+            request.error_response(refusal).map_into_boxed_body(),
+        ));
     }
     if request.method() == Method::HEAD {
         // Routed as GET; the protocol's encoder knows that it was a HEAD and sends no body.
@@ -44,7 +49,9 @@ pub async fn pass(
 
 fn with_headers<B>(mut response: ServiceResponse<B>) -> ServiceResponse<B> {
     for (name, value) in SECURITY_HEADERS {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
     }
     response
 }
@@ -55,17 +62,22 @@ fn check(request: &ServiceRequest) -> Result<(), ApiError> {
     };
     let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
     // HTTP/1.0 clients and absolute request targets name no host, or name it in the target.
-    let host = header(HOST.as_str()).or_else(|| request.uri().authority().map(|authority| authority.as_str()));
+    let host =
+        header(HOST.as_str()).or_else(|| request.uri().authority().map(|authority| authority.as_str()));
     if !host_allowed(host, &app.config.server, app.config.access.mode) {
         return Err(ApiError::WrongHost);
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
         let site = header("sec-fetch-site");
         if !origin_allowed(header(ORIGIN.as_str()), site, host, &app.config.server.hosts) {
-            return Err(ApiError::Refused("The request comes from a page of another site.".to_owned()));
+            return Err(ApiError::Refused(
+                "The request comes from a page of another site.".to_owned(),
+            ));
         }
         if app.config.access.csrf && header("x-requested-by").is_none() {
-            return Err(ApiError::BadRequest("Missing Required Header for CSRF protection.".to_owned()));
+            return Err(ApiError::BadRequest(
+                "Missing Required Header for CSRF protection.".to_owned(),
+            ));
         }
     }
     match wanted_version(header(ACCEPT.as_str()).unwrap_or("")) {
@@ -88,7 +100,10 @@ mod tests {
     #[test]
     fn a_version_is_read_from_accept() {
         assert_eq!(wanted_version("application/vnd.livy.v0.1+json"), Some("0.1"));
-        assert_eq!(wanted_version("text/html, application/vnd.livy.v9.9+json;q=0.9"), Some("9.9"));
+        assert_eq!(
+            wanted_version("text/html, application/vnd.livy.v9.9+json;q=0.9"),
+            Some("9.9")
+        );
         assert_eq!(wanted_version("*/*"), None);
     }
 }

@@ -125,7 +125,12 @@ impl<A: Act + 'static> FromRequest for OnServer<A> {
             if let Some(action) = A::ACTION {
                 allowed(may(&acting, action, None, None, &app.config.access), "")?;
             }
-            Ok(Self { app, caller, acting, act: PhantomData })
+            Ok(Self {
+                app,
+                caller,
+                acting,
+                act: PhantomData,
+            })
         })
     }
 }
@@ -146,7 +151,12 @@ impl<A: Act + 'static> FromRequest for OnSession<A> {
             let verdict = verdict(&app, &acting, action, &session);
             allowed(verdict, named)?;
             session.heard();
-            Ok(Self { app, session, is_stranger: verdict == Verdict::Emptied, act: PhantomData })
+            Ok(Self {
+                app,
+                session,
+                is_stranger: verdict == Verdict::Emptied,
+                act: PhantomData,
+            })
         })
     }
 }
@@ -157,7 +167,13 @@ fn app(request: &HttpRequest) -> Result<Data<App>, ApiError> {
 }
 
 fn verdict(app: &App, caller: &Caller, action: Action, session: &Session) -> Verdict {
-    may(caller, action, session.owner.as_deref(), session.proxy_user.as_deref(), &app.config.access)
+    may(
+        caller,
+        action,
+        session.owner.as_deref(),
+        session.proxy_user.as_deref(),
+        &app.config.access,
+    )
 }
 
 fn allowed(verdict: Verdict, named: &str) -> Result<(), ApiError> {
@@ -180,8 +196,11 @@ fn find(app: &App, caller: &Caller, named: &str) -> Result<Session, ApiError> {
 }
 
 fn acting(app: &App, caller: &Caller, request: &HttpRequest) -> Result<Caller, ApiError> {
-    let do_as = Query::<Acting>::from_query(request.query_string()).ok().and_then(|query| query.into_inner().do_as);
-    effective(caller, do_as.as_deref(), &app.config.access).map_err(|refused| ApiError::Refused(refused.to_string()))
+    let do_as = Query::<Acting>::from_query(request.query_string())
+        .ok()
+        .and_then(|query| query.into_inner().do_as);
+    effective(caller, do_as.as_deref(), &app.config.access)
+        .map_err(|refused| ApiError::Refused(refused.to_string()))
 }
 
 /// Who calls: nobody in particular without authentication, else the user whose password the request has.
@@ -191,18 +210,34 @@ async fn caller(app: &Data<App>, request: &HttpRequest) -> Result<Caller, ApiErr
     }
     let header = Authorization::<Basic>::parse(request).map_err(|_| ApiError::Unauthenticated)?;
     let credentials = header.into_scheme();
-    let (user, password) = (credentials.user_id().to_owned(), credentials.password().unwrap_or("").to_owned());
-    let Some(users) = app.users.clone() else { return Err(ApiError::Unauthenticated) };
+    let (user, password) = (
+        credentials.user_id().to_owned(),
+        credentials.password().unwrap_or("").to_owned(),
+    );
+    let Some(users) = app.users.clone() else {
+        return Err(ApiError::Unauthenticated);
+    };
     let is_right = match users.verify_cached(&user, &password) {
         Some(known) => known,
         None => {
             // A hash takes tens of milliseconds of a core on purpose: only so many at once, off the workers.
-            let permit = app.password_checks.acquire().await.map_err(|_| ApiError::Unauthenticated)?;
+            let permit = app
+                .password_checks
+                .acquire()
+                .await
+                .map_err(|_| ApiError::Unauthenticated)?;
             let name = user.clone();
-            let verified = app.background.blocking(move || users.verify(&name, &password)).await;
+            let verified = app
+                .background
+                .blocking(move || users.verify(&name, &password))
+                .await;
             drop(permit);
             verified.unwrap_or(false)
         }
     };
-    if is_right { Ok(Caller::named(&user, &app.config.access)) } else { Err(ApiError::Unauthenticated) }
+    if is_right {
+        Ok(Caller::named(&user, &app.config.access))
+    } else {
+        Err(ApiError::Unauthenticated)
+    }
 }

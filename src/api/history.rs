@@ -11,7 +11,7 @@ use super::wire::{EndedSession, EndedSessions};
 use crate::store::SessionRow;
 
 /// The caller's ended sessions; all of them for an administrator and without authentication.
-#[utoipa::path(tag = "sessions", params(PageQuery), responses((status = 200, body = EndedSessions)))]
+#[utoipa::path(operation_id = "listHistory", tag = "sessions", params(PageQuery), responses((status = 200, body = EndedSessions)))]
 #[get("/history")]
 pub async fn list(
     on: OnServer<List>,
@@ -19,9 +19,21 @@ pub async fn list(
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let window = page.window(on.app.config.limits.page)?;
-    let (total, rows) = on.app.sessions.store().history(on.only_owner(), window.from.max(0), window.size).await?;
+    let (total, rows) = on
+        .app
+        .sessions
+        .store()
+        .history(on.only_owner(), window.from.max(0), window.size)
+        .await?;
     let sessions = rows.into_iter().map(ended).collect();
-    Ok(ok(&request, &EndedSessions { from: window.from, total, sessions }))
+    Ok(ok(
+        &request,
+        &EndedSessions {
+            from: window.from,
+            total,
+            sessions,
+        },
+    ))
 }
 
 fn ended(row: SessionRow) -> EndedSession {

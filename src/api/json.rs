@@ -41,15 +41,23 @@ impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
         Box::pin(async move {
             let bytes = read(&request, payload).await?;
             if bytes.iter().all(u8::is_ascii_whitespace) {
-                return Err(ApiError::BadBody("No content to map due to end-of-input".to_owned()));
+                return Err(ApiError::BadBody(
+                    "No content to map due to end-of-input".to_owned(),
+                ));
             }
             let mut reader = serde_json::Deserializer::from_slice(&bytes);
             let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
                 let path = error.path().to_string();
                 let reason = error.inner().to_string();
-                ApiError::BadBody(if path == "." { reason } else { format!("{path}: {reason}") })
+                ApiError::BadBody(if path == "." {
+                    reason
+                } else {
+                    format!("{path}: {reason}")
+                })
             })?;
-            reader.end().map_err(|error| ApiError::BadBody(error.to_string()))?;
+            reader
+                .end()
+                .map_err(|error| ApiError::BadBody(error.to_string()))?;
             Ok(Self(value))
         })
     }
@@ -91,32 +99,52 @@ async fn read(request: &HttpRequest, mut payload: Payload) -> Result<Bytes, ApiE
 }
 
 fn inflate(headers: &HeaderMap, body: Bytes, limit: usize) -> Result<Bytes, ApiError> {
-    let coding = headers.get(CONTENT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let coding = headers
+        .get(CONTENT_ENCODING)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or("");
     let inflated = match coding.to_ascii_lowercase().as_str() {
         "gzip" | "x-gzip" => take(GzDecoder::new(&body[..]), limit),
         // Some clients send the zlib format that the standard means, some the bare one.
-        "deflate" if body.first().is_some_and(|byte| byte & 0x0f == 8) => take(ZlibDecoder::new(&body[..]), limit),
+        "deflate" if body.first().is_some_and(|byte| byte & 0x0f == 8) => {
+            take(ZlibDecoder::new(&body[..]), limit)
+        }
         "deflate" => take(DeflateDecoder::new(&body[..]), limit),
         _ => return Ok(body),
     };
-    let inflated = inflated.map_err(|error| ApiError::BadBody(format!("the body is no {coding}: {error}")))?;
-    if inflated.len() > limit { Err(ApiError::BodyTooLarge(limit)) } else { Ok(inflated.into()) }
+    let inflated =
+        inflated.map_err(|error| ApiError::BadBody(format!("the body is no {coding}: {error}")))?;
+    if inflated.len() > limit {
+        Err(ApiError::BodyTooLarge(limit))
+    } else {
+        Ok(inflated.into())
+    }
 }
 
 fn take(reader: impl std::io::Read, limit: usize) -> std::io::Result<Vec<u8>> {
     let mut inflated = Vec::new();
-    reader.take(limit as u64 + 1).read_to_end(&mut inflated).map(|_| inflated)
+    reader
+        .take(limit as u64 + 1)
+        .read_to_end(&mut inflated)
+        .map(|_| inflated)
 }
 
 /// An answer with a JSON body. Long ones are compressed for a client that takes gzip.
-pub fn respond(request: &HttpRequest, mut response: HttpResponseBuilder, body: &impl Serialize) -> HttpResponse {
+pub fn respond(
+    request: &HttpRequest,
+    mut response: HttpResponseBuilder,
+    body: &impl Serialize,
+) -> HttpResponse {
     let Ok(mut bytes) = serde_json::to_vec(body) else {
         return HttpResponse::InternalServerError().finish();
     };
     response.content_type(JSON);
     if bytes.len() >= COMPRESS_FROM && takes_gzip(request.headers()) {
         let mut small = Vec::with_capacity(bytes.len() / 4);
-        if GzEncoder::new(&bytes[..], Compression::fast()).read_to_end(&mut small).is_ok() {
+        if GzEncoder::new(&bytes[..], Compression::fast())
+            .read_to_end(&mut small)
+            .is_ok()
+        {
             response.insert_header((CONTENT_ENCODING, "gzip"));
             bytes = small;
         }
@@ -131,7 +159,9 @@ pub fn ok(request: &HttpRequest, body: &impl Serialize) -> HttpResponse {
 }
 
 fn takes_gzip(headers: &HeaderMap) -> bool {
-    let accepted = headers.get_all(ACCEPT_ENCODING).filter_map(|value| value.to_str().ok());
+    let accepted = headers
+        .get_all(ACCEPT_ENCODING)
+        .filter_map(|value| value.to_str().ok());
     accepted.flat_map(|value| value.split(',')).any(|coding| {
         let mut parts = coding.split(';').map(str::trim);
         parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip")) && !parts.any(|part| part == "q=0")
@@ -153,11 +183,19 @@ mod tests {
     #[test]
     fn a_bomb_is_inflated_to_the_limit_and_no_further() {
         let mut bomb = Vec::new();
-        GzEncoder::new(&vec![b' '; 1 << 20][..], Compression::best()).read_to_end(&mut bomb).unwrap();
+        GzEncoder::new(&vec![b' '; 1 << 20][..], Compression::best())
+            .read_to_end(&mut bomb)
+            .unwrap();
         let gzip = headers(CONTENT_ENCODING, "gzip");
-        assert!(matches!(inflate(&gzip, bomb.clone().into(), 1000), Err(ApiError::BodyTooLarge(1000))));
+        assert!(matches!(
+            inflate(&gzip, bomb.clone().into(), 1000),
+            Err(ApiError::BodyTooLarge(1000))
+        ));
         assert_eq!(inflate(&gzip, bomb.into(), 1 << 20).unwrap().len(), 1 << 20);
-        assert!(matches!(inflate(&gzip, "{}".into(), 1000), Err(ApiError::BadBody(_))));
+        assert!(matches!(
+            inflate(&gzip, "{}".into(), 1000),
+            Err(ApiError::BadBody(_))
+        ));
     }
 
     #[test]

@@ -57,7 +57,13 @@ impl App {
         background: Background,
         users: Option<Arc<BasicFile>>,
     ) -> Self {
-        Self { config, sessions, background, users, password_checks: Semaphore::new(PASSWORD_CHECKS) }
+        Self {
+            config,
+            sessions,
+            background,
+            users,
+            password_checks: Semaphore::new(PASSWORD_CHECKS),
+        }
     }
 }
 
@@ -91,9 +97,14 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
 
 /// A path of this server as the client must ask for it: below the base path, and below a proxy's prefix where that is believed.
 fn link_to(request: &HttpRequest, path: &str) -> String {
-    let Some(app) = request.app_data::<Data<App>>() else { return path.to_owned() };
+    let Some(app) = request.app_data::<Data<App>>() else {
+        return path.to_owned();
+    };
     let server = &app.config.server;
-    let forwarded = request.headers().get("x-forwarded-prefix").and_then(|prefix| prefix.to_str().ok());
+    let forwarded = request
+        .headers()
+        .get("x-forwarded-prefix")
+        .and_then(|prefix| prefix.to_str().ok());
     // A prefix that is no plain path can't lead a client elsewhere.
     let prefix = forwarded
         .filter(|_| server.forwarded)

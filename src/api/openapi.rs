@@ -29,11 +29,16 @@ struct Document;
 /// The document, made from the routes that the server has.
 #[must_use]
 pub fn document() -> utoipa::openapi::OpenApi {
-    App::new().into_utoipa_app().openapi(Document::openapi()).configure(super::routes).split_for_parts().1
+    App::new()
+        .into_utoipa_app()
+        .openapi(Document::openapi())
+        .configure(super::routes)
+        .split_for_parts()
+        .1
 }
 
 /// This document.
-#[utoipa::path(tag = "service", responses((status = 200, description = "the OpenAPI document")))]
+#[utoipa::path(operation_id = "getOpenapi", tag = "service", responses((status = 200, description = "the OpenAPI document")))]
 #[get("/openapi.json")]
 pub async fn serve(_on: OnServer<List>, request: HttpRequest) -> HttpResponse {
     ok(&request, &document())
@@ -54,8 +59,11 @@ impl RouteTable {
                 ("PUT", item.put.is_some()),
                 ("DELETE", item.delete.is_some()),
             ];
-            let allowed: Vec<&str> =
-                methods.into_iter().filter(|(_, is_there)| *is_there).map(|(name, _)| name).collect();
+            let allowed: Vec<&str> = methods
+                .into_iter()
+                .filter(|(_, is_there)| *is_there)
+                .map(|(name, _)| name)
+                .collect();
             (ResourceDef::new(format!("{base_path}{path}")), allowed.join(", "))
         });
         Self(routes.collect())
@@ -71,6 +79,8 @@ pub async fn not_routed(request: HttpRequest) -> HttpResponse {
             .insert_header((ALLOW, allowed.as_str()))
             .content_type(JSON)
             .body(json!({"msg": format!("Only {allowed} can be asked of this path.")}).to_string()),
-        None => HttpResponse::NotFound().content_type("text/html;charset=utf-8").finish(),
+        None => HttpResponse::NotFound()
+            .content_type("text/html;charset=utf-8")
+            .finish(),
     }
 }

@@ -53,7 +53,9 @@ impl PageQuery {
     /// True for `order=desc`.
     #[must_use]
     pub fn is_descending(&self) -> bool {
-        self.order.as_deref().is_some_and(|order| order.trim().eq_ignore_ascii_case("desc"))
+        self.order
+            .as_deref()
+            .is_some_and(|order| order.trim().eq_ignore_ascii_case("desc"))
     }
 }
 
@@ -105,9 +107,15 @@ mod tests {
     #[test]
     fn a_log_counts_from_its_end() {
         let lines = || (0..5).map(|line| line.to_string()).collect::<Vec<_>>();
-        assert_eq!(log_page(None, Some(2), lines()), (3, vec!["3".into(), "4".into()]));
+        assert_eq!(
+            log_page(None, Some(2), lines()),
+            (3, vec!["3".into(), "4".into()])
+        );
         assert_eq!(log_page(Some(-1), Some(1), lines()), (4, vec!["4".into()]));
-        assert_eq!(log_page(Some(1), Some(2), lines()), (1, vec!["1".into(), "2".into()]));
+        assert_eq!(
+            log_page(Some(1), Some(2), lines()),
+            (1, vec!["1".into(), "2".into()])
+        );
         assert_eq!(log_page(Some(9), None, lines()), (5, vec![]));
         assert_eq!(log_page(None, Some(-1), lines()).1.len(), 5);
     }
@@ -115,6 +123,9 @@ mod tests {
     #[test]
     fn what_is_no_number_is_said_in_javas_words() {
         assert_eq!(number("-1").unwrap(), -1);
-        assert_eq!(number("99999999999").unwrap_err().to_string(), "For input string: \"99999999999\"");
+        assert_eq!(
+            number("99999999999").unwrap_err().to_string(),
+            "For input string: \"99999999999\""
+        );
     }
 }

@@ -16,14 +16,18 @@ const LIVY: &str = concat!("0.9.0-firesteel-", env!("CARGO_PKG_VERSION"));
 #[utoipa::path(tag = "service", responses((status = 200, description = "pong", content_type = "text/plain")))]
 #[get("/ping")]
 pub async fn ping(_on: OnServer<Open>) -> HttpResponse {
-    HttpResponse::Ok().content_type("text/plain;charset=utf-8").body("pong\n")
+    HttpResponse::Ok()
+        .content_type("text/plain;charset=utf-8")
+        .body("pong\n")
 }
 
 /// Livy's place for the same.
 #[utoipa::path(tag = "service", responses((status = 200, description = "pong", content_type = "text/plain")))]
 #[get("/metrics/ping")]
 pub async fn metrics_ping(_on: OnServer<Open>) -> HttpResponse {
-    HttpResponse::Ok().content_type("text/plain;charset=utf-8").body("pong\n")
+    HttpResponse::Ok()
+        .content_type("text/plain;charset=utf-8")
+        .body("pong\n")
 }
 
 /// Does the process work? Fails only when a restart would help.
@@ -50,7 +54,11 @@ pub async fn readiness(on: OnServer<Open>, request: HttpRequest) -> HttpResponse
         warn!(%error, "not ready: the store can't be read");
     }
     if stopping || store.is_err() {
-        return respond(&request, HttpResponse::ServiceUnavailable(), &json!({"ready": false}));
+        return respond(
+            &request,
+            HttpResponse::ServiceUnavailable(),
+            &json!({"ready": false}),
+        );
     }
     ok(&request, &json!({"ready": true}))
 }

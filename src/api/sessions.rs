@@ -36,7 +36,7 @@ pub struct DoAs {
 }
 
 /// All sessions that the caller may see.
-#[utoipa::path(tag = "sessions", params(PageQuery), responses((status = 200, body = SessionsView)))]
+#[utoipa::path(operation_id = "listSessions", tag = "sessions", params(PageQuery), responses((status = 200, body = SessionsView)))]
 #[get("/sessions")]
 pub async fn list(
     on: OnServer<List>,
@@ -44,16 +44,33 @@ pub async fn list(
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let window = page.window(on.app.config.limits.page)?;
-    let all: Vec<Session> =
-        on.app.sessions.all().into_iter().filter(|session| on.may_see(session)).collect();
+    let all: Vec<Session> = on
+        .app
+        .sessions
+        .all()
+        .into_iter()
+        .filter(|session| on.may_see(session))
+        .collect();
     let total = all.len();
-    let shown = window.of(all).into_iter().map(|session| (on.is_stranger_to(&session), session)).collect();
+    let shown = window
+        .of(all)
+        .into_iter()
+        .map(|session| (on.is_stranger_to(&session), session))
+        .collect();
     let sessions = views(&on.app, &request, shown).await;
-    Ok(ok(&request, &SessionsView { from: window.from, total, sessions }))
+    Ok(ok(
+        &request,
+        &SessionsView {
+            from: window.from,
+            total,
+            sessions,
+        },
+    ))
 }
 
 /// Starts a session.
 #[utoipa::path(
+    operation_id = "createSession",
     tag = "sessions",
     params(DoAs),
     request_body = CreateSession,
@@ -94,14 +111,20 @@ fn accept(on: &OnServer<Create>, do_as: Option<String>, body: CreateSession) -> 
         policy::check_name(name, config.limits.name_bytes).map_err(rejected)?;
     }
     let entries = config.limits.list_entries;
-    let counts =
-        [("jars", &body.jars), ("pyFiles", &body.py_files), ("files", &body.files), ("archives", &body.archives)];
+    let counts = [
+        ("jars", &body.jars),
+        ("pyFiles", &body.py_files),
+        ("files", &body.files),
+        ("archives", &body.archives),
+    ];
     for (field, entered) in counts {
         policy::check_count(field, entered.len(), entries).map_err(rejected)?;
     }
     policy::check_count("conf", body.conf.len(), config.limits.conf_keys).map_err(rejected)?;
     let duration = |text: &Option<String>| text.as_deref().map(policy::parse_duration).transpose();
-    let ttl = duration(&body.ttl).map_err(rejected)?.or(config.session.ttl.positive());
+    let ttl = duration(&body.ttl)
+        .map_err(rejected)?
+        .or(config.session.ttl.positive());
     let idle_timeout = match duration(&body.idle_timeout).map_err(rejected)? {
         Some(limit) => Some(limit).filter(|limit| !limit.is_zero()),
         None => config.session.idle_timeout.positive(),
@@ -115,8 +138,7 @@ fn accept(on: &OnServer<Create>, do_as: Option<String>, body: CreateSession) -> 
     let authenticated = config.access.mode != AccessMode::None;
     policy::check_conf(conf.iter(), &config.policy.conf, authenticated).map_err(rejected)?;
     policy::resolve_conf(conf.iter_mut(), &config.files.allow).map_err(rejected)?;
-    let resolve =
-        |files: &Vec<String>| policy::resolve_files(files, &config.files.allow).map_err(rejected);
+    let resolve = |files: &Vec<String>| policy::resolve_files(files, &config.files.allow).map_err(rejected);
     let mut notes: Vec<String> = body
         .unknown
         .keys()
@@ -127,7 +149,11 @@ fn accept(on: &OnServer<Create>, do_as: Option<String>, body: CreateSession) -> 
     }
     let driver = DriverSpec {
         kind: kind.as_str().to_owned(),
-        app_name: body.name.clone().or_else(|| conf.get("spark.app.name").cloned()).unwrap_or_default(),
+        app_name: body
+            .name
+            .clone()
+            .or_else(|| conf.get("spark.app.name").cloned())
+            .unwrap_or_default(),
         sql_max_rows: sql_rows(on, &conf, &mut notes)?,
         conf: spark_conf(&conf),
         proxy_user: proxy_user.clone(),
@@ -161,7 +187,17 @@ fn accept(on: &OnServer<Create>, do_as: Option<String>, body: CreateSession) -> 
         queue: body.queue,
     };
     let owner = on.caller.user.clone();
-    Ok(NewSession { name: body.name, kind, owner, proxy_user, echo, driver, ttl, idle_timeout, notes })
+    Ok(NewSession {
+        name: body.name,
+        kind,
+        owner,
+        proxy_user,
+        echo,
+        driver,
+        ttl,
+        idle_timeout,
+        notes,
+    })
 }
 
 fn sql_rows(
@@ -170,19 +206,25 @@ fn sql_rows(
     notes: &mut Vec<String>,
 ) -> Result<usize, ApiError> {
     let sql = &on.app.config.sql;
-    let Some(text) = conf.get(SQL_ROWS) else { return Ok(sql.max_rows) };
+    let Some(text) = conf.get(SQL_ROWS) else {
+        return Ok(sql.max_rows);
+    };
     let wanted: usize = text
         .trim()
         .parse()
         .map_err(|_| ApiError::Rejected(format!("{SQL_ROWS} needs a whole number, not {text:?}")))?;
     if wanted > sql.max_rows_ceiling {
-        notes.push(format!("{SQL_ROWS} is limited to {} (sql.max_rows_ceiling).", sql.max_rows_ceiling));
+        notes.push(format!(
+            "{SQL_ROWS} is limited to {} (sql.max_rows_ceiling).",
+            sql.max_rows_ceiling
+        ));
     }
     Ok(wanted.min(sql.max_rows_ceiling))
 }
 
 /// One session, by id or name.
 #[utoipa::path(
+    operation_id = "getSession",
     tag = "sessions",
     params(("id" = String, Path, description = "id or name")),
     responses((status = 200, body = SessionView), (status = 404, description = "there is none, or it is somebody else's"))
@@ -195,18 +237,23 @@ pub async fn show(on: OnSession<See>, request: HttpRequest) -> HttpResponse {
 
 /// One session's state.
 #[utoipa::path(
+    operation_id = "getSessionState",
     tag = "sessions",
     params(("id" = String, Path, description = "id or name")),
     responses((status = 200, body = StateView), (status = 404))
 )]
 #[get("/sessions/{id}/state")]
 pub async fn state(on: OnSession<See>, request: HttpRequest) -> HttpResponse {
-    let view = StateView { id: on.session.id, state: on.session.snapshot().state.as_str() };
+    let view = StateView {
+        id: on.session.id,
+        state: on.session.snapshot().state.as_str(),
+    };
     ok(&request, &view)
 }
 
 /// A page of the session's log: standard output, standard error, and what the server adds.
 #[utoipa::path(
+    operation_id = "getSessionLog",
     tag = "sessions",
     params(("id" = String, Path, description = "id or name"), PageQuery),
     responses((status = 200, body = Log), (status = 403), (status = 404))
@@ -219,14 +266,28 @@ pub async fn log(
 ) -> Result<HttpResponse, ApiError> {
     let (from, size) = (page.from()?, page.size()?);
     let snapshot = on.session.snapshot();
-    let lines = on.app.background.blocking(move || snapshot.log()).await.unwrap_or_default();
+    let lines = on
+        .app
+        .background
+        .blocking(move || snapshot.log())
+        .await
+        .unwrap_or_default();
     let total = lines.len();
     let (from, log) = log_page(from, size, lines);
-    Ok(ok(&request, &Log { id: on.session.id, from, total, log }))
+    Ok(ok(
+        &request,
+        &Log {
+            id: on.session.id,
+            from,
+            total,
+            log,
+        },
+    ))
 }
 
 /// Says that a client uses an existing session.
 #[utoipa::path(
+    operation_id = "connectSession",
     tag = "sessions",
     params(("id" = String, Path, description = "id or name")),
     responses((status = 200, body = SessionView), (status = 403), (status = 404))
@@ -240,6 +301,7 @@ pub async fn connect(on: OnSession<Modify>, _body: Ignored, request: HttpRequest
 
 /// Cancels the statement that runs. Livy stops the session here; Hue calls this to cancel.
 #[utoipa::path(
+    operation_id = "interruptSession",
     tag = "sessions",
     params(("id" = String, Path, description = "id or name")),
     responses((status = 200, body = Message), (status = 403), (status = 404))
@@ -252,6 +314,7 @@ pub async fn interrupt(on: OnSession<Modify>, _body: Ignored, request: HttpReque
 
 /// Deletes a session and ends its driver. It is not found from the answer on.
 #[utoipa::path(
+    operation_id = "deleteSession",
     tag = "sessions",
     params(("id" = String, Path, description = "id or name")),
     responses((status = 200, body = Message), (status = 403), (status = 404), (status = 503))
@@ -269,7 +332,10 @@ async fn view(app: &App, request: &HttpRequest, session: &Session, is_stranger: 
 
 /// The views of sessions, each with whether the caller is a stranger to it. Logs are read off the workers.
 async fn views(app: &App, request: &HttpRequest, sessions: Vec<(bool, Session)>) -> Vec<SessionView> {
-    let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+    let agent = request
+        .headers()
+        .get(USER_AGENT)
+        .and_then(|agent| agent.to_str().ok());
     let is_java_client = agent.is_some_and(|agent| agent.contains("livy-client-http"));
     let read = move || {
         let view = |(is_stranger, session): (bool, Session)| {

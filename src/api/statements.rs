@@ -17,6 +17,7 @@ const TRUNCATED: &str = "X-Firesteel-Truncated";
 
 /// The statements that are kept, oldest first.
 #[utoipa::path(
+    operation_id = "listStatements",
     tag = "statements",
     params(("id" = String, Path, description = "id or name"), PageQuery),
     responses((status = 200, body = StatementsView), (status = 403), (status = 404))
@@ -31,13 +32,23 @@ pub async fn list(
     let from = page.from()?.unwrap_or(0).max(0);
     let size = page.size()?.unwrap_or(most).clamp(0, most);
     let (total_statements, statements) = on.session.statements(page.is_descending(), from, size).await?;
-    let statements = statements.iter().map(|statement| StatementView::from(&**statement)).collect();
-    Ok(ok(&request, &StatementsView { total_statements, statements }))
+    let statements = statements
+        .iter()
+        .map(|statement| StatementView::from(&**statement))
+        .collect();
+    Ok(ok(
+        &request,
+        &StatementsView {
+            total_statements,
+            statements,
+        },
+    ))
 }
 
 /// Runs code. One that is posted while the session starts or is busy waits its turn; the answer of one that is quick has its
 /// result (`statement.answer_within`).
 #[utoipa::path(
+    operation_id = "runStatement",
     tag = "statements",
     params(("id" = String, Path, description = "id or name")),
     request_body = StatementRequest,
@@ -57,7 +68,9 @@ pub async fn run(
     Body(body): Body<StatementRequest>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    let code = body.code.ok_or_else(|| ApiError::BadBody("code: the statement's code is missing".to_owned()))?;
+    let code = body
+        .code
+        .ok_or_else(|| ApiError::BadBody("code: the statement's code is missing".to_owned()))?;
     let kind = statement_kind(body.kind.as_deref(), on.session.kind)?;
     let statement = on.session.submit(&code, kind).await?;
     let path = format!("/sessions/{}/statements/{}", on.session.id, statement.id);
@@ -68,6 +81,7 @@ pub async fn run(
 
 /// One statement.
 #[utoipa::path(
+    operation_id = "getStatement",
     tag = "statements",
     params(("id" = String, Path, description = "id or name"), ("statement" = i32, Path)),
     responses((status = 200, body = StatementView), (status = 403), (status = 404))
@@ -81,6 +95,7 @@ pub async fn show(on: OnSession<View>, request: HttpRequest) -> Result<HttpRespo
 
 /// Cancels a statement: one that waits never runs, one that runs is interrupted. The session stays.
 #[utoipa::path(
+    operation_id = "cancelStatement",
     tag = "statements",
     params(("id" = String, Path, description = "id or name"), ("statement" = i32, Path)),
     responses((status = 200, body = Message), (status = 403), (status = 404))
@@ -98,6 +113,7 @@ pub async fn cancel(
 
 /// What could stand at the cursor.
 #[utoipa::path(
+    operation_id = "completeCode",
     tag = "statements",
     params(("id" = String, Path, description = "id or name")),
     request_body = CompletionRequest,
@@ -119,11 +135,13 @@ pub async fn complete(
 }
 
 fn statement_kind(named: Option<&str>, session: Kind) -> Result<Kind, ApiError> {
-    let Some(named) = named else { return Ok(session.of_statement()) };
+    let Some(named) = named else {
+        return Ok(session.of_statement());
+    };
     match Kind::parse(named)? {
-        Kind::Shared => {
-            Err(ApiError::BadBody("kind: a statement needs a language; shared is none".to_owned()))
-        }
+        Kind::Shared => Err(ApiError::BadBody(
+            "kind: a statement needs a language; shared is none".to_owned(),
+        )),
         kind => Ok(kind),
     }
 }

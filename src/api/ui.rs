@@ -10,14 +10,14 @@ use crate::session::Session;
 use crate::web::{SessionLine, sessions_page};
 
 /// The list of sessions, as a page.
-#[utoipa::path(tag = "service", responses((status = 200, content_type = "text/html")))]
+#[utoipa::path(operation_id = "getRootPage", tag = "service", responses((status = 200, content_type = "text/html")))]
 #[get("/")]
 pub async fn root(on: OnServer<List>, request: HttpRequest) -> HttpResponse {
     answer(&on, &request)
 }
 
 /// The list of sessions, as a page.
-#[utoipa::path(tag = "service", responses((status = 200, content_type = "text/html")))]
+#[utoipa::path(operation_id = "getSessionsPage", tag = "service", responses((status = 200, content_type = "text/html")))]
 #[get("/ui")]
 pub async fn page(on: OnServer<List>, request: HttpRequest) -> HttpResponse {
     answer(&on, &request)
@@ -25,13 +25,19 @@ pub async fn page(on: OnServer<List>, request: HttpRequest) -> HttpResponse {
 
 fn answer(on: &OnServer<List>, request: &HttpRequest) -> HttpResponse {
     let app: &Data<App> = &on.app;
-    let mut shown: Vec<Session> =
-        app.sessions.all().into_iter().filter(|session| on.may_see(session)).collect();
+    let mut shown: Vec<Session> = app
+        .sessions
+        .all()
+        .into_iter()
+        .filter(|session| on.may_see(session))
+        .collect();
     let total = shown.len();
     shown.truncate(app.config.limits.page);
     let lines = shown.into_iter().map(|session| line(&session, request)).collect();
     match sessions_page(lines, total) {
-        Ok(html) => HttpResponse::Ok().content_type("text/html;charset=utf-8").body(html),
+        Ok(html) => HttpResponse::Ok()
+            .content_type("text/html;charset=utf-8")
+            .body(html),
         Err(_) => HttpResponse::InternalServerError().finish(),
     }
 }
@@ -48,7 +54,10 @@ fn line(session: &Session, request: &HttpRequest) -> SessionLine {
         state: snapshot.state.as_str(),
         app_id: snapshot.app_id.clone().unwrap_or_default(),
         // A driver says where its UI is; only a web address becomes a link.
-        ui: snapshot.ui_url.clone().filter(|url| url.starts_with("http://") || url.starts_with("https://")),
+        ui: snapshot
+            .ui_url
+            .clone()
+            .filter(|url| url.starts_with("http://") || url.starts_with("https://")),
         waiting: snapshot.live.len(),
     }
 }

@@ -25,7 +25,12 @@ pub(super) fn unpack(root: &Path) -> io::Result<PathBuf> {
         digest.update(name.as_bytes());
         digest.update(Agent::get(name).map(|file| file.data).unwrap_or_default());
     }
-    let version: String = digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let version: String = digest
+        .finalize()
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     let directory = root.join(version);
     if !directory.exists() {
         // Renamed when it is whole: a server that dies half-way leaves nothing that looks whole.

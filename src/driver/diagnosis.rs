@@ -28,11 +28,21 @@ const RULES: &[Rule] = &[
     },
     Rule {
         words: "UnsupportedClassVersionError",
-        sentence: |line| format!("The Java that was found is too old for this Spark: {}", quote(line)),
+        sentence: |line| {
+            format!(
+                "The Java that was found is too old for this Spark: {}",
+                quote(line)
+            )
+        },
     },
     Rule {
         words: "Could not reserve enough space",
-        sentence: |line| format!("There is not enough memory for the driver (driverMemory): {}", quote(line)),
+        sentence: |line| {
+            format!(
+                "There is not enough memory for the driver (driverMemory): {}",
+                quote(line)
+            )
+        },
     },
     Rule {
         words: "Invalid maximum heap size",
@@ -44,11 +54,21 @@ const RULES: &[Rule] = &[
     },
     Rule {
         words: "java.lang.OutOfMemoryError",
-        sentence: |line| format!("The driver ran out of memory (raise driverMemory): {}", quote(line)),
+        sentence: |line| {
+            format!(
+                "The driver ran out of memory (raise driverMemory): {}",
+                quote(line)
+            )
+        },
     },
     Rule {
         words: "No module named",
-        sentence: |line| format!("A Python module is missing in the driver's Python: {}", quote(line)),
+        sentence: |line| {
+            format!(
+                "A Python module is missing in the driver's Python: {}",
+                quote(line)
+            )
+        },
     },
     Rule {
         words: "can't open file",
@@ -56,7 +76,12 @@ const RULES: &[Rule] = &[
     },
     Rule {
         words: "java.net.BindException",
-        sentence: |line| format!("A port or address of the driver is taken or not this host's: {}", quote(line)),
+        sentence: |line| {
+            format!(
+                "A port or address of the driver is taken or not this host's: {}",
+                quote(line)
+            )
+        },
     },
     Rule {
         words: "java.net.UnknownHostException",
@@ -107,23 +132,37 @@ pub fn diagnose(exit: Option<&Exit>, lines: &[String], was_ready: bool) -> Strin
         return "The driver's keeper was killed, and the driver with it.".to_owned();
     };
     if let Some(error) = &exit.error {
-        return format!("spark-submit could not be run: {error}. Set spark.home or SPARK_HOME to a Spark that is installed.");
+        return format!(
+            "spark-submit could not be run: {error}. Set spark.home or SPARK_HOME to a Spark that is installed."
+        );
     }
     // Of a driver that has run for long, only the last words are about its end.
-    let lines = if was_ready { &lines[lines.len().saturating_sub(LAST_WORDS)..] } else { lines };
+    let lines = if was_ready {
+        &lines[lines.len().saturating_sub(LAST_WORDS)..]
+    } else {
+        lines
+    };
     if let Some(sentence) = recognised(lines) {
         return sentence;
     }
     match (exit.code, exit.signal) {
-        (_, Some(9)) => "The driver was killed (signal 9): often the kernel does that when memory runs out.".to_owned(),
+        (_, Some(9)) => {
+            "The driver was killed (signal 9): often the kernel does that when memory runs out.".to_owned()
+        }
         (_, Some(signal)) => format!("The driver was ended by signal {signal}."),
         // The JVM's codes for a signal that it handled.
         (Some(137), _) => {
-            "The driver was killed (exit code 137): often the kernel does that when memory runs out.".to_owned()
+            "The driver was killed (exit code 137): often the kernel does that when memory runs out."
+                .to_owned()
         }
-        (Some(0), _) if !was_ready => "spark-submit ended with exit code 0 before the driver was ready.".to_owned(),
+        (Some(0), _) if !was_ready => {
+            "spark-submit ended with exit code 0 before the driver was ready.".to_owned()
+        }
         (code, _) => {
-            let code = code.map_or_else(|| "an unknown exit code".to_owned(), |code| format!("exit code {code}"));
+            let code = code.map_or_else(
+                || "an unknown exit code".to_owned(),
+                |code| format!("exit code {code}"),
+            );
             match last_words(lines) {
                 Some(line) => format!("The driver ended with {code}; its last words: {}", quote(line)),
                 None => format!("The driver ended with {code} and without a word."),
@@ -140,11 +179,19 @@ fn recognised(lines: &[String]) -> Option<String> {
 }
 
 fn last_words(lines: &[String]) -> Option<&str> {
-    lines.iter().rev().map(|line| line.trim()).find(|line| !line.is_empty() && !line.ends_with(':'))
+    lines
+        .iter()
+        .rev()
+        .map(|line| line.trim())
+        .find(|line| !line.is_empty() && !line.ends_with(':'))
 }
 
 fn quote(line: &str) -> String {
-    line.trim().chars().filter(|character| !character.is_control()).take(QUOTE).collect()
+    line.trim()
+        .chars()
+        .filter(|character| !character.is_control())
+        .take(QUOTE)
+        .collect()
 }
 
 #[cfg(test)]
@@ -152,7 +199,10 @@ mod tests {
     use super::*;
 
     fn exited(code: i32) -> Exit {
-        Exit { code: Some(code), ..Exit::default() }
+        Exit {
+            code: Some(code),
+            ..Exit::default()
+        }
     }
 
     fn log(line: &str) -> Vec<String> {
@@ -162,10 +212,19 @@ mod tests {
     #[test]
     fn known_words_give_a_sentence_with_a_fix() {
         for (line, expected) in [
-            ("/spark/bin/spark-class: line 71: /none/bin/java: No such file or directory", "JAVA_HOME"),
-            ("Could not reserve enough space for 9437184000000KB object heap", "driverMemory"),
+            (
+                "/spark/bin/spark-class: line 71: /none/bin/java: No such file or directory",
+                "JAVA_HOME",
+            ),
+            (
+                "Could not reserve enough space for 9437184000000KB object heap",
+                "driverMemory",
+            ),
             ("ModuleNotFoundError: No module named 'pandas'", "'pandas'"),
-            ("java.lang.NumberFormatException: Size must be specified as bytes (b)", "conf value"),
+            (
+                "java.lang.NumberFormatException: Size must be specified as bytes (b)",
+                "conf value",
+            ),
             ("java.net.BindException: Address already in use", "port"),
         ] {
             let sentence = diagnose(Some(&exited(1)), &log(line), false);
@@ -180,11 +239,20 @@ mod tests {
             diagnose(Some(&exited(3)), &log("all is lost"), true),
             "The driver ended with exit code 3; its last words: all is lost"
         );
-        assert_eq!(diagnose(Some(&exited(3)), &log(""), true), "The driver ended with exit code 3 and without a word.");
-        let killed = Exit { signal: Some(9), ..Exit::default() };
+        assert_eq!(
+            diagnose(Some(&exited(3)), &log(""), true),
+            "The driver ended with exit code 3 and without a word."
+        );
+        let killed = Exit {
+            signal: Some(9),
+            ..Exit::default()
+        };
         assert!(diagnose(Some(&killed), &log(""), true).contains("memory"));
         assert!(diagnose(None, &log(""), true).contains("keeper"));
-        let missing = Exit { error: Some("/none/bin/spark-submit: No such file or directory".into()), ..Exit::default() };
+        let missing = Exit {
+            error: Some("/none/bin/spark-submit: No such file or directory".into()),
+            ..Exit::default()
+        };
         assert!(diagnose(Some(&missing), &[], false).contains("spark.home"));
     }
 }

@@ -51,7 +51,9 @@ pub fn run(run_dir: &Path) -> Result<()> {
     let signals = SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
 
     let me = ProcessName::of(nix::unistd::getpid().as_raw()).context("read /proc")?;
-    run_dir.replace("keeper.json", &serde_json::to_vec(&me)?).context("write keeper.json")?;
+    run_dir
+        .replace("keeper.json", &serde_json::to_vec(&me)?)
+        .context("write keeper.json")?;
     let launch: Launch =
         serde_json::from_slice(&fs::read(run_dir.file("launch.json")).context("read launch.json")?)?;
     fs::remove_file(run_dir.file("launch.json")).context("remove launch.json")?;
@@ -60,14 +62,22 @@ pub fn run(run_dir: &Path) -> Result<()> {
         Ok(child) => Keeper::new(child, &run_dir, &launch, signals)?.wait()?,
         Err(error) => {
             let program = launch.argv.first().map_or("", String::as_str);
-            Exit { error: Some(format!("{program}: {error}")), ..Exit::default() }
+            Exit {
+                error: Some(format!("{program}: {error}")),
+                ..Exit::default()
+            }
         }
     };
-    run_dir.replace("exit.json", &serde_json::to_vec(&Exit { at: now_ms(), ..exit })?).context("write exit.json")
+    run_dir
+        .replace("exit.json", &serde_json::to_vec(&Exit { at: now_ms(), ..exit })?)
+        .context("write exit.json")
 }
 
 fn spawn(launch: &Launch, keeper: i32) -> std::io::Result<Child> {
-    let (program, arguments) = launch.argv.split_first().ok_or(std::io::ErrorKind::InvalidInput)?;
+    let (program, arguments) = launch
+        .argv
+        .split_first()
+        .ok_or(std::io::ErrorKind::InvalidInput)?;
     let child = Command::new(program)
         .args(arguments)
         .env_clear()
@@ -80,7 +90,10 @@ fn spawn(launch: &Launch, keeper: i32) -> std::io::Result<Child> {
         .process_group(0)
         .spawn()?;
     // Raising it needs no privilege; where /proc says no, the driver is as likely a victim as any other process.
-    let _ = fs::write(format!("/proc/{}/oom_score_adj", child.id()), launch.oom_score_adj.to_string());
+    let _ = fs::write(
+        format!("/proc/{}/oom_score_adj", child.id()),
+        launch.oom_score_adj.to_string(),
+    );
     Ok(child)
 }
 
@@ -95,7 +108,10 @@ impl Stream {
         if let Some(pipe) = &pipe {
             fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).context("make a pipe non-blocking")?;
         }
-        Ok(Self { pipe: pipe.map(fs::File::from), segments })
+        Ok(Self {
+            pipe: pipe.map(fs::File::from),
+            segments,
+        })
     }
 
     /// Takes what is there. A disk that is full costs log lines, never the driver.

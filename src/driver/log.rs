@@ -70,7 +70,13 @@ impl Segments {
         }
         self.written = 0;
         let path = segment_path(&self.directory, self.stream, self.number);
-        self.file = Some(OpenOptions::new().append(true).create(true).mode(0o600).open(path)?);
+        self.file = Some(
+            OpenOptions::new()
+                .append(true)
+                .create(true)
+                .mode(0o600)
+                .open(path)?,
+        );
         if self.number >= 2 * KEPT {
             fs::remove_file(segment_path(&self.directory, self.stream, self.number - KEPT))?;
         }
@@ -81,7 +87,9 @@ impl Segments {
 /// The segments of a stream that exist, in order.
 fn segments(run_dir: &RunDir, stream: &str) -> Vec<(u64, PathBuf)> {
     let prefix = format!("{stream}.");
-    let Ok(entries) = fs::read_dir(run_dir.path()) else { return Vec::new() };
+    let Ok(entries) = fs::read_dir(run_dir.path()) else {
+        return Vec::new();
+    };
     let mut found: Vec<(u64, PathBuf)> = entries
         .filter_map(|entry| {
             let entry = entry.ok()?;
@@ -99,7 +107,10 @@ fn stream_lines(run_dir: &RunDir, stream: &str) -> Vec<String> {
     let mut text = Vec::new();
     let mut next = 0;
     let found = segments(run_dir, stream);
-    let segment_bytes = found.first().and_then(|(_, path)| path.metadata().ok()).map_or(0, |data| data.len());
+    let segment_bytes = found
+        .first()
+        .and_then(|(_, path)| path.metadata().ok())
+        .map_or(0, |data| data.len());
     for (number, path) in found {
         if number != next {
             lines.extend(to_lines(&text));
@@ -118,7 +129,10 @@ fn stream_lines(run_dir: &RunDir, stream: &str) -> Vec<String> {
 }
 
 fn to_lines(bytes: &[u8]) -> Vec<String> {
-    String::from_utf8_lossy(bytes).lines().map(str::to_owned).collect()
+    String::from_utf8_lossy(bytes)
+        .lines()
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The last lines of a stream, at most `count`, from its last bytes only.
@@ -127,7 +141,10 @@ fn stream_tail(run_dir: &RunDir, stream: &str, count: usize) -> Vec<String> {
     for (_, path) in segments(run_dir, stream).into_iter().rev().take(2) {
         let Ok(mut file) = File::open(path) else { continue };
         let length = file.metadata().map_or(0, |data| data.len());
-        if file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES))).is_err() {
+        if file
+            .seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))
+            .is_err()
+        {
             continue;
         }
         let mut part = Vec::new();
@@ -159,7 +176,9 @@ pub fn tail(
     diagnosis: Option<&str>,
     count: usize,
 ) -> Vec<String> {
-    let mut lines = compose(run_dir, notes, diagnosis, |run_dir, stream| stream_tail(run_dir, stream, count));
+    let mut lines = compose(run_dir, notes, diagnosis, |run_dir, stream| {
+        stream_tail(run_dir, stream, count)
+    });
     lines.split_off(lines.len().saturating_sub(count))
 }
 
@@ -198,12 +217,27 @@ mod tests {
         let (_temp, run_dir) = run_dir();
         let mut out = Segments::new(run_dir.path(), "stdout", 1 << 20);
         out.write(b"one\ntwo\n").unwrap();
-        Segments::new(run_dir.path(), "stderr", 1 << 20).write(b"three\n").unwrap();
-        assert_eq!(lines(Some(&run_dir), &[], None), ["stdout: ", "one", "two", "\nstderr: ", "three"]);
+        Segments::new(run_dir.path(), "stderr", 1 << 20)
+            .write(b"three\n")
+            .unwrap();
+        assert_eq!(
+            lines(Some(&run_dir), &[], None),
+            ["stdout: ", "one", "two", "\nstderr: ", "three"]
+        );
         let notes = ["a note".to_owned()];
         assert_eq!(
             lines(Some(&run_dir), &notes, Some("It died.")),
-            ["It died.", "stdout: ", "one", "two", "\nstderr: ", "three", "\nFiresteel: ", "a note", "It died."]
+            [
+                "It died.",
+                "stdout: ",
+                "one",
+                "two",
+                "\nstderr: ",
+                "three",
+                "\nFiresteel: ",
+                "a note",
+                "It died."
+            ]
         );
         assert_eq!(tail(Some(&run_dir), &notes, None, 2), ["\nFiresteel: ", "a note"]);
     }
@@ -216,13 +250,21 @@ mod tests {
         for number in 0..100_000 {
             out.write(format!("line {number}\n").as_bytes()).unwrap();
         }
-        let on_disk: u64 =
-            segments(&run_dir, "stdout").iter().map(|(_, path)| path.metadata().unwrap().len()).sum();
+        let on_disk: u64 = segments(&run_dir, "stdout")
+            .iter()
+            .map(|(_, path)| path.metadata().unwrap().len())
+            .sum();
         assert!(on_disk <= limit, "{on_disk}");
         let lines = lines(Some(&run_dir), &[], None);
         assert_eq!(lines[1], "line 0");
         assert_eq!(lines[lines.len() - 2], "line 99999");
-        assert_eq!(lines.iter().filter(|line| line.contains("dropped: log.max_bytes")).count(), 1);
+        assert_eq!(
+            lines
+                .iter()
+                .filter(|line| line.contains("dropped: log.max_bytes"))
+                .count(),
+            1
+        );
         assert_eq!(tail(Some(&run_dir), &[], None, 3)[0], "line 99998");
     }
 

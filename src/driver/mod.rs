@@ -18,6 +18,7 @@ mod supervise;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command as Process, Stdio};
 use std::sync::Arc;
@@ -116,7 +117,9 @@ impl Drivers {
     ) -> io::Result<(Driver, mpsc::Receiver<(u64, DriverEvent)>)> {
         let secret = Secret::generate().map_err(io::Error::other)?;
         self.write_files(id, run_dir, spec, &secret)?;
+        // This very binary, also when an upgrade has put another in its place.
         let child = Process::new("/proc/self/exe")
+            .arg0("firesteel")
             .env_clear()
             .arg("keeper")
             .arg(run_dir.path())
@@ -127,7 +130,12 @@ impl Drivers {
         let keeper_pid = i32::try_from(child.id()).unwrap_or(0);
         let keeper_name = ProcessName::of(keeper_pid);
         let (calls, calls_waiting) = mpsc::channel(CALLS_WAITING);
-        let slot = Arc::new(Slot { secret, keeper_pid, stored: AtomicU64::new(0), calls });
+        let slot = Arc::new(Slot {
+            secret,
+            keeper_pid,
+            stored: AtomicU64::new(0),
+            calls,
+        });
         self.listener.expect(id, Arc::clone(&slot));
         let (events, events_waiting) = mpsc::channel(EVENTS_WAITING);
         let (commands, commands_waiting) = mpsc::channel(COMMANDS_WAITING);
@@ -145,7 +153,13 @@ impl Drivers {
             link: LinkState::default(),
         };
         self.background.spawn(supervisor.run());
-        let driver = Driver { id, run_dir: run_dir.clone(), keeper: keeper_name, commands, completions };
+        let driver = Driver {
+            id,
+            run_dir: run_dir.clone(),
+            keeper: keeper_name,
+            commands,
+            completions,
+        };
         Ok((driver, events_waiting))
     }
 
@@ -201,7 +215,9 @@ impl Drivers {
     /// # Errors
     /// The directory can't be read.
     pub fn leftovers(&self) -> io::Result<Vec<RunDir>> {
-        std::fs::read_dir(&self.run_root)?.map(|entry| Ok(RunDir::at(entry?.path()))).collect()
+        std::fs::read_dir(&self.run_root)?
+            .map(|entry| Ok(RunDir::at(entry?.path())))
+            .collect()
     }
 }
 
@@ -221,7 +237,12 @@ pub struct Driver {
 impl Driver {
     /// Runs a statement; its result comes as an event. One at a time.
     pub async fn run(&self, id: i64, kind: &str, code: Arc<str>) {
-        self.command(Command::Run { id, kind: kind.to_owned(), code }).await;
+        self.command(Command::Run {
+            id,
+            kind: kind.to_owned(),
+            code,
+        })
+        .await;
     }
 
     /// Cancels a statement, if it is the one that runs.
@@ -250,7 +271,12 @@ impl Driver {
     pub async fn complete(&self, kind: &str, code: String, cursor: i64) -> Vec<String> {
         let (answer, candidates) = oneshot::channel();
         // A full queue drops it, which answers it with nothing.
-        let _ = self.completions.try_send(Completion { kind: kind.to_owned(), code, cursor, answer });
+        let _ = self.completions.try_send(Completion {
+            kind: kind.to_owned(),
+            code,
+            cursor,
+            answer,
+        });
         match tokio::time::timeout(COMPLETION_TIMEOUT, candidates).await {
             Ok(Ok(candidates)) => candidates,
             _ => Vec::new(),

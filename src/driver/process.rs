@@ -23,8 +23,15 @@ impl ProcessName {
     /// The process that has `pid` now; none when there is none.
     #[must_use]
     pub fn of(pid: i32) -> Option<Self> {
-        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned();
-        Some(Self { pid, start: stat(pid)?.start, boot })
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")
+            .ok()?
+            .trim()
+            .to_owned();
+        Some(Self {
+            pid,
+            start: stat(pid)?.start,
+            boot,
+        })
     }
 
     /// True while this very process exists, be it a zombie.
@@ -82,7 +89,9 @@ pub fn descends(pid: i32, ancestor: i32) -> bool {
 /// Every living descendant of `ancestor`, itself and zombies left out.
 #[must_use]
 pub fn descendants(ancestor: i32) -> Vec<i32> {
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
     let all: HashMap<i32, Stat> = entries
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok())
         .filter_map(|pid| Some((pid, stat(pid)?)))
@@ -98,8 +107,11 @@ pub fn descendants(ancestor: i32) -> Vec<i32> {
         }
         false
     };
-    let mut found: Vec<i32> =
-        all.iter().filter(|(pid, stat)| stat.state != 'Z' && is_below(**pid)).map(|(pid, _)| *pid).collect();
+    let mut found: Vec<i32> = all
+        .iter()
+        .filter(|(pid, stat)| stat.state != 'Z' && is_below(**pid))
+        .map(|(pid, _)| *pid)
+        .collect();
     found.sort_unstable();
     found
 }
@@ -126,7 +138,19 @@ mod tests {
     #[test]
     fn a_name_with_another_start_is_another_process() {
         let me = ProcessName::of(i32::try_from(std::process::id()).unwrap()).unwrap();
-        assert!(!ProcessName { start: me.start + 1, ..me.clone() }.exists());
-        assert!(!ProcessName { boot: "another".into(), ..me }.exists());
+        assert!(
+            !ProcessName {
+                start: me.start + 1,
+                ..me.clone()
+            }
+            .exists()
+        );
+        assert!(
+            !ProcessName {
+                boot: "another".into(),
+                ..me
+            }
+            .exists()
+        );
     }
 }

@@ -88,7 +88,12 @@ impl RunDir {
     /// # Errors
     /// It exists already, or the disk says no.
     pub fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(self.file(name))?.write_all(content)
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(self.file(name))?
+            .write_all(content)
     }
 
     /// Replaces a file in one step: a reader sees the old content or the new.

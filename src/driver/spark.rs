@@ -23,7 +23,9 @@ pub struct Spark {
 
 /// No Spark was found.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("no Spark was found: set SPARK_HOME or spark.home, or install pyspark for the {PYTHON} on PATH ({0})")]
+#[error(
+    "no Spark was found: set SPARK_HOME or spark.home, or install pyspark for the {PYTHON} on PATH ({0})"
+)]
 pub struct NoSpark(String);
 
 impl Spark {
@@ -45,7 +47,12 @@ impl Spark {
             config.spark.python.clone()
         };
         let version = version(&home);
-        Ok(Self { home, python, version, chosen_by })
+        Ok(Self {
+            home,
+            python,
+            version,
+            chosen_by,
+        })
     }
 
     /// The program that starts drivers.
@@ -96,7 +103,10 @@ mod tests {
         let mut config = Config::default();
         config.spark.home = "/configured".into();
         let spark = Spark::find(&config, temp.path().to_str()).unwrap();
-        assert_eq!((spark.home.as_path(), spark.version.as_deref()), (temp.path(), Some("4.1.4")));
+        assert_eq!(
+            (spark.home.as_path(), spark.version.as_deref()),
+            (temp.path(), Some("4.1.4"))
+        );
         let spark = Spark::find(&config, Some("")).unwrap();
         assert_eq!((spark.home.to_str(), spark.version), (Some("/configured"), None));
     }

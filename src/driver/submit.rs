@@ -71,7 +71,11 @@ const PASSED: &[&str] = &[
 #[must_use]
 pub fn argv(spark: &Spark, spec: &DriverSpec, properties: &Path, main: &Path, run_dir: &Path) -> Vec<String> {
     let text = |path: &Path| path.display().to_string();
-    let mut argv = vec![text(&spark.submit()), "--properties-file".to_owned(), text(properties)];
+    let mut argv = vec![
+        text(&spark.submit()),
+        "--properties-file".to_owned(),
+        text(properties),
+    ];
     if let Some(user) = &spec.proxy_user {
         argv.extend(["--proxy-user".to_owned(), user.clone()]);
     }
@@ -89,20 +93,39 @@ pub fn conf(
 ) -> BTreeMap<String, String> {
     let mut conf = defaults.clone();
     // A free port for each driver's UI: many at once never run out of Spark's sixteen tries.
-    conf.entry("spark.ui.port".to_owned()).or_insert_with(|| "0".to_owned());
-    conf.extend(config.spark.conf.iter().map(|(key, value)| (key.clone(), value.clone())));
+    conf.entry("spark.ui.port".to_owned())
+        .or_insert_with(|| "0".to_owned());
+    conf.extend(
+        config
+            .spark
+            .conf
+            .iter()
+            .map(|(key, value)| (key.clone(), value.clone())),
+    );
     conf.extend(spec.conf.clone());
     let resources = &spec.resources;
     let fields = [
         ("spark.app.name", Some(spec.app_name.clone())),
         ("spark.driver.memory", resources.driver_memory.clone()),
-        ("spark.driver.cores", resources.driver_cores.map(|number| number.to_string())),
+        (
+            "spark.driver.cores",
+            resources.driver_cores.map(|number| number.to_string()),
+        ),
         ("spark.executor.memory", resources.executor_memory.clone()),
-        ("spark.executor.cores", resources.executor_cores.map(|number| number.to_string())),
-        ("spark.executor.instances", resources.num_executors.map(|number| number.to_string())),
+        (
+            "spark.executor.cores",
+            resources.executor_cores.map(|number| number.to_string()),
+        ),
+        (
+            "spark.executor.instances",
+            resources.num_executors.map(|number| number.to_string()),
+        ),
         ("spark.yarn.queue", resources.queue.clone()),
         ("spark.master", Some(config.spark.master.clone())),
-        ("spark.submit.deployMode", Some(config.spark.deploy_mode.as_str().to_owned())),
+        (
+            "spark.submit.deployMode",
+            Some(config.spark.deploy_mode.as_str().to_owned()),
+        ),
         (
             "spark.sql.catalogImplementation",
             Some(if config.spark.hive { "hive" } else { "in-memory" }.to_owned()),
@@ -132,7 +155,10 @@ pub fn conf(
 ///
 /// # Errors
 /// The file is there and can't be read.
-pub fn spark_defaults(spark: &Spark, spark_conf_dir: Option<&str>) -> std::io::Result<BTreeMap<String, String>> {
+pub fn spark_defaults(
+    spark: &Spark,
+    spark_conf_dir: Option<&str>,
+) -> std::io::Result<BTreeMap<String, String>> {
     let directory = spark_conf_dir.map_or_else(|| spark.home.join("conf"), PathBuf::from);
     let file = match std::fs::File::open(directory.join("spark-defaults.conf")) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
@@ -167,7 +193,9 @@ pub fn properties(conf: &BTreeMap<String, String>) -> String {
 fn escape(text: &mut String, raw: &str) {
     for unit in raw.encode_utf16() {
         match u8::try_from(unit) {
-            Ok(byte) if byte.is_ascii_alphanumeric() || b"._-/,".contains(&byte) => text.push(char::from(byte)),
+            Ok(byte) if byte.is_ascii_alphanumeric() || b"._-/,".contains(&byte) => {
+                text.push(char::from(byte))
+            }
             _ => text.push_str(&format!("\\u{unit:04x}")),
         }
     }
@@ -181,9 +209,13 @@ pub fn environment(
     driver: uuid::Uuid,
     server: impl Fn(&str) -> Option<String>,
 ) -> BTreeMap<String, String> {
-    let passed = PASSED.iter().copied().chain(config.driver.env_pass.iter().map(String::as_str));
-    let mut environment: BTreeMap<String, String> =
-        passed.filter_map(|name| Some((name.to_owned(), server(name)?))).collect();
+    let passed = PASSED
+        .iter()
+        .copied()
+        .chain(config.driver.env_pass.iter().map(String::as_str));
+    let mut environment: BTreeMap<String, String> = passed
+        .filter_map(|name| Some((name.to_owned(), server(name)?)))
+        .collect();
     let mut set = |name: &str, value: String| environment.insert(name.to_owned(), value);
     set("SPARK_HOME", spark.home.display().to_string());
     set("PYSPARK_PYTHON", spark.python.clone());
@@ -215,7 +247,12 @@ mod tests {
     use super::*;
 
     fn spark() -> Spark {
-        Spark { home: "/spark".into(), python: "python3".into(), version: None, chosen_by: "a test" }
+        Spark {
+            home: "/spark".into(),
+            python: "python3".into(),
+            version: None,
+            chosen_by: "a test",
+        }
     }
 
     proptest! {
@@ -234,8 +271,17 @@ mod tests {
 
     #[test]
     fn a_proxy_user_that_looks_like_an_option_stays_a_value() {
-        let spec = DriverSpec { proxy_user: Some("--class".into()), ..DriverSpec::default() };
-        let argv = argv(&spark(), &spec, Path::new("/r/p"), Path::new("/a/main.py"), Path::new("/r"));
+        let spec = DriverSpec {
+            proxy_user: Some("--class".into()),
+            ..DriverSpec::default()
+        };
+        let argv = argv(
+            &spark(),
+            &spec,
+            Path::new("/r/p"),
+            Path::new("/a/main.py"),
+            Path::new("/r"),
+        );
         let expected = [
             "/spark/bin/spark-submit",
             "--properties-file",
@@ -281,8 +327,14 @@ mod tests {
         };
         let environment = environment(&Config::default(), &spark(), uuid::Uuid::nil(), server);
         let names: Vec<&str> = environment.keys().map(String::as_str).collect();
-        let expected =
-            ["FIRESTEEL_DRIVER_ID", "PATH", "PYSPARK_DRIVER_PYTHON", "PYSPARK_PYTHON", "SPARK_HOME", "SPARK_LOCAL_IP"];
+        let expected = [
+            "FIRESTEEL_DRIVER_ID",
+            "PATH",
+            "PYSPARK_DRIVER_PYTHON",
+            "PYSPARK_PYTHON",
+            "SPARK_HOME",
+            "SPARK_LOCAL_IP",
+        ];
         assert_eq!(names, expected);
     }
 }

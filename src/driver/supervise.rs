@@ -33,14 +33,22 @@ pub(super) const COMPLETIONS_WAITING: usize = 64;
 /// What a session asks of its driver.
 #[derive(Debug)]
 pub(super) enum Command {
-    Run { id: i64, kind: String, code: Arc<str> },
-    Cancel { id: i64 },
+    Run {
+        id: i64,
+        kind: String,
+        code: Arc<str>,
+    },
+    Cancel {
+        id: i64,
+    },
     /// End: ask the agent, then the keeper.
     Stop,
     /// End without asking the agent.
     Kill,
     /// All frames up to this one are stored.
-    Stored { seq: u64 },
+    Stored {
+        seq: u64,
+    },
 }
 
 /// A question of an HTTP handler's. It has a queue of its own, so that many can't stand in a session's way.
@@ -60,10 +68,15 @@ pub(super) struct Keeper {
 
 impl Keeper {
     pub(super) fn new(child: std::process::Child) -> std::io::Result<Self> {
-        let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
+        let pid = i32::try_from(child.id())
+            .ok()
+            .and_then(rustix::process::Pid::from_raw);
         let pid = pid.ok_or(std::io::ErrorKind::InvalidInput)?;
         let pidfd = pidfd_open(pid, PidfdFlags::NONBLOCK)?;
-        Ok(Self { pidfd: crate::sys::watch(pidfd)?, child })
+        Ok(Self {
+            pidfd: crate::sys::watch(pidfd)?,
+            child,
+        })
     }
 
     /// Cancel safe.
@@ -164,7 +177,8 @@ impl Supervisor {
         match command {
             Command::Run { id, kind, code } => {
                 let fields = json!({"id": id, "kind": kind});
-                self.link.send(Frame::new("run", fields, Bytes::copy_from_slice(code.as_bytes())));
+                self.link
+                    .send(Frame::new("run", fields, Bytes::copy_from_slice(code.as_bytes())));
             }
             Command::Cancel { id } => self.link.send(Frame::new("cancel", json!({"id": id}), "")),
             Command::Stored { seq } => self.stored(seq),
@@ -225,14 +239,19 @@ impl Supervisor {
             seq if seq <= self.link.received => return,
             seq if seq == self.link.received + 1 => self.link.received = seq,
             seq => {
-                warn!(driver.seq = seq, "a driver's frames have a gap; the connection is closed");
+                warn!(
+                    driver.seq = seq,
+                    "a driver's frames have a gap; the connection is closed"
+                );
                 self.link.disconnect();
                 return;
             }
         }
         if frame.kind() == "completion" {
             let candidates = serde_json::from_slice(&frame.body).unwrap_or_default();
-            let waiting = frame.number("request").and_then(|request| self.link.completions.remove(&request));
+            let waiting = frame
+                .number("request")
+                .and_then(|request| self.link.completions.remove(&request));
             if let Some(answer) = waiting {
                 let _ = answer.send(candidates);
             }
@@ -243,7 +262,10 @@ impl Supervisor {
             // The session is gone only when it has been deleted: the driver is ending then.
             Some(event) => drop(self.events.send((seq, event)).await),
             None => {
-                debug!(frame.kind = frame.kind(), "a frame of an unknown kind was ignored");
+                debug!(
+                    frame.kind = frame.kind(),
+                    "a frame of an unknown kind was ignored"
+                );
                 self.stored(seq);
             }
         }
@@ -260,7 +282,10 @@ impl LinkState {
     }
 
     fn write(&mut self, frame: Frame) {
-        let refused = self.writer.as_ref().is_some_and(|writer| writer.try_send(frame).is_err());
+        let refused = self
+            .writer
+            .as_ref()
+            .is_some_and(|writer| writer.try_send(frame).is_err());
         if refused {
             // It does not read, or is gone. It calls again; what it lacks is kept.
             self.disconnect();
@@ -281,7 +306,9 @@ impl LinkState {
 
 /// The next frame; none when the connection broke. Waits for ever while there is no connection. Cancel safe.
 async fn read(reader: &mut Option<SplitStream<Framed<UnixStream, FrameCodec>>>) -> Option<Frame> {
-    let Some(frames) = reader else { return pending().await };
+    let Some(frames) = reader else {
+        return pending().await;
+    };
     match frames.next().await? {
         Ok(frame) => Some(frame),
         Err(error) => {
@@ -306,8 +333,13 @@ fn event(frame: &Frame) -> Option<DriverEvent> {
             ui_url: text("ui_url"),
             spark_version: text("spark_version"),
         },
-        "failed" => DriverEvent::Failed { reason: text("reason").unwrap_or_default() },
-        "started" => DriverEvent::Started { id: frame.number("id")?, at: frame.number("at")? },
+        "failed" => DriverEvent::Failed {
+            reason: text("reason").unwrap_or_default(),
+        },
+        "started" => DriverEvent::Started {
+            id: frame.number("id")?,
+            at: frame.number("at")?,
+        },
         "progress" => DriverEvent::Progress {
             id: frame.number("id")?,
             done: frame.number("done")?,
@@ -332,7 +364,9 @@ fn output(frame: &Frame) -> Option<Box<RawValue>> {
         return None;
     }
     let text = std::str::from_utf8(&frame.body).ok().map(str::to_owned);
-    let parsed = text.and_then(|text| RawValue::from_string(text).ok()).filter(|raw| raw.get().starts_with('{'));
+    let parsed = text
+        .and_then(|text| RawValue::from_string(text).ok())
+        .filter(|raw| raw.get().starts_with('{'));
     parsed.or_else(|| {
         let error = json!({
             "status": "error",

@@ -14,7 +14,7 @@ use std::time::Duration;
 use futures_util::stream::{FuturesOrdered, FuturesUnordered, StreamExt as _};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::admission::Ticket;
 use super::handle::Contacts;
@@ -36,11 +36,24 @@ const STORE_RETRY: Duration = Duration::from_millis(500);
 /// What others ask of a session.
 #[derive(Debug)]
 pub(super) enum Command {
-    Submit { code: Arc<str>, kind: Kind, reply: oneshot::Sender<Result<Submitted, SubmitError>> },
-    Cancel { id: i64, reply: oneshot::Sender<()> },
-    Interrupt { reply: oneshot::Sender<()> },
-    Delete { reply: oneshot::Sender<Result<(), StoreError>> },
-    End { reason: String },
+    Submit {
+        code: Arc<str>,
+        kind: Kind,
+        reply: oneshot::Sender<Result<Submitted, SubmitError>>,
+    },
+    Cancel {
+        id: i64,
+        reply: oneshot::Sender<()>,
+    },
+    Interrupt {
+        reply: oneshot::Sender<()>,
+    },
+    Delete {
+        reply: oneshot::Sender<Result<(), StoreError>>,
+    },
+    End {
+        reason: String,
+    },
 }
 
 /// A statement that was accepted.
@@ -71,8 +84,14 @@ type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 enum Done {
     Admitted(OwnedSemaphorePermit),
     Launched(std::io::Result<(Driver, mpsc::Receiver<(u64, DriverEvent)>)>),
-    ResultStored { seq: u64, statement: Arc<Statement> },
-    Deleted { stored: Result<(), StoreError>, reply: oneshot::Sender<Result<(), StoreError>> },
+    ResultStored {
+        seq: u64,
+        statement: Arc<Statement>,
+    },
+    Deleted {
+        stored: Result<(), StoreError>,
+        reply: oneshot::Sender<Result<(), StoreError>>,
+    },
     Diagnosed(String),
     Nothing,
 }
@@ -188,7 +207,9 @@ impl Actor {
 
     fn is_over(&self) -> bool {
         let shown = self.shared.config.session.ended_shown.get();
-        let ended = self.ended.is_some_and(|ended| self.deleted || ended.elapsed() >= shown);
+        let ended = self
+            .ended
+            .is_some_and(|ended| self.deleted || ended.elapsed() >= shown);
         ended && self.work.is_empty() && self.accepting.is_empty()
     }
 
@@ -196,12 +217,22 @@ impl Actor {
 
     /// Changes the state as the table says: checks, logs, stores, publishes. False where the event can't happen now.
     fn apply(&mut self, event: SessionEvent) -> bool {
-        let Some(next) = self.snapshot.state.after(event) else { return false };
-        info!(session.id = self.id, old = %self.snapshot.state, new = %next, "session");
+        let Some(next) = self.snapshot.state.after(event) else {
+            return false;
+        };
+        let old = self.snapshot.state;
+        let is_toggle = [old, next]
+            .iter()
+            .all(|state| matches!(state, SessionState::Idle | SessionState::Busy));
+        if is_toggle {
+            debug!(session.id = self.id, %old, new = %next, "the session's state changed");
+        } else {
+            info!(session.id = self.id, %old, new = %next, "the session's state changed");
+        }
         self.snapshot.state = next;
         let ended = (next == SessionState::Dead).then(now_ms);
-        if !self.deleted && !matches!(next, SessionState::Busy) {
-            // Idle and busy follow from the statements; of the two, one word in the store is enough.
+        // Which of idle and busy it is follows from the statements: the store has one word for both.
+        if !is_toggle && !self.deleted {
             self.store_later(Op::UpdateSession {
                 id: self.id,
                 epoch: self.shared.store.epoch(),
@@ -217,7 +248,11 @@ impl Actor {
     }
 
     fn publish(&mut self) {
-        let live = self.running.iter().map(|running| &running.statement).chain(&self.queue);
+        let live = self
+            .running
+            .iter()
+            .map(|running| &running.statement)
+            .chain(&self.queue);
         self.snapshot.live = Arc::new(live.cloned().collect());
         self.publish.send_replace(Arc::new(self.snapshot.clone()));
     }
@@ -256,8 +291,18 @@ impl Actor {
             }
             Command::Delete { reply } => {
                 let store = self.shared.store.clone();
-                let op = Op::DeleteSession { id: self.id, at: now_ms() };
-                self.work.push(Box::pin(async move { Done::Deleted { stored: store.write(op).await, reply } }));
+                let state = SessionState::Dead.as_str().to_owned();
+                let op = Op::DeleteSession {
+                    id: self.id,
+                    state,
+                    at: now_ms(),
+                };
+                self.work.push(Box::pin(async move {
+                    Done::Deleted {
+                        stored: store.write(op).await,
+                        reply,
+                    }
+                }));
             }
             Command::End { reason } => self.end(reason).await,
         }
@@ -289,11 +334,22 @@ impl Actor {
                 Ok(answer) => answer.await.unwrap_or(Err(StoreError::Closed)),
                 Err(error) => Err(error),
             };
-            Accepted { stored, statement, reply }
+            Accepted {
+                stored,
+                statement,
+                reply,
+            }
         }));
     }
 
-    async fn accepted(&mut self, Accepted { stored, statement, reply }: Accepted) {
+    async fn accepted(
+        &mut self,
+        Accepted {
+            stored,
+            statement,
+            reply,
+        }: Accepted,
+    ) {
         if let Err(error) = stored {
             let _ = reply.send(Err(error.into()));
             return;
@@ -305,7 +361,8 @@ impl Actor {
             return;
         }
         let id = statement.id;
-        let is_next = self.snapshot.state == SessionState::Idle && self.queue.is_empty() && self.running.is_none();
+        let is_next =
+            self.snapshot.state == SessionState::Idle && self.queue.is_empty() && self.running.is_none();
         self.queue.push_back(Arc::clone(&statement));
         self.dispatch().await;
         let statement = self.snapshot.live(id).cloned().unwrap_or(statement);
@@ -313,21 +370,27 @@ impl Actor {
     }
 
     async fn cancel(&mut self, id: i64) {
-        if let Some(at) = self.queue.iter().position(|statement| statement.id == id) {
-            if let Some(statement) = self.queue.remove(at) {
-                self.finish(&statement.cancelled());
-                self.publish();
+        let waiting = self.queue.iter().position(|statement| statement.id == id);
+        if let Some(statement) = waiting.and_then(|at| self.queue.remove(at)) {
+            self.finish(&statement.cancelled());
+            self.publish();
+            return;
+        }
+        let running = self
+            .running
+            .as_mut()
+            .filter(|running| running.statement.id == id && !running.cancel_asked);
+        if let Some(running) = running {
+            running.cancel_asked = true;
+            let statement = Statement {
+                state: StatementState::Cancelling,
+                ..(*running.statement).clone()
+            };
+            running.statement = Arc::new(statement);
+            if let Some(driver) = &self.driver {
+                driver.cancel(id).await;
             }
-        } else if let Some(running) = self.running.as_mut().filter(|running| running.statement.id == id) {
-            if !running.cancel_asked {
-                running.cancel_asked = true;
-                let statement = Statement { state: StatementState::Cancelling, ..(*running.statement).clone() };
-                running.statement = Arc::new(statement);
-                if let Some(driver) = &self.driver {
-                    driver.cancel(id).await;
-                }
-                self.publish();
-            }
+            self.publish();
         }
     }
 
@@ -339,8 +402,13 @@ impl Actor {
         if ready && self.running.is_none() {
             if let (Some(driver), Some(statement)) = (self.driver.clone(), self.queue.pop_front()) {
                 let statement = Arc::new(statement.sent());
-                driver.run(statement.id, statement.kind.as_str(), Arc::clone(&statement.code)).await;
-                self.running = Some(Running { statement, cancel_asked: false });
+                driver
+                    .run(statement.id, statement.kind.as_str(), Arc::clone(&statement.code))
+                    .await;
+                self.running = Some(Running {
+                    statement,
+                    cancel_asked: false,
+                });
                 self.apply(SessionEvent::StatementSent);
             } else {
                 self.apply(SessionEvent::QueueEmpty);
@@ -352,8 +420,17 @@ impl Actor {
     async fn driver_event(&mut self, event: Option<(u64, DriverEvent)>) {
         let (seq, event) = event.unwrap_or((0, DriverEvent::Exited { exit: None }));
         match event {
-            DriverEvent::Ready { app_id, ui_url, spark_version } => {
-                info!(session.id = self.id, ?app_id, ?spark_version, "the driver is ready");
+            DriverEvent::Ready {
+                app_id,
+                ui_url,
+                spark_version,
+            } => {
+                info!(
+                    session.id = self.id,
+                    ?app_id,
+                    ?spark_version,
+                    "the driver is ready"
+                );
                 self.snapshot.app_id = app_id;
                 self.snapshot.ui_url = ui_url;
                 self.was_ready = true;
@@ -363,7 +440,10 @@ impl Actor {
             }
             DriverEvent::Failed { reason } => self.reason = Some(one_line(&reason)),
             DriverEvent::Started { id, at } => self.update_running(id, |statement| statement.started = at),
-            #[expect(clippy::cast_precision_loss, reason = "a share of tasks, shown with a few digits")]
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "a share of tasks, shown with a few digits"
+            )]
             DriverEvent::Progress { id, done, total } => self.update_running(id, |statement| {
                 statement.progress = done as f64 / total.max(1) as f64;
             }),
@@ -409,8 +489,16 @@ impl Actor {
 
     /// Stores the running statement's result; false for a result of another statement, which is nobody's.
     fn result(&mut self, seq: u64, result: StatementResult) -> bool {
-        let Some(running) = self.running.as_ref().filter(|running| running.statement.id == result.id) else {
-            warn!(session.id = self.id, statement.id = result.id, "a result came that was not waited for");
+        let Some(running) = self
+            .running
+            .as_ref()
+            .filter(|running| running.statement.id == result.id)
+        else {
+            warn!(
+                session.id = self.id,
+                statement.id = result.id,
+                "a result came that was not waited for"
+            );
             return false;
         };
         let statement = Arc::new(running.statement.ended(result));
@@ -427,7 +515,11 @@ impl Actor {
             driver.stored(seq).await;
         }
         // Gone where the driver's end has been told meanwhile.
-        if self.running.as_ref().is_some_and(|running| running.statement.id == statement.id) {
+        if self
+            .running
+            .as_ref()
+            .is_some_and(|running| running.statement.id == statement.id)
+        {
             self.running = None;
             self.contacts.activity.store(now_ms(), Ordering::Relaxed);
             self.remember(statement);
@@ -458,7 +550,10 @@ impl Actor {
         let below = self.next_statement.saturating_sub(kept);
         let first_live = self.queue.front().map_or(i64::MAX, |statement| statement.id);
         if below > 0 {
-            self.store_later(Op::DropStatements { session_id: self.id, below: below.min(first_live) });
+            self.store_later(Op::DropStatements {
+                session_id: self.id,
+                below: below.min(first_live),
+            });
         }
     }
 
@@ -546,7 +641,10 @@ impl Actor {
         self.ended = Some(Instant::now());
         if let Some(driver) = self.driver.take() {
             self.shared.drivers.forget(&driver);
-            self.store_later(Op::EndDriver { id: driver.id.to_string(), at: now_ms() });
+            self.store_later(Op::EndDriver {
+                id: driver.id.to_string(),
+                at: now_ms(),
+            });
         }
         self.snapshot.driver = None;
         self.permit = None;
@@ -579,19 +677,33 @@ impl Actor {
         let too_slow = !self.was_ready && self.launched.is_some_and(|at| at.elapsed() > start_timeout);
         if too_slow && self.reason.is_none() {
             let limit = config.start_timeout;
-            self.reason = Some(format!("The driver was not ready within {limit} (session.start_timeout)."));
+            self.reason = Some(format!(
+                "The driver was not ready within {limit} (session.start_timeout)."
+            ));
             if let Some(driver) = &self.driver {
                 driver.kill().await;
             }
         } else if let Some(ttl) = self.request.ttl.filter(|ttl| past(self.created, *ttl)) {
-            self.end(format!("The session's time to live is over ({}).", humantime::format_duration(ttl))).await;
-        } else if let Some(limit) = self.request.idle_timeout.filter(|limit| {
-            is_idle && past(self.contacts.activity.load(Ordering::Relaxed), *limit)
-        }) {
+            self.end(format!(
+                "The session's time to live is over ({}).",
+                humantime::format_duration(ttl)
+            ))
+            .await;
+        } else if let Some(limit) = self
+            .request
+            .idle_timeout
+            .filter(|limit| is_idle && past(self.contacts.activity.load(Ordering::Relaxed), *limit))
+        {
             let limit = humantime::format_duration(limit);
-            self.end(format!("The session was idle for {limit} (idleTimeout, session.idle_timeout).")).await;
+            self.end(format!(
+                "The session was idle for {limit} (idleTimeout, session.idle_timeout)."
+            ))
+            .await;
         } else if heartbeat > 0
-            && past(self.contacts.heard.load(Ordering::Relaxed), Duration::from_secs(heartbeat))
+            && past(
+                self.contacts.heard.load(Ordering::Relaxed),
+                Duration::from_secs(heartbeat),
+            )
         {
             let sentence = format!("No client was heard of for {heartbeat} s (heartbeatTimeoutInSecond).");
             self.end(sentence).await;
@@ -621,5 +733,10 @@ async fn store_for_sure(store: &Store, op: Op) {
 }
 
 fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(1000).collect()
+    text.split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+        .chars()
+        .take(1000)
+        .collect()
 }

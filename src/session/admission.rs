@@ -31,7 +31,12 @@ impl Admission {
     /// `limits.sessions` at once, `limits.sessions_queued` waiting.
     #[must_use]
     pub fn new(limit: usize, queue_limit: usize) -> Self {
-        Self { free: Arc::new(Semaphore::new(limit)), queued: Arc::default(), limit, queue_limit }
+        Self {
+            free: Arc::new(Semaphore::new(limit)),
+            queued: Arc::default(),
+            limit,
+            queue_limit,
+        }
     }
 
     /// Takes a place.
@@ -40,7 +45,10 @@ impl Admission {
     /// The queue is full.
     pub fn enter(&self) -> Result<Ticket, QueueFull> {
         let ahead = self.queued.fetch_add(1, Ordering::AcqRel);
-        let ticket = Ticket { gate: self.clone(), ahead };
+        let ticket = Ticket {
+            gate: self.clone(),
+            ahead,
+        };
         let must_wait = ahead + 1 > self.free.available_permits();
         if must_wait && ahead + 1 > self.queue_limit + self.free.available_permits() {
             return Err(QueueFull);
@@ -57,7 +65,10 @@ impl Ticket {
             return None;
         }
         let limit = self.gate.limit;
-        Some(format!("Waiting in the queue: {limit} sessions run (limits.sessions), {} wait before this one.", self.ahead))
+        Some(format!(
+            "Waiting in the queue: {limit} sessions run (limits.sessions), {} wait before this one.",
+            self.ahead
+        ))
     }
 
     /// Waits for its turn. The permit is held while the driver lives. None when the gate is closed, which it never is.

@@ -72,7 +72,11 @@ impl Session {
         self.active();
         let (reply, answer) = oneshot::channel();
         let ended = || SubmitError::Ended(SessionState::Dead);
-        let command = Command::Submit { code: code.into(), kind, reply };
+        let command = Command::Submit {
+            code: code.into(),
+            kind,
+            reply,
+        };
         self.commands.send(command).await.map_err(|_| ended())?;
         let submitted = answer.await.map_err(|_| ended())??;
         if !submitted.is_next {
@@ -89,7 +93,8 @@ impl Session {
     /// The store can't be read. Cancel safe.
     pub async fn held(&self, id: i64) -> Result<Option<Arc<Statement>>, StoreError> {
         let mut snapshots = self.snapshot.clone();
-        let runs = |snapshot: &Arc<Snapshot>| snapshot.live(id).is_some_and(|statement| statement.started > 0);
+        let runs =
+            |snapshot: &Arc<Snapshot>| snapshot.live(id).is_some_and(|statement| statement.started > 0);
         if runs(&self.snapshot()) {
             // Out of time, or an actor that has ended: either way, what is there now is the answer.
             let _ = tokio::time::timeout(self.answer_within, snapshots.wait_for(|now| !runs(now))).await;
@@ -105,7 +110,11 @@ impl Session {
         if let Some(statement) = self.snapshot().statement(id) {
             return Ok(Some(Arc::clone(statement)));
         }
-        Ok(self.store.statement(self.id, id).await?.map(|row| Arc::new(Statement::from_row(row))))
+        Ok(self
+            .store
+            .statement(self.id, id)
+            .await?
+            .map(|row| Arc::new(Statement::from_row(row))))
     }
 
     /// A page of the statements, with how many there are. Those that have not ended are as they are now.
@@ -144,7 +153,9 @@ impl Session {
     /// # Errors
     /// The store can't be written; then the session goes on.
     pub async fn delete(&self) -> Result<(), StoreError> {
-        self.ask(|reply| Command::Delete { reply }).await.unwrap_or(Ok(()))
+        self.ask(|reply| Command::Delete { reply })
+            .await
+            .unwrap_or(Ok(()))
     }
 
     /// Candidates that complete `code` at `cursor` (in characters). Empty while there is no driver.
@@ -159,7 +170,12 @@ impl Session {
     /// Ends the session for a reason that its log will tell.
     pub(super) async fn end(&self, reason: &str) {
         // An actor that has ended has nothing to end.
-        let _ = self.commands.send(Command::End { reason: reason.to_owned() }).await;
+        let _ = self
+            .commands
+            .send(Command::End {
+                reason: reason.to_owned(),
+            })
+            .await;
     }
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {

@@ -66,7 +66,15 @@ mod tests {
         assert_eq!(Kind::parse("python").unwrap().as_str(), "pyspark");
         assert_eq!(Kind::parse("pyspark3"), Ok(Kind::Pyspark));
         assert_eq!(Kind::Shared.of_statement(), Kind::Pyspark);
-        assert_eq!(Kind::parse("cobol").unwrap_err().to_string(), "Invalid kind: cobol");
-        assert!(Kind::parse("spark").unwrap_err().to_string().contains("not supported yet"));
+        assert_eq!(
+            Kind::parse("cobol").unwrap_err().to_string(),
+            "Invalid kind: cobol"
+        );
+        assert!(
+            Kind::parse("spark")
+                .unwrap_err()
+                .to_string()
+                .contains("not supported yet")
+        );
     }
 }

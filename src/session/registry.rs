@@ -69,7 +69,8 @@ impl Table {
     pub(super) fn remove(&self, id: i64, request: &NewSession) {
         self.by_id.remove(&id);
         if let Some(name) = &request.name {
-            self.by_name.remove_if(&(request.owner.clone(), name.clone()), |_, named| *named == id);
+            self.by_name
+                .remove_if(&(request.owner.clone(), name.clone()), |_, named| *named == id);
         }
     }
 }
@@ -95,8 +96,18 @@ impl Sessions {
     ) -> Result<Self, StoreError> {
         let next_id = Arc::new(AtomicI64::new(store.next_session_id().await?));
         let admission = Admission::new(config.limits.sessions, config.limits.sessions_queued);
-        let shared = Arc::new(Shared { config, store, drivers, background, sessions: Table::default() });
-        let sessions = Self { shared, admission, next_id };
+        let shared = Arc::new(Shared {
+            config,
+            store,
+            drivers,
+            background,
+            sessions: Table::default(),
+        });
+        let sessions = Self {
+            shared,
+            admission,
+            next_id,
+        };
         sessions.close_leftovers().await?;
         Ok(sessions)
     }
@@ -113,9 +124,16 @@ impl Sessions {
             shared.sessions.remove(id, &request);
             return Err(error.into());
         }
-        info!(session.id = id, session.kind = request.kind.as_str(), "a session was created");
+        info!(
+            session.id = id,
+            session.kind = request.kind.as_str(),
+            "a session was created"
+        );
         let now = now_ms();
-        let contacts = Arc::new(Contacts { heard: now.into(), activity: now.into() });
+        let contacts = Arc::new(Contacts {
+            heard: now.into(),
+            activity: now.into(),
+        });
         let (commands, commands_waiting) = mpsc::channel(COMMANDS_WAITING);
         let (publish, snapshot) = watch::channel(Arc::new(Snapshot::new(SessionState::Starting)));
         let session = Session {
@@ -132,18 +150,33 @@ impl Sessions {
             answer_within: shared.config.statement.answer_within.get(),
         };
         shared.sessions.by_id.insert(id, session.clone());
-        let actor = Actor::new(id, request, Arc::clone(shared), contacts, commands_waiting, publish);
+        let actor = Actor::new(
+            id,
+            request,
+            Arc::clone(shared),
+            contacts,
+            commands_waiting,
+            publish,
+        );
         shared.background.spawn(actor.run(ticket));
         Ok(session)
     }
 
     /// Takes the name, if it is free, and an id.
     fn reserve(&self, request: &NewSession) -> Result<i64, CreateError> {
-        let Some(name) = &request.name else { return Ok(self.next_id.fetch_add(1, Ordering::Relaxed)) };
-        match self.shared.sessions.by_name.entry((request.owner.clone(), name.clone())) {
-            Entry::Occupied(_) => {
-                Err(CreateError::DuplicateName { name: name.clone(), id: self.next_id.load(Ordering::Relaxed) })
-            }
+        let Some(name) = &request.name else {
+            return Ok(self.next_id.fetch_add(1, Ordering::Relaxed));
+        };
+        match self
+            .shared
+            .sessions
+            .by_name
+            .entry((request.owner.clone(), name.clone()))
+        {
+            Entry::Occupied(_) => Err(CreateError::DuplicateName {
+                name: name.clone(),
+                id: self.next_id.load(Ordering::Relaxed),
+            }),
             Entry::Vacant(free) => {
                 let id = self.next_id.fetch_add(1, Ordering::Relaxed);
                 free.insert(id);
@@ -184,7 +217,8 @@ impl Sessions {
         let own = self.shared.sessions.by_name.get(&key).map(|id| *id);
         let id = own.or_else(|| {
             let mut all = self.shared.sessions.by_name.iter();
-            all.find(|entry| of_others && entry.key().1 == name).map(|entry| *entry.value())
+            all.find(|entry| of_others && entry.key().1 == name)
+                .map(|entry| *entry.value())
         })?;
         self.by_id(id)
     }
@@ -192,7 +226,13 @@ impl Sessions {
     /// All sessions, by id.
     #[must_use]
     pub fn all(&self) -> Vec<Session> {
-        let mut all: Vec<Session> = self.shared.sessions.by_id.iter().map(|entry| entry.value().clone()).collect();
+        let mut all: Vec<Session> = self
+            .shared
+            .sessions
+            .by_id
+            .iter()
+            .map(|entry| entry.value().clone())
+            .collect();
         all.sort_unstable_by_key(|session| session.id);
         all
     }
@@ -212,19 +252,31 @@ impl Sessions {
         let wait = async {
             for mut session in all {
                 // An error means that its actor is gone, and so is its driver.
-                let _ = session.snapshot.wait_for(|snapshot| snapshot.state == SessionState::Dead).await;
+                let _ = session
+                    .snapshot
+                    .wait_for(|snapshot| snapshot.state == SessionState::Dead)
+                    .await;
             }
         };
         tokio::time::timeout(grace, wait).await.is_ok()
     }
 
     async fn close_leftovers(&self) -> Result<(), StoreError> {
-        let Shared { store, drivers, background, .. } = &*self.shared;
+        let Shared {
+            store,
+            drivers,
+            background,
+            ..
+        } = &*self.shared;
         const WHY: &str = "The server was restarted, and this session's driver was ended.";
         for row in store.unended_sessions().await? {
             for statement in store.unended_statements(row.id).await? {
                 let statement = super::statement::Statement::from_row(statement);
-                let end = if statement.started > 0 { statement.lost(WHY) } else { statement.cancelled() };
+                let end = if statement.started > 0 {
+                    statement.lost(WHY)
+                } else {
+                    statement.cancelled()
+                };
                 store.write(end.end(row.id)).await?;
             }
             warn!(session.id = row.id, "a session of an earlier server is closed");

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::statement::Statement;
 use super::state::SessionState;
+use super::statement::Statement;
 use crate::driver::{Driver, RunDir, log};
 
 /// Statements that have ended and are small enough to be answered without the store.
@@ -58,7 +58,8 @@ impl Snapshot {
     /// A statement that need not be read from the store.
     #[must_use]
     pub fn statement(&self, id: i64) -> Option<&Arc<Statement>> {
-        self.live(id).or_else(|| self.recent.iter().find(|statement| statement.id == id))
+        self.live(id)
+            .or_else(|| self.recent.iter().find(|statement| statement.id == id))
     }
 
     /// The whole log, as Livy lays it out. Reads files.
@@ -70,6 +71,11 @@ impl Snapshot {
     /// The log's last `count` lines. Reads files.
     #[must_use]
     pub fn log_tail(&self, count: usize) -> Vec<String> {
-        log::tail(self.run_dir.as_ref(), &self.notes, self.diagnosis.as_deref(), count)
+        log::tail(
+            self.run_dir.as_ref(),
+            &self.notes,
+            self.diagnosis.as_deref(),
+            count,
+        )
     }
 }

@@ -142,7 +142,10 @@ mod tests {
         let none = None;
         let table = [
             (Starting, [Some(Idle), none, none, Some(ShuttingDown), Some(Dead)]),
-            (Recovering, [Some(Idle), Some(Busy), none, Some(ShuttingDown), Some(Dead)]),
+            (
+                Recovering,
+                [Some(Idle), Some(Busy), none, Some(ShuttingDown), Some(Dead)],
+            ),
             (Idle, [none, Some(Busy), none, Some(ShuttingDown), Some(Dead)]),
             (Busy, [none, none, Some(Idle), Some(ShuttingDown), Some(Dead)]),
             (ShuttingDown, [none, none, none, none, Some(Dead)]),

@@ -53,21 +53,42 @@ impl Statement {
     }
 
     pub(super) fn sent(&self) -> Self {
-        Self { state: StatementState::Running, started: now_ms(), ..self.clone() }
+        Self {
+            state: StatementState::Running,
+            started: now_ms(),
+            ..self.clone()
+        }
     }
 
     pub(super) fn cancelled(&self) -> Self {
-        Self { state: StatementState::Cancelled, progress: 1.0, completed: now_ms(), ..self.clone() }
+        Self {
+            state: StatementState::Cancelled,
+            progress: 1.0,
+            completed: now_ms(),
+            ..self.clone()
+        }
     }
 
     pub(super) fn ended(&self, result: StatementResult) -> Self {
         Self {
-            state: if result.cancelled { StatementState::Cancelled } else { StatementState::Available },
+            state: if result.cancelled {
+                StatementState::Cancelled
+            } else {
+                StatementState::Available
+            },
             output: result.output.map(Arc::from),
             rows_cut: result.rows_cut,
             progress: 1.0,
-            started: if result.started > 0 { result.started } else { self.started },
-            completed: if result.completed > 0 { result.completed } else { now_ms() },
+            started: if result.started > 0 {
+                result.started
+            } else {
+                self.started
+            },
+            completed: if result.completed > 0 {
+                result.completed
+            } else {
+                now_ms()
+            },
             ..self.clone()
         }
     }
@@ -126,7 +147,10 @@ impl Statement {
             code: row.code.into(),
             kind: Kind::parse(&row.kind).unwrap_or(Kind::Pyspark),
             state,
-            output: row.output.and_then(|output| RawValue::from_string(output).ok()).map(Arc::from),
+            output: row
+                .output
+                .and_then(|output| RawValue::from_string(output).ok())
+                .map(Arc::from),
             rows_cut: row.rows_cut,
             progress: if state.is_final() { 1.0 } else { 0.0 },
             accepted: row.accepted,

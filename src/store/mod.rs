@@ -65,7 +65,11 @@ impl Store {
     ///
     /// # Errors
     /// The file can't be opened, is damaged, or was written by a newer Firesteel.
-    pub async fn open(file: &Path, durability: Durability, background: &Background) -> Result<Self, StoreError> {
+    pub async fn open(
+        file: &Path,
+        durability: Durability,
+        background: &Background,
+    ) -> Result<Self, StoreError> {
         let options = SqliteConnectOptions::new()
             .filename(file)
             .create_if_missing(true)
@@ -77,8 +81,12 @@ impl Store {
             .foreign_keys(true)
             .busy_timeout(BUSY);
         let mut connection = SqliteConnection::connect_with(&options).await?;
-        sqlx::migrate!("src/store/migrations").run_direct(None, &mut connection, false).await?;
-        sqlx::query("UPDATE server SET value = value + 1 WHERE name = 'epoch'").execute(&mut connection).await?;
+        sqlx::migrate!("src/store/migrations")
+            .run_direct(None, &mut connection, false)
+            .await?;
+        sqlx::query("UPDATE server SET value = value + 1 WHERE name = 'epoch'")
+            .execute(&mut connection)
+            .await?;
         let epoch = sqlx::query_scalar("SELECT value FROM server WHERE name = 'epoch'")
             .fetch_one(&mut connection)
             .await?;
@@ -114,7 +122,10 @@ impl Store {
     /// The store is closed.
     pub async fn submit(&self, op: Op) -> Result<oneshot::Receiver<Result<(), StoreError>>, StoreError> {
         let (done, answer) = oneshot::channel();
-        self.writes.send(writer::Write { op, done }).await.map_err(|_| StoreError::Closed)?;
+        self.writes
+            .send(writer::Write { op, done })
+            .await
+            .map_err(|_| StoreError::Closed)?;
         Ok(answer)
     }
 }

@@ -13,9 +13,11 @@ impl Store {
     /// # Errors
     /// See [`StoreError`].
     pub async fn next_session_id(&self) -> Result<i64, StoreError> {
-        Ok(sqlx::query_scalar("SELECT value FROM server WHERE name = 'next_session_id'")
-            .fetch_one(&self.reads)
-            .await?)
+        Ok(
+            sqlx::query_scalar("SELECT value FROM server WHERE name = 'next_session_id'")
+                .fetch_one(&self.reads)
+                .await?,
+        )
     }
 
     /// The sessions that had not ended, oldest first.
@@ -24,7 +26,9 @@ impl Store {
     /// See [`StoreError`].
     pub async fn unended_sessions(&self) -> Result<Vec<SessionRow>, StoreError> {
         let query = format!("{SESSION} WHERE ended IS NULL ORDER BY id");
-        Ok(sqlx::query_as(sqlx::AssertSqlSafe(query)).fetch_all(&self.reads).await?)
+        Ok(sqlx::query_as(sqlx::AssertSqlSafe(query))
+            .fetch_all(&self.reads)
+            .await?)
     }
 
     /// A page of the ended sessions, newest first, of one owner or of all, with how many there are.
@@ -62,7 +66,11 @@ impl Store {
     /// See [`StoreError`].
     pub async fn statement(&self, session: i64, id: i64) -> Result<Option<StatementRow>, StoreError> {
         let query = format!("{STATEMENT} AND id = ?");
-        Ok(sqlx::query_as(sqlx::AssertSqlSafe(query)).bind(session).bind(id).fetch_optional(&self.reads).await?)
+        Ok(sqlx::query_as(sqlx::AssertSqlSafe(query))
+            .bind(session)
+            .bind(id)
+            .fetch_optional(&self.reads)
+            .await?)
     }
 
     /// The statements that had no result yet, oldest first.
@@ -71,7 +79,10 @@ impl Store {
     /// See [`StoreError`].
     pub async fn unended_statements(&self, session: i64) -> Result<Vec<StatementRow>, StoreError> {
         let query = format!("{STATEMENT} AND completed = 0 ORDER BY id");
-        Ok(sqlx::query_as(sqlx::AssertSqlSafe(query)).bind(session).fetch_all(&self.reads).await?)
+        Ok(sqlx::query_as(sqlx::AssertSqlSafe(query))
+            .bind(session)
+            .fetch_all(&self.reads)
+            .await?)
     }
 
     /// A page of a session's statements in the order of their ids or against it, with how many there are.

@@ -35,6 +35,8 @@ pub enum Op {
     DeleteSession {
         /// The session.
         id: i64,
+        /// The state that the history shows.
+        state: String,
         /// When.
         at: i64,
     },
@@ -118,37 +120,61 @@ async fn commit(connection: &mut SqliteConnection, batch: &[Write]) -> Result<()
 async fn apply(to: &mut SqliteConnection, op: &Op) -> Result<(), sqlx::Error> {
     match op {
         Op::InsertSession(row) => insert_session(to, row).await,
-        Op::UpdateSession { id, epoch, state, app_id, ui_url, diagnosis, ended } => {
-            sqlx::query(
-                "UPDATE sessions SET state = ?, app_id = coalesce(?, app_id), ui_url = coalesce(?, ui_url), \
+        Op::UpdateSession {
+            id,
+            epoch,
+            state,
+            app_id,
+            ui_url,
+            diagnosis,
+            ended,
+        } => sqlx::query(
+            "UPDATE sessions SET state = ?, app_id = coalesce(?, app_id), ui_url = coalesce(?, ui_url), \
                  diagnosis = coalesce(?, diagnosis), ended = coalesce(?, ended) WHERE id = ? AND epoch <= ?",
+        )
+        .bind(state)
+        .bind(app_id)
+        .bind(ui_url)
+        .bind(diagnosis)
+        .bind(ended)
+        .bind(id)
+        .bind(epoch)
+        .execute(to)
+        .await
+        .map(drop),
+        Op::DeleteSession { id, state, at } => {
+            sqlx::query(
+                "UPDATE sessions SET state = ?, deleted = ?, ended = coalesce(ended, ?) WHERE id = ?",
             )
             .bind(state)
-            .bind(app_id)
-            .bind(ui_url)
-            .bind(diagnosis)
-            .bind(ended)
+            .bind(at)
+            .bind(at)
             .bind(id)
-            .bind(epoch)
-            .execute(to)
-            .await
-            .map(drop)
-        }
-        Op::DeleteSession { id, at } => {
-            sqlx::query("UPDATE sessions SET deleted = ?, ended = coalesce(ended, ?) WHERE id = ?")
-                .bind(at)
-                .bind(at)
+            .execute(&mut *to)
+            .await?;
+            sqlx::query("DELETE FROM statements WHERE session_id = ?")
                 .bind(id)
-                .execute(&mut *to)
-                .await?;
-            sqlx::query("DELETE FROM statements WHERE session_id = ?").bind(id).execute(to).await.map(drop)
+                .execute(to)
+                .await
+                .map(drop)
         }
         Op::InsertDriver(row) => insert_driver(to, row).await,
-        Op::EndDriver { id, at } => {
-            sqlx::query("UPDATE drivers SET ended = ? WHERE id = ?").bind(at).bind(id).execute(to).await.map(drop)
-        }
+        Op::EndDriver { id, at } => sqlx::query("UPDATE drivers SET ended = ? WHERE id = ?")
+            .bind(at)
+            .bind(id)
+            .execute(to)
+            .await
+            .map(drop),
         Op::InsertStatement(row) => insert_statement(to, row).await,
-        Op::EndStatement { session_id, id, state, output, rows_cut, started, completed } => sqlx::query(
+        Op::EndStatement {
+            session_id,
+            id,
+            state,
+            output,
+            rows_cut,
+            started,
+            completed,
+        } => sqlx::query(
             "UPDATE statements SET state = ?, output = ?, rows_cut = ?, started = ?, completed = ? \
              WHERE session_id = ? AND id = ?",
         )
@@ -247,7 +273,8 @@ async fn insert_statement(to: &mut SqliteConnection, row: &StatementRow) -> Resu
 }
 
 async fn trim_history(to: &mut SqliteConnection, kept: i64) -> Result<(), sqlx::Error> {
-    const GOING: &str = "SELECT id FROM sessions WHERE ended IS NOT NULL ORDER BY ended DESC, id DESC LIMIT -1 OFFSET ?";
+    const GOING: &str =
+        "SELECT id FROM sessions WHERE ended IS NOT NULL ORDER BY ended DESC, id DESC LIMIT -1 OFFSET ?";
     let going: Vec<i64> = sqlx::query_scalar(GOING).bind(kept).fetch_all(&mut *to).await?;
     for id in going {
         for delete in [

@@ -15,7 +15,9 @@ pub struct BadLevel(String);
 /// `log.level` is no level and no list of directives.
 pub fn init(log: &Log) -> Result<(), BadLevel> {
     let filter = EnvFilter::try_new(&log.level).map_err(|error| BadLevel(error.to_string()))?;
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     let set = match log.format {
         LogFormat::Text => subscriber.with_ansi(false).try_init(),
         LogFormat::Json => subscriber.json().try_init(),

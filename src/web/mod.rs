@@ -40,7 +40,12 @@ struct SessionsPage {
 /// # Errors
 /// The template failed, which it does not for any text.
 pub fn sessions_page(lines: Vec<SessionLine>, total: usize) -> Result<String, askama::Error> {
-    SessionsPage { lines, total, version: env!("CARGO_PKG_VERSION") }.render()
+    SessionsPage {
+        lines,
+        total,
+        version: env!("CARGO_PKG_VERSION"),
+    }
+    .render()
 }
 
 #[cfg(test)]

@@ -14,7 +14,11 @@ pub fn integer<'de, D: Deserializer<'de>>(from: D) -> Result<Option<i64>, D::Err
     };
     match number {
         Some(number) if (0..=i64::from(i32::MAX)).contains(&number) => Ok(Some(number)),
-        _ => Err(D::Error::custom(format!("a whole number from 0 to {} is needed, not {}", i32::MAX, short(&value)))),
+        _ => Err(D::Error::custom(format!(
+            "a whole number from 0 to {} is needed, not {}",
+            i32::MAX,
+            short(&value)
+        ))),
     }
 }
 
@@ -24,7 +28,10 @@ pub fn text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Err
         Value::Null => Ok(None),
         Value::String(text) => Ok(Some(text)),
         Value::Number(number) => Ok(Some(number.to_string())),
-        value => Err(D::Error::custom(format!("a text is needed, not {}", short(&value)))),
+        value => Err(D::Error::custom(format!(
+            "a text is needed, not {}",
+            short(&value)
+        ))),
     }
 }
 
@@ -33,11 +40,19 @@ pub fn list<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error>
     let items = match Value::deserialize(from)? {
         Value::Null => return Ok(Vec::new()),
         Value::Array(items) => items,
-        value => return Err(D::Error::custom(format!("a list of texts is needed, not {}", short(&value)))),
+        value => {
+            return Err(D::Error::custom(format!(
+                "a list of texts is needed, not {}",
+                short(&value)
+            )));
+        }
     };
     let text = |item| match item {
         Value::String(text) => Ok(text),
-        value => Err(D::Error::custom(format!("a list of texts is needed; it has {}", short(&value)))),
+        value => Err(D::Error::custom(format!(
+            "a list of texts is needed; it has {}",
+            short(&value)
+        ))),
     };
     items.into_iter().map(text).collect()
 }
@@ -47,7 +62,12 @@ pub fn conf<'de, D: Deserializer<'de>>(from: D) -> Result<Map<String, Value>, D:
     let entries = match Value::deserialize(from)? {
         Value::Null => return Ok(Map::new()),
         Value::Object(entries) => entries,
-        value => return Err(D::Error::custom(format!("an object of texts is needed, not {}", short(&value)))),
+        value => {
+            return Err(D::Error::custom(format!(
+                "an object of texts is needed, not {}",
+                short(&value)
+            )));
+        }
     };
     let mut conf = Map::new();
     for (key, value) in entries {
@@ -56,7 +76,12 @@ pub fn conf<'de, D: Deserializer<'de>>(from: D) -> Result<Map<String, Value>, D:
             Value::String(text) => text,
             Value::Number(number) => number.to_string(),
             Value::Bool(flag) => flag.to_string(),
-            value => return Err(D::Error::custom(format!("{key} needs a text, not {}", short(&value)))),
+            value => {
+                return Err(D::Error::custom(format!(
+                    "{key} needs a text, not {}",
+                    short(&value)
+                )));
+            }
         };
         conf.insert(key, text.into());
     }

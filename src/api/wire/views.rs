@@ -120,7 +120,10 @@ impl SessionView {
             proxy_user: session.proxy_user.clone(),
             state: snapshot.state.as_str().into(),
             kind: session.kind.as_str().into(),
-            app_info: AppInfo { spark_ui_url: snapshot.ui_url.clone(), ..AppInfo::default() },
+            app_info: AppInfo {
+                spark_ui_url: snapshot.ui_url.clone(),
+                ..AppInfo::default()
+            },
             log,
             details: Some(Details::from(&*session.echo)),
         }

@@ -42,7 +42,10 @@ impl Frame {
         if let Ok(Value::Object(fields)) = serde_json::to_value(fields) {
             header.extend(fields);
         }
-        Self { header, body: body.into() }
+        Self {
+            header,
+            body: body.into(),
+        }
     }
 
     /// The frame's `type`, empty when it has none.
@@ -82,7 +85,9 @@ impl Decoder for FrameCodec {
     type Error = FrameError;
 
     fn decode(&mut self, bytes: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
-        let Some(length) = peek(bytes) else { return Ok(None) };
+        let Some(length) = peek(bytes) else {
+            return Ok(None);
+        };
         if length > self.max {
             return Err(FrameError::TooLong(length));
         }
@@ -96,12 +101,19 @@ impl Decoder for FrameCodec {
         let header_length = match peek(&payload) {
             Some(header) if header > HEADER_MAX => return Err(FrameError::TooLong(header)),
             Some(header) if header <= payload.len() - LENGTH => header,
-            _ => return Err(FrameError::Malformed("the header is longer than its frame".into())),
+            _ => {
+                return Err(FrameError::Malformed(
+                    "the header is longer than its frame".into(),
+                ));
+            }
         };
         payload.advance(LENGTH);
         let header = serde_json::from_slice(&payload.split_to(header_length))
             .map_err(|error| FrameError::Malformed(error.to_string()))?;
-        Ok(Some(Frame { header, body: payload }))
+        Ok(Some(Frame {
+            header,
+            body: payload,
+        }))
     }
 }
 

@@ -51,7 +51,10 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn from_hex(text: &str) -> Option<Vec<u8>> {
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok()).collect()
+    (0..text.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok())
+        .collect()
 }
 
 /// Why an agent was not let in. The text goes to the agent and to the server's log.
@@ -101,8 +104,13 @@ pub(super) async fn receive(connection: &mut Connection) -> Result<Hello, Refuse
     }
     let driver = frame.text("driver").unwrap_or("");
     Ok(Hello {
-        driver: driver.parse().map_err(|_| Refused::Unknown(driver.chars().take(64).collect()))?,
-        received: frame.number("received").and_then(|number| u64::try_from(number).ok()).unwrap_or(0),
+        driver: driver
+            .parse()
+            .map_err(|_| Refused::Unknown(driver.chars().take(64).collect()))?,
+        received: frame
+            .number("received")
+            .and_then(|number| u64::try_from(number).ok())
+            .unwrap_or(0),
         nonce: nonce.to_owned(),
     })
 }
@@ -116,7 +124,11 @@ pub(super) async fn prove(
     epoch: i64,
 ) -> Result<(), Refused> {
     let nonce = random_hex().map_err(|_| Refused::Random)?;
-    let mac = |side| secret.mac(side, hello.driver, &hello.nonce, &nonce).ok_or(Refused::Proof);
+    let mac = |side| {
+        secret
+            .mac(side, hello.driver, &hello.nonce, &nonce)
+            .ok_or(Refused::Proof)
+    };
     let proof = hex(&mac("server")?.finalize().into_bytes());
     let fields = json!({"nonce": nonce, "proof": proof, "received": received, "epoch": epoch});
     connection.send(Frame::new("challenge", fields, "")).await?;
@@ -140,12 +152,22 @@ mod tests {
         let challenge = next(&mut connection, "challenge").await?;
         assert_eq!(challenge.number("received"), Some(3));
         let theirs = challenge.text("nonce").unwrap().to_owned();
-        let expected = hex(&secret.mac("server", driver, &nonce, &theirs).unwrap().finalize().into_bytes());
+        let expected = hex(&secret
+            .mac("server", driver, &nonce, &theirs)
+            .unwrap()
+            .finalize()
+            .into_bytes());
         if challenge.text("proof") != Some(&expected) {
             return Err(Refused::Proof);
         }
-        let proof = hex(&secret.mac("agent", driver, &nonce, &theirs).unwrap().finalize().into_bytes());
-        connection.send(Frame::new("proof", json!({"proof": proof}), "")).await?;
+        let proof = hex(&secret
+            .mac("agent", driver, &nonce, &theirs)
+            .unwrap()
+            .finalize()
+            .into_bytes());
+        connection
+            .send(Frame::new("proof", json!({"proof": proof}), ""))
+            .await?;
         next(&mut connection, "welcome").await.map(drop)
     }
 

@@ -114,7 +114,10 @@ fn socket_path(state_dir: &Path) -> io::Result<PathBuf> {
     }
     let found = nix::sys::stat::lstat(&directory)?;
     if found.st_uid != nix::unistd::geteuid().as_raw() || found.st_mode & 0o170_022 != 0o040_000 {
-        let reason = format!("{} is not a directory that only this user can write", directory.display());
+        let reason = format!(
+            "{} is not a directory that only this user can write",
+            directory.display()
+        );
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
     }
     // The umask may have taken the bits that other users' drivers need to pass through.
@@ -183,7 +186,9 @@ async fn greet(
             Ok(())
         }
         Err(reason) => {
-            let _ = connection.send(Frame::new("refused", json!({"reason": reason.to_string()}), "")).await;
+            let _ = connection
+                .send(Frame::new("refused", json!({"reason": reason.to_string()}), ""))
+                .await;
             Err(reason)
         }
     }
@@ -206,6 +211,13 @@ async fn admit(
     if !is_ours {
         return Err(Refused::Unknown(hello.driver.to_string()));
     }
-    hello::prove(connection, &hello, &slot.secret, slot.stored.load(Ordering::Acquire), epoch).await?;
+    hello::prove(
+        connection,
+        &hello,
+        &slot.secret,
+        slot.stored.load(Ordering::Acquire),
+        epoch,
+    )
+    .await?;
     Ok((slot, hello.received))
 }
