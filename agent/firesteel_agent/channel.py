@@ -1,4 +1,7 @@
-"""A socket with frames both ways, on the loop: the link and the interpreters' channels. Calls frames and the loop."""
+"""A socket with frames both ways, on the loop: the link and the interpreters' channels.
+
+Calls frames and the loop.
+"""
 
 import collections
 import socket

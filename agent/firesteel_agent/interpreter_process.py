@@ -1,4 +1,7 @@
-"""One Python interpreter's process: its channels, its output, its end. Calls capture, channel, frames, loop, watch."""
+"""One Python interpreter's process: its channels, its output, its end.
+
+Calls capture, channel, frames, loop, watch.
+"""
 
 import contextlib
 import fcntl
@@ -29,7 +32,10 @@ _NUMBER = struct.Struct("<q")
 
 
 class InterpreterProcess:
-    """A child in its own session. `on_frame` gets what it says, `on_ended` is called once it is dead and reaped."""
+    """A child in its own session.
+
+    `on_frame` gets what it says, `on_ended` is called once it is dead and reaped.
+    """
 
     def __init__(
         self,

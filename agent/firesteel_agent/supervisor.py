@@ -1,4 +1,6 @@
-"""The agent's centre: starts everything, hands the server's frames on, and ends the driver. Calls all the others.
+"""The agent's centre: starts everything, hands the server's frames on, and ends the driver.
+
+Calls all the others.
 
 One thread runs the loop; what may block is on workers. No user code runs here.
 """

@@ -1,7 +1,8 @@
 """Runs a statement as Livy does, and tells how it ended. Calls errors, interrupt, magics and values.
 
-The text is parsed as a module; all but the last statement are executed, the last is compiled as at a prompt, so that
-a bare expression prints its repr. Only if the parse fails is the text split into chunks at lines that begin with `%`.
+The text is parsed as a module; all but the last statement are executed, the last is compiled as at a prompt,
+so that a bare expression prints its repr. Only if the parse fails is the text split into chunks at lines
+that begin with `%`.
 """
 
 import __future__
