@@ -59,7 +59,7 @@ class Capture:
 
 
 class Text(NamedTuple):
-    """What a statement printed: `cut` says that it is head, marker line and tail; `seen` is its size in bytes."""
+    """What a statement printed; `cut`: it is head, marker line and tail; `seen`: its size in bytes."""
 
     text: str
     cut: bool

@@ -14,7 +14,7 @@ READ_BYTES = 256 << 10
 
 
 class Channel:
-    """Frames come by `on_frame`; `on_broken(reason)` is called once when the channel has ended, never by `close`.
+    """Frames come by `on_frame`; `on_broken(reason)` is called once when it has ended, never by `close`.
 
     `on_frame` may raise `BadFrame`, which ends the channel.
     """

@@ -214,6 +214,8 @@ class PythonInterpreter:
         assert process is not None
         process.finish()
         status = header.get("status")
+        if header.get("context_replaced") is True:
+            self._events.notice("The SparkContext had been stopped; a new one was made.")
         number, out, err = statement.number, process.out, process.err
         if statement.cancelled:
             self._finish("cancelled", b"")

@@ -12,7 +12,7 @@ SWALLOWS = "while True:\n    try:\n        import time; time.sleep(60)\n    exce
 
 
 @pytest.mark.parametrize(
-    "code", ["while True: pass", "import time\ntime.sleep(600)", "input_ = [0]\nsum(iter(int, 1))"]
+    "code", ["while True: pass", "import time\ntime.sleep(600)", "import threading\nthreading.Event().wait()"]
 )
 def test_interrupted(driver, code):
     driver.run("kept = 'kept'")
@@ -57,7 +57,9 @@ def test_tasks_of_a_cancelled_job_stop(driver, tmp_path):
     assert driver.run("sc.parallelize([1, 2]).sum()").text == "3"
 
 
-@pytest.mark.parametrize("code", [IGNORES_SIGINT, SWALLOWS], ids=["c-loop", "swallowed"])
+@pytest.mark.parametrize(
+    "code", [IGNORES_SIGINT, "sum(iter(int, 1))", SWALLOWS], ids=["c-sleep", "c-loop", "swallowed"]
+)
 def test_replaced_when_it_does_not_stop(driver, code):
     driver.run("gone = 1\nspark.range(5).createOrReplaceTempView('kept_view')")
     number = driver.submit(code)

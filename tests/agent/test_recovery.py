@@ -10,7 +10,7 @@ DEATHS = [
     ("import os\nprint('printed')\nos._exit(3)", "exit code 3"),
     ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "signal SIGKILL"),
     ("import ctypes\nctypes.string_at(0)", "signal SIGSEGV"),
-    ("import os\nos.closerange(3, 1000)", "signal SIGKILL"),
+    ("import os\nos.closerange(3, 1000)", "exit code 1"),
 ]
 
 
@@ -190,8 +190,8 @@ def test_an_orphan_ends(own_driver):
 @pytest.mark.parametrize(
     "conf, words",
     [
-        ({"spark.master": "spark://127.0.0.1:1"}, "master"),
-        ({"spark.executor.memory": "nonsense"}, "nonsense"),
+        ({"spark.driver.bindAddress": "203.0.113.1"}, "Cannot assign requested address"),
+        ({"spark.memory.fraction": "nonsense"}, "nonsense"),
         ({"spark.serializer": "no.such.Class"}, "no.such.Class"),
     ],
 )

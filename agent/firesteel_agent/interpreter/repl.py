@@ -43,12 +43,18 @@ class Repl:
         self._spark = spark
         self._max_output = max_output
         self._flags = 0
+        self._replaced = False
 
     def run(self, statement: int, code: str) -> Reply:
         """Run the code; the header's fields and the body of the reply."""
+        header, body = self._run(statement, code)
+        header["context_replaced"], self._replaced = self._replaced, False
+        return header, body
+
+    def _run(self, statement: int, code: str) -> Reply:
         self._streams.repair()
         self._interrupts.install()
-        self._spark.set_group(statement)
+        self._replaced = self._spark.prepare(statement, code)
         result, failure = self._interrupts.guard(statement, lambda: self._execute(code))
         self._streams.repair()
         if failure is None:
