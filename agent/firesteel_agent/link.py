@@ -1,6 +1,6 @@
 """The link to the server: dials, proves the secret, numbers frames and sends them again after a break.
 
-docs/link.md is the contract. Runs on the loop; calls channel, frames, output, and the handler that it was given.
+docs/link.md is the contract. Runs on the loop; calls channel, frames, output, and the handler given.
 """
 
 import collections
@@ -175,7 +175,8 @@ class Link:
                 error(
                     kept.header["id"],
                     "ResultTooLarge",
-                    "The server was away and the results that waited for it had over 256 MiB: this one was dropped.",
+                    "The server was away, and the results that waited for it had over 256 MiB: "
+                    "this one was dropped.",
                 ),
             )
             self._kept_bytes += len(note) - len(kept.data)

@@ -238,6 +238,8 @@ class PythonInterpreter:
         self._statement = None
         if statement.cancelled:
             self._cancel_jobs(statement.number, again=True)
+        if self._process is not None:
+            self._process.forget()
         self._events.finished(statement.number, state, statement.started or now_ms(), output)
 
     # Cancelling

@@ -16,7 +16,7 @@ from . import completion, descriptors, interrupt
 from .attach import SparkHandle, import_pyspark
 from .repl import Repl
 
-READ_BYTES = 256 << 10
+READ_BYTES = 64 << 10
 
 
 def serve(control_fd: int, completion_fd: int, cancelled_fd: int, max_output: int, max_frame: int) -> None:
