@@ -1,4 +1,7 @@
-"""Keeps the head and the tail of a stream, in bounded memory, and joins stdout and stderr as Livy does. Calls nobody."""
+"""Keeps the head and the tail of a stream, in bounded memory, and joins stdout and stderr as Livy does.
+
+Calls nobody.
+"""
 
 import collections
 from typing import Deque, NamedTuple, Optional
@@ -56,7 +59,7 @@ class Capture:
 
 
 class Text(NamedTuple):
-    """What a statement printed: `cut` says that it is head, marker line and tail; `seen` is its size in bytes."""
+    """What a statement printed; `cut`: it is head, marker line and tail; `seen`: its size in bytes."""
 
     text: str
     cut: bool
@@ -118,7 +121,7 @@ def _character_start(data: bytes, end: int) -> int:
 def size(count: int) -> str:
     """Bytes for people: `16 MiB`, `1.2 GB`."""
     for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
-        if count >= unit and count % unit == 0:
+        if unit <= count < 1024 * unit and count % unit == 0:
             return f"{count // unit} {name}"
     for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
         if count >= unit:

@@ -1,17 +1,25 @@
-"""A socket with frames both ways, on the loop: the link and the interpreters' channels. Calls frames and the loop."""
+"""A socket with frames both ways, on the loop: the link and the interpreters' channels.
+
+Calls frames and the loop.
+"""
 
 import collections
 import socket
-from typing import Callable, Deque, Optional
+from typing import Callable, Deque, Optional, Union
 
 from .frames import BadFrame, Decoder, Header
 from .loop import READ, WRITE, Loop
 
-READ_BYTES = 256 << 10
+READ_BYTES = 64 << 10
+"""Read at once; more would make every small read map and unmap memory."""
+
+
+SMALL = 16 << 10
+"""Frames of fewer bytes are joined, so that one system call sends several."""
 
 
 class Channel:
-    """Frames come by `on_frame`; `on_broken(reason)` is called once when the channel has ended, never by `close`.
+    """Frames come by `on_frame`; `on_broken(reason)` is called once when it has ended, never by `close`.
 
     `on_frame` may raise `BadFrame`, which ends the channel.
     """
@@ -30,23 +38,23 @@ class Channel:
         self._decoder = Decoder(max_frame)
         self._on_frame = on_frame
         self._on_broken = on_broken
-        self._out: Deque[memoryview] = collections.deque()
+        self._out: Deque[Union[bytes, memoryview]] = collections.deque()
         self._writing = False
         loop.watch(end.fileno(), READ, self._ready)
 
     def write(self, data: bytes) -> None:
-        """Send now what the socket takes, the rest when it takes more. Never raises, never waits."""
+        """Send it once the present callback is done, with what else it writes. Never raises, never waits."""
         if self._socket is None:
             return
-        idle = not self._out
-        self._out.append(memoryview(data))
-        if idle:
-            try:
-                self._flush()
-            except OSError as error:
-                # Through the loop, so that the caller is not called back amid its own work.
-                reason = error.strerror or str(error)
-                self._loop.post(lambda: self._break(reason))
+        if not self._out:
+            self._loop.soon(self._flush_soon)
+        self._out.append(data)
+
+    def _flush_soon(self) -> None:
+        try:
+            self._flush()
+        except OSError as error:
+            self._break(error.strerror or str(error))
 
     def close(self) -> None:
         """Let go of the socket, with all that waits to be sent."""
@@ -90,15 +98,20 @@ class Channel:
     def _flush(self) -> None:
         if self._socket is None:
             return
-        while self._out:
+        out = self._out
+        if len(out) > 1 and all(len(data) < SMALL for data in out):
+            data = b"".join(out)
+            out.clear()
+            out.append(data)
+        while out:
             try:
-                sent = self._socket.send(self._out[0])
+                sent = self._socket.send(out[0])
             except BlockingIOError:
                 break
-            if sent < len(self._out[0]):
-                self._out[0] = self._out[0][sent:]
+            if sent < len(out[0]):
+                out[0] = memoryview(out[0])[sent:]
             else:
-                self._out.popleft()
+                out.popleft()
         if bool(self._out) != self._writing:
             self._writing = bool(self._out)
             self._loop.watch(self._socket.fileno(), READ | WRITE if self._writing else READ, self._ready)

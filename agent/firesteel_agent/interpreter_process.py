@@ -1,4 +1,7 @@
-"""One Python interpreter's process: its channels, its output, its end. Calls capture, channel, frames, loop, watch."""
+"""One Python interpreter's process: its channels, its output, its end.
+
+Calls capture, channel, frames, loop, watch.
+"""
 
 import contextlib
 import fcntl
@@ -20,6 +23,12 @@ from .loop import READ, Loop
 from .watch import ProcessWatch
 
 PIPE_BYTES = 1 << 20
+READ_BYTES = 64 << 10
+LITTLE = 4 << 10
+GATHER_SECONDS = 0.002
+MANY = 4
+"""After MANY reads of fewer than LITTLE bytes the pipe is left alone for this long, to gather more."""
+
 STDERR_TAIL_LINES = 20
 SECONDS_TO_END = 0.5
 """How long a process may live on after its channel has ended."""
@@ -29,7 +38,10 @@ _NUMBER = struct.Struct("<q")
 
 
 class InterpreterProcess:
-    """A child in its own session. `on_frame` gets what it says, `on_ended` is called once it is dead and reaped."""
+    """A child in its own session.
+
+    `on_frame` gets what it says, `on_ended` is called once it is dead and reaped.
+    """
 
     def __init__(
         self,
@@ -43,6 +55,7 @@ class InterpreterProcess:
         self._log = log
         self._on_ended = on_ended
         self._killed = False
+        self._little = 0
         self.capturing = True
         """Whether output is kept: a statement's, or the start's; if not, it goes to the driver's log."""
         keep = (config.output_max_bytes + 1) // 2
@@ -87,7 +100,7 @@ class InterpreterProcess:
             os.set_blocking(fd, False)
             with contextlib.suppress(OSError):  # Some systems allow less.
                 fcntl.fcntl(fd, _F_SETPIPE_SZ, PIPE_BYTES)
-            self._loop.watch(fd, READ, lambda _events, fd=fd: self._read(fd))
+            self._watch_pipe(fd)
         max_reply = config.output_max_bytes + OVERHEAD
         self._control = Channel(self._loop, control, max_reply, on_frame, self._channel_ended)
         self._completion = Channel(self._loop, completion, max_reply, on_frame, lambda _reason: None)
@@ -106,14 +119,19 @@ class InterpreterProcess:
         if not self.capturing:
             self._drain()
         self._log.next_statement()
-        self.out.clear()
-        self.err.clear()
+        self.forget()
         self.capturing = True
 
     def finish(self) -> None:
         """Take what the statement wrote before it ended; what comes later is not its own."""
         self._drain()
         self.capturing = False
+
+    def forget(self) -> None:
+        """Free what was captured."""
+        self._little = 0
+        self.out.clear()
+        self.err.clear()
 
     def interrupt(self, statement: int) -> None:
         """SIGINT, which the interpreter heeds only while it runs that statement."""
@@ -143,7 +161,18 @@ class InterpreterProcess:
         text = self.err.last(min(16 << 10, self.err.total)).decode("utf-8", "replace")
         return text.rstrip().splitlines()[-STDERR_TAIL_LINES:]
 
-    def _read(self, fd: int, most: int = PIPE_BYTES) -> int:
+    def _readable(self, fd: int) -> None:
+        """Read; after little, let more gather, since a wake-up for every line costs more than the lines."""
+        self._little = self._little + 1 if 0 < self._read(fd, READ_BYTES) < LITTLE else 0
+        if self._little >= MANY:
+            self._loop.unwatch(fd)
+            self._loop.later(GATHER_SECONDS, lambda: self._watch_pipe(fd))
+
+    def _watch_pipe(self, fd: int) -> None:
+        if fd in self._pipes:
+            self._loop.watch(fd, READ, lambda _events: self._readable(fd))
+
+    def _read(self, fd: int, most: int) -> int:
         try:
             data = os.read(fd, most)
         except BlockingIOError:
@@ -162,10 +191,10 @@ class InterpreterProcess:
         for fd in self._pipes:
             left = PIPE_BYTES
             while left > 0:
-                count = self._read(fd, left)
-                if count == 0:
-                    break
+                count = self._read(fd, min(left, READ_BYTES))
                 left -= count
+                if count < READ_BYTES:
+                    break
 
     def _channel_ended(self, _reason: str) -> None:
         # It is exiting, or it closed or broke its own channel: of no use either way.

@@ -1,6 +1,6 @@
 """The link to the server: dials, proves the secret, numbers frames and sends them again after a break.
 
-docs/link.md is the contract. Runs on the loop; calls channel, frames, and the handler that it was given.
+docs/link.md is the contract. Runs on the loop; calls channel, frames, output, and the handler given.
 """
 
 import collections
@@ -15,6 +15,7 @@ from .channel import Channel
 from .config import Config
 from .frames import BadFrame, Header, encode
 from .loop import Loop
+from .output import error
 
 PROTOCOL = 1
 KEEP_BYTES = 256 << 20
@@ -171,9 +172,12 @@ class Link:
                 continue
             note = encode(
                 dict(kept.header, seq=kept.seq),
-                b'{"status":"error","execution_count":%d,"ename":"ResultTooLarge","evalue":"The server was away '
-                b'and the results that waited for it had over 256 MiB: this one was dropped.","traceback":[]}'
-                % kept.header["id"],
+                error(
+                    kept.header["id"],
+                    "ResultTooLarge",
+                    "The server was away, and the results that waited for it had over 256 MiB: "
+                    "this one was dropped.",
+                ),
             )
             self._kept_bytes += len(note) - len(kept.data)
             self._kept[index] = kept._replace(data=note)

@@ -38,6 +38,7 @@ class Loop:
         self._timers: List[Tuple[float, int, Timer]] = []
         self._count = itertools.count()
         self._posted: Deque[Callable[[], None]] = collections.deque()
+        self._soon: Deque[Callable[[], None]] = collections.deque()
         self._running = True
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
@@ -72,18 +73,29 @@ class Loop:
         except BlockingIOError:
             return  # The pipe is full of wake-ups already.
 
+    def soon(self, callback: Callable[[], None]) -> None:
+        """Call `callback` after the present one; the loop's own thread only."""
+        self._soon.append(callback)
+
     def stop(self) -> None:
         """Return from `run` after the present callback."""
         self._running = False
 
     def run(self) -> None:
         while self._running:
+            self._run_soon()
             ready = self._selector.select(self._wait())
+            alone = len(ready) == 1
             for key, events in ready:
                 # A callback of this round may have let go of a later one's descriptor.
-                if self._selector.get_map().get(key.fd) is key:
+                if alone or self._selector.get_map().get(key.fd) is key:
                     _call(key.data, events)
+                    self._run_soon()
             self._run_timers()
+
+    def _run_soon(self) -> None:
+        while self._soon:
+            _call(self._soon.popleft())
 
     def _wait(self) -> Optional[float]:
         timers = self._timers

@@ -81,7 +81,7 @@ class Composer:
         return self._fit(statement, out, err, build)
 
     def _fit(self, statement: int, out: Capture, err: Capture, build) -> bytes:
-        """Build with as much text as the limit and the frame allow: escapes make JSON longer than its text."""
+        """Build with as much text as the limit and the frame allow: escapes make JSON longer than text."""
         limit = self._limit
         while True:
             text = join(out, err, limit, f"output.max_bytes is {size(self._limit)}")

@@ -26,7 +26,10 @@ MAX_FAILED_STARTS = 3
 COMPLETION_SECONDS = 2.0
 """How long a completion may take; then there are no candidates."""
 
-REPLACED = "A new one runs on the same SparkContext: cached data and temporary views are there, Python variables are gone."
+REPLACED = (
+    "A new one runs on the same SparkContext: cached data and temporary views are there, "
+    "Python variables are gone."
+)
 
 
 class Events(NamedTuple):
@@ -188,7 +191,10 @@ class PythonInterpreter:
         self._events.started(statement.number, statement.started)
 
     def _frame(self, header: Header, body: bytes) -> None:
-        """A frame of the child's. User code may have written it: only the statement's secret makes it a result."""
+        """A frame of the child's.
+
+        User code may have written it: only the statement's secret makes it a result.
+        """
         kind, statement = header["type"], self._statement
         if kind == "attached" and not self._attached and self._gateway is not None:
             self._attach_done(header)
@@ -208,6 +214,8 @@ class PythonInterpreter:
         assert process is not None
         process.finish()
         status = header.get("status")
+        if header.get("context_replaced") is True:
+            self._events.notice("The SparkContext had been stopped; a new one was made.")
         number, out, err = statement.number, process.out, process.err
         if statement.cancelled:
             self._finish("cancelled", b"")
@@ -230,6 +238,8 @@ class PythonInterpreter:
         self._statement = None
         if statement.cancelled:
             self._cancel_jobs(statement.number, again=True)
+        if self._process is not None:
+            self._process.forget()
         self._events.finished(statement.number, state, statement.started or now_ms(), output)
 
     # Cancelling
@@ -283,7 +293,9 @@ class PythonInterpreter:
     def _end_of_statement(self, statement: Statement, process: InterpreterProcess) -> None:
         number, how = statement.number, process.how_it_ended()
         if statement.cancelled:
-            sentence = f"The statement did not stop when it was interrupted, so its interpreter was ended. {REPLACED}"
+            sentence = (
+                f"The statement did not stop when interrupted, so its interpreter was ended. {REPLACED}"
+            )
             self._events.notice(f"Statement {number}: {sentence}")
             self._finish("cancelled", error(number, "InterpreterReplaced", sentence))
             return

@@ -13,6 +13,10 @@ SESSION_CLASSES = ("org.apache.spark.sql.classic.SparkSession", "org.apache.spar
 """Where the session's class is: Spark 4, and Spark 3."""
 
 
+MAX_CAUSES = 32
+"""How far a chain of Java exceptions is followed."""
+
+
 class Described(NamedTuple):
     """What `ready` tells of the SparkContext."""
 
@@ -137,32 +141,35 @@ class Spark:
                         total += seen.get().numTasks()
         return {"done": done, "total": total}
 
+    def reason_of(self, error: BaseException) -> str:
+        """One sentence that says why the JVM refused: the message of the innermost Java exception."""
+        if not isinstance(error, Py4JJavaError):
+            return _sentence(f"{type(error).__name__}: {error}")
+        cause = error.java_exception
+        try:
+            for _ in range(MAX_CAUSES):
+                inner = cause.getCause()
+                if inner is None:
+                    break
+                cause = inner
+            name, message = cause.getClass().getSimpleName(), cause.getMessage()
+            master = self._conf.get("spark.master")
+        except Py4JError:
+            return "The driver's JVM ended."
+        if name in ("ClassNotFoundException", "NoClassDefFoundError"):
+            message = f"The class {message} is not found"
+        elif name in ("UnknownHostException", "UnresolvedAddressException"):
+            message = f"The host {message or ''} is unknown"
+        elif message and "stopped SparkContext" in message:
+            # The cluster's side gave up while the context was being made.
+            message = f"The master {master} can't be reached, or it refused the application"
+        return _sentence(message or name)
+
     def stop(self) -> None:
         """Stop the SparkContext, if one lives."""
         context = self.context()
         if context is not None:
             context.stop()
-
-
-def reason_of(error: BaseException) -> str:
-    """One sentence that says why the JVM refused: the message of the innermost Java exception."""
-    if not isinstance(error, Py4JJavaError):
-        return _sentence(f"{type(error).__name__}: {error}")
-    cause = error.java_exception
-    try:
-        for _ in range(32):
-            inner = cause.getCause()
-            if inner is None:
-                break
-            cause = inner
-        name, message = cause.getClass().getSimpleName(), cause.getMessage()
-    except Py4JError:
-        return "The driver's JVM ended."
-    if name in ("ClassNotFoundException", "NoClassDefFoundError"):
-        message = f"the class {message} is not found"
-    elif name in ("UnknownHostException", "UnresolvedAddressException"):
-        message = f"the host {message or ''} is unknown"
-    return _sentence(message or name)
 
 
 def _sentence(text: str) -> str:

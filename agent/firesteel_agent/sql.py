@@ -41,7 +41,7 @@ class Events(NamedTuple):
     started: Callable[[int], int]
     """A statement runs; answers the time in epoch milliseconds."""
     finished: Callable[[int, str, int, bytes, Optional[int]], None]
-    """A statement has ended: number, state, started, the output object or nothing, the row limit that cut it."""
+    """A statement has ended: number, state, started, the output or nothing, the row limit that cut it."""
     notice: Callable[[str], None]
     """A line for the session's log."""
 

@@ -1,7 +1,7 @@
 """SQL values as Livy writes them, from Spark's own JSON of a row. Pure functions; calls nobody.
 
-Spark's `to_json` makes one object for a row, with columns named by their positions. Here it becomes an array: decimals
-keep all their digits, NaN is null, binary is a list of signed bytes, timestamps are in UTC.
+Spark's `to_json` makes one object for a row, with columns named by their positions. Here it becomes an
+array: decimals keep all their digits, NaN is null, binary is a list of signed bytes, timestamps are in UTC.
 """
 
 import base64

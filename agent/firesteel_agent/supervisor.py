@@ -1,4 +1,6 @@
-"""The agent's centre: starts everything, hands the server's frames on, and ends the driver. Calls all the others.
+"""The agent's centre: starts everything, hands the server's frames on, and ends the driver.
+
+Calls all the others.
 
 One thread runs the loop; what may block is on workers. No user code runs here.
 """
@@ -97,12 +99,14 @@ class Supervisor:
         if self._exit_code is not None:
             return
         if failure is not None:
-            from .spark import reason_of
-
             traceback.print_exception(type(failure), failure, failure.__traceback__)
-            self._worker.submit(
-                lambda: reason_of(failure), lambda reason, bad: self._fail(reason or str(bad))
-            )
+            spark = self._spark
+            if spark is None:
+                self._fail(f"The agent can't reach the driver's JVM: {failure}")
+            else:
+                self._worker.submit(
+                    lambda: spark.reason_of(failure), lambda reason, bad: self._fail(reason or str(bad))
+                )
             return
         self._described = described
         if self._config.kind in PYTHON_KINDS:
@@ -249,7 +253,7 @@ class Supervisor:
     def _context_stopped(self, _done: None, failure: Optional[Exception]) -> None:
         if failure is not None:
             print(f"firesteel: the SparkContext did not stop: {failure}", file=sys.stderr, flush=True)
-        self._leave(TELL_SECONDS)
+        self._leave(TELL_SECONDS if self._link.connected else 0)
 
     def _leave(self, seconds: float) -> None:
         """End once the server has all that was sent, or the time is over."""

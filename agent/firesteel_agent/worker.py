@@ -1,4 +1,7 @@
-"""A thread for work that may block, which is every py4j call. Posts its answers to the loop; calls only the jobs."""
+"""A thread for work that may block, which is every py4j call.
+
+Posts its answers to the loop; calls only the jobs.
+"""
 
 import queue
 import threading

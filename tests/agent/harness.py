@@ -57,7 +57,7 @@ def spark_home(python):
 class Driver:
     """A driver with a server's side of its link. Frames of the agent are kept in `frames`, in order."""
 
-    def __init__(self, python, conf=None, env=None, **agent_json):
+    def __init__(self, spark_python, conf=None, env=None, **agent_json):
         self.id = str(uuid.uuid4())
         self.dir = Path(tempfile.mkdtemp(prefix="fs-agent-"))
         self.secret = secrets.token_hex(32)
@@ -73,7 +73,7 @@ class Driver:
         self.connection = None
         self._lock = threading.RLock()
         self._listen()
-        self._start(python, conf or {}, env or {}, agent_json)
+        self._start(spark_python, conf or {}, env or {}, agent_json)
 
     def _listen(self):
         self.path = str(self.dir / "link.sock")
@@ -82,13 +82,13 @@ class Driver:
         self.listener.listen()
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def _start(self, python, conf, env, agent_json):
+    def _start(self, spark_python, conf, env, agent_json):
         (self.dir / "secret").write_text(self.secret)
         given = {
             "driver": self.id,
             "socket": self.path,
             "secret_file": str(self.dir / "secret"),
-            "python": python,
+            "python": spark_python,
             "kind": "pyspark",
             "output_max_bytes": 1 << 20,
             "sql_max_rows": 1000,
@@ -100,7 +100,7 @@ class Driver:
         given.update(agent_json)
         self.limit = given["output_max_bytes"]
         (self.dir / "agent.json").write_text(json.dumps(given))
-        home = spark_home(python)
+        home = spark_home(spark_python)
         argv = [f"{home}/bin/spark-submit"]
         for key, value in {**DEFAULT_CONF, **conf}.items():
             argv += ["--conf", f"{key}={value}"]
@@ -108,8 +108,8 @@ class Driver:
             **{key: value for key, value in os.environ.items() if not key.startswith(("PYSPARK_", "SPARK_"))},
             "SPARK_HOME": home,
             "SPARK_LOCAL_IP": "127.0.0.1",
-            "PYSPARK_PYTHON": python,
-            "PYSPARK_DRIVER_PYTHON": python,
+            "PYSPARK_PYTHON": spark_python,
+            "PYSPARK_DRIVER_PYTHON": spark_python,
             "FIRESTEEL_DRIVER_ID": self.id,
             "FIRESTEEL_KEEPER_PID": str(os.getpid()),
             **env,
@@ -233,6 +233,11 @@ class Driver:
     def result(self, number, timeout=60):
         return Result(*self.wait("result", timeout, id=number))
 
+    def submit_after(self, number, code):
+        """Send a statement the moment the result of another has come, as the server does."""
+        self.result(number)
+        return self.submit(code)
+
     def run(self, code, kind="pyspark", timeout=60):
         return self.result(self.submit(code, kind), timeout)
 
@@ -247,6 +252,27 @@ class Driver:
         cursor = len(code) if cursor is None else cursor
         self.send({"type": "complete", "request": request, "kind": kind, "cursor": cursor}, code.encode())
         return json.loads(self.wait("completion", 30, request=request)[1])
+
+    def wait_until(self, condition, seconds=30):
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, f"it did not happen in time; log:\n{self.log()[-3000:]}"
+            time.sleep(0.02)
+
+    def wait_log(self, text, seconds=30):
+        self.wait_until(lambda: text in self.log(), seconds)
+
+    def forget(self, count):
+        """Lose the last frames, as a server that was killed before it stored them."""
+        with self.changed:
+            del self.frames[-count:]
+            self.received_seq -= count
+
+    def restart_interpreter(self):
+        """Kill the interpreter; what runs next runs in a new one."""
+        pid = self.interpreter_pid()
+        os.kill(pid, signal.SIGKILL)
+        self.wait_until(lambda: not Path(f"/proc/{pid}").exists())
 
     def notices(self):
         return [header["text"] for header, _body in self.frames if header["type"] == "notice"]

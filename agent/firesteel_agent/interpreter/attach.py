@@ -3,13 +3,24 @@
 import os
 import sys
 import warnings
-from typing import Any, Dict, Optional
+from contextlib import suppress
+from typing import Any, Dict
+
+MAKES_A_CONTEXT = ("SparkContext(", "getOrCreate", ".builder")
+"""Words of code that makes its own SparkContext."""
 
 
 def import_pyspark() -> None:
     """The slow part, done while the SparkContext is made."""
     import pyspark.java_gateway
     import pyspark.sql  # noqa: F401
+
+    with suppress(
+        ImportError
+    ):  # Spark 4 writes every error of a query to stderr; the traceback says it already.
+        from pyspark.logger import PySparkLogger
+
+        PySparkLogger.getLogger("SQLQueryContextLogger").disabled = True
 
 
 class SparkHandle:
@@ -18,6 +29,7 @@ class SparkHandle:
     def __init__(self, names: Dict[str, Any]):
         self._names = names
         self._gateway: Any = None
+        self._may_replace = False
 
     def attach(self, port: int, secret: str) -> None:
         """Open the gateway and predefine the names. The secret is in the environment only meanwhile."""
@@ -28,18 +40,42 @@ class SparkHandle:
             self._gateway = launch_gateway()
         finally:
             del os.environ["PYSPARK_GATEWAY_PORT"], os.environ["PYSPARK_GATEWAY_SECRET"]
+        self._context_class: Any = sys.modules["pyspark"].SparkContext
         self._bind()
+        deploy_mode = self._context_class._active_spark_context.getConf().get(
+            "spark.submit.deployMode", "client"
+        )
+        self._may_replace = deploy_mode == "client"
+
+    def prepare(self, statement: int, code: str) -> bool:
+        """Put the main thread's jobs into the statement's group; True when a stopped context was replaced.
+
+        Code that makes a context of its own finds none in its way.
+        """
+        replaced = False
+        if self._context_class._active_spark_context is None and self._may_replace:
+            replaced = not any(word in code for word in MAKES_A_CONTEXT)
+            if replaced:
+                self._bind()
+        with suppress(Exception):  # Plain Python runs without Spark.
+            self._context_class._active_spark_context._jsc.setJobGroup(
+                f"firesteel-statement-{statement}", f"statement {statement}", True
+            )
+        return replaced
 
     def _bind(self) -> None:
-        from pyspark import SparkConf, SparkContext
+        """Wrap the JVM's SparkContext, or make one where user code stopped it, and predefine the names."""
+        from pyspark import SparkConf
         from pyspark.sql import SparkSession, SQLContext
 
         jvm = self._gateway.jvm
-        module = getattr(getattr(jvm, "org.apache.spark.SparkContext$"), "MODULE$")
-        java_context = jvm.JavaSparkContext.fromSparkContext(module.getActive().get())
-        context = SparkContext(
-            gateway=self._gateway, jsc=java_context, conf=SparkConf(_jconf=java_context.sc().conf())
-        )
+        active = getattr(getattr(jvm, "org.apache.spark.SparkContext$"), "MODULE$").getActive()
+        if active.isDefined():
+            wrapped = jvm.JavaSparkContext.fromSparkContext(active.get())
+            conf = SparkConf(_jconf=wrapped.sc().conf())
+            context = self._context_class(gateway=self._gateway, jsc=wrapped, conf=conf)
+        else:
+            context = self._context_class(gateway=self._gateway)
         session = SparkSession(context)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -52,12 +88,3 @@ class SparkHandle:
         from pyspark import SparkFiles
 
         os.chdir(SparkFiles.getRootDirectory())
-
-    def set_group(self, statement: int) -> None:
-        """Put the main thread's jobs into the statement's group; quietly, for a context that was stopped."""
-        module = sys.modules.get("pyspark")
-        context: Optional[Any] = module and module.SparkContext._active_spark_context
-        try:
-            context._jsc.setJobGroup(f"firesteel-statement-{statement}", f"statement {statement}", True)
-        except Exception:  # Plain Python runs without Spark.
-            return

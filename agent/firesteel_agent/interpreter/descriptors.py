@@ -1,4 +1,7 @@
-"""The interpreter's descriptors 0, 1 and 2 and its text streams: kept whole whatever user code does. Calls libc."""
+"""The interpreter's descriptors 0, 1 and 2 and its text streams: kept whole whatever user code does.
+
+Calls libc.
+"""
 
 import ctypes
 import fcntl

@@ -1,7 +1,9 @@
-"""When a SIGINT becomes a KeyboardInterrupt: only while the very statement runs that was cancelled. Calls nobody.
+"""When a SIGINT becomes a KeyboardInterrupt: only while the very statement runs that was cancelled.
 
-The agent writes the cancelled statement's number into shared memory before it sends the signal. A signal that comes
-late finds another statement, or none, and does nothing.
+Calls nobody.
+
+The agent writes the cancelled statement's number into shared memory before it sends the signal. A signal
+that comes late finds another statement, or none, and does nothing.
 """
 
 import mmap

@@ -1,5 +1,6 @@
-"""Starts an interpreter: `python main.py CONTROL COMPLETION CANCELLED MAX_OUTPUT MAX_FRAME` (descriptors and bytes).
+"""Starts an interpreter: `python main.py CONTROL COMPLETION CANCELLED MAX_OUTPUT MAX_FRAME`.
 
+The first three are descriptors, the others bytes.
 It takes the descriptors in hand, imports PySpark while the agent makes the SparkContext, attaches, and serves
 statements. Calls attach, channel, completion, descriptors and repl.
 """

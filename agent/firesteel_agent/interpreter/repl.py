@@ -1,7 +1,8 @@
 """Runs a statement as Livy does, and tells how it ended. Calls errors, interrupt, magics and values.
 
-The text is parsed as a module; all but the last statement are executed, the last is compiled as at a prompt, so that
-a bare expression prints its repr. Only if the parse fails is the text split into chunks at lines that begin with `%`.
+The text is parsed as a module; all but the last statement are executed, the last is compiled as at a prompt,
+so that a bare expression prints its repr. Only if the parse fails is the text split into chunks at lines
+that begin with `%`.
 """
 
 import __future__
@@ -42,12 +43,18 @@ class Repl:
         self._spark = spark
         self._max_output = max_output
         self._flags = 0
+        self._replaced = False
 
     def run(self, statement: int, code: str) -> Reply:
         """Run the code; the header's fields and the body of the reply."""
+        header, body = self._run(statement, code)
+        header["context_replaced"], self._replaced = self._replaced, False
+        return header, body
+
+    def _run(self, statement: int, code: str) -> Reply:
         self._streams.repair()
         self._interrupts.install()
-        self._spark.set_group(statement)
+        self._replaced = self._spark.prepare(statement, code)
         result, failure = self._interrupts.guard(statement, lambda: self._execute(code))
         self._streams.repair()
         if failure is None:

@@ -16,7 +16,7 @@ from . import completion, descriptors, interrupt
 from .attach import SparkHandle, import_pyspark
 from .repl import Repl
 
-READ_BYTES = 256 << 10
+READ_BYTES = 64 << 10
 
 
 def serve(control_fd: int, completion_fd: int, cancelled_fd: int, max_output: int, max_frame: int) -> None:
@@ -62,4 +62,8 @@ def serve(control_fd: int, completion_fd: int, cancelled_fd: int, max_output: in
                 if os.getpid() != process:
                     os._exit(0)  # User code forked, and this is the copy.
                 reply.update(type="done", id=header["id"], secret=header["secret"])
-                control.sendall(encode(reply, value))
+                try:
+                    control.sendall(encode(reply, value))
+                except OSError:
+                    print("The statement closed the interpreter's own channel.", file=sys.__stderr__)
+                    os._exit(1)

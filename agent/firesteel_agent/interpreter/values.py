@@ -1,4 +1,7 @@
-"""Values as JSON that every strict parser reads: no NaN, no lone surrogate, no bottomless nesting. Calls nobody."""
+"""Values as JSON that every strict parser reads: no NaN, no lone surrogate, no bottomless nesting.
+
+Calls nobody.
+"""
 
 import json
 from typing import Any

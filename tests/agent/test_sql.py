@@ -1,0 +1,126 @@
+"""SQL results as Livy writes them, and better where Livy errs."""
+
+import json
+
+import pytest
+
+
+def table(result):
+    assert result.output["status"] == "ok", result.output
+    return result.output["data"]["application/json"]
+
+
+def value(driver, expression):
+    return table(driver.run(f"select {expression} as v", "sql"))["data"][0][0]
+
+
+def test_the_row_of_every_common_type(driver):
+    code = (
+        "select id, cast(id as string) s, cast(id as double)/3 d, date'2020-01-02' dt, timestamp'2020-01-02 03:04:05' ts, "
+        "null n, array(1,2) arr, map('k',1) m, named_struct('x',1) st, cast(1.5 as decimal(10,2)) dec, true b from range(3)"
+    )
+    driver.run("set spark.sql.session.timeZone=UTC", "sql")
+    found = table(driver.run(code, "sql"))
+    assert [(field["name"], field["type"]) for field in found["schema"]["fields"]][:7] == [
+        ("id", "long"),
+        ("s", "string"),
+        ("d", "double"),
+        ("dt", "date"),
+        ("ts", "timestamp"),
+        ("n", "void"),
+        ("arr", {"type": "array", "elementType": "integer", "containsNull": False}),
+    ]
+    tail = ["2020-01-02", "2020-01-02T03:04:05Z", None, [1, 2], {"k": 1}, {"x": 1}, 1.5, True]
+    assert found["data"] == [
+        [0, "0", 0.0, *tail],
+        [1, "1", 0.3333333333333333, *tail],
+        [2, "2", 0.6666666666666666, *tail],
+    ]
+
+
+VALUES = [
+    ("cast('NaN' as double)", None),
+    ("cast('-Infinity' as float)", "-Infinity"),
+    ("X'00ff10'", [0, -1, 16]),
+    ("timestamp'2020-01-01 00:00:00.120 UTC'", "2020-01-01T00:00:00.12Z"),
+    ("timestamp_ntz'2020-01-01 00:00:00'", "2020-01-01T00:00:00"),
+    ("map(1, array(interval '1' day))", {"1": ["INTERVAL '1' DAY"]}),
+    ("map(date'2020-01-01', 1)", {"2020-01-01": 1}),
+    ("make_interval(1, 2)", "1 years 2 months"),
+    ("array(named_struct('a b', cast(null as int), 'c', map(1.5, 'x')))", [{"a b": None, "c": {"1.5": "x"}}]),
+    ("cast(null as map<int,int>)", None),
+    ("'\"quoted\\\\ é 漢 🎉\\n#'", '"quoted\\ é 漢 🎉\n#'),
+]
+
+
+@pytest.mark.parametrize("expression, expected", VALUES)
+def test_value(driver, expression, expected):
+    assert value(driver, expression) == expected
+
+
+def test_decimals_keep_their_digits(driver):
+    result = driver.run("select cast('12345678901234567890123456.123456789012' as decimal(38,12)) d", "sql")
+    assert b"[[12345678901234567890123456.123456789012]]" in result.raw
+
+
+def test_names_may_be_equal(driver):
+    assert table(driver.run("select 1 a, 2 a, 3 as `a.b`", "sql"))["data"] == [[1, 2, 3]]
+
+
+def test_no_rows_and_no_columns(driver):
+    created = driver.run("create or replace temporary view one_view as select 1 as one", "sql")
+    assert table(created) == {"schema": {"type": "struct", "fields": []}, "data": []}
+    assert table(driver.run("select * from one_view where one = 2", "sql"))["data"] == []
+    assert ["", "one_view", True] in table(driver.run("show tables", "sql"))["data"]
+
+
+def test_rows_are_cut_and_it_is_told(driver):
+    cut = driver.run("select * from range(2000)", "sql")
+    assert cut.header["rows_cut"] == 1000
+    assert table(cut)["data"] == [[number] for number in range(1000)]
+    whole = driver.run("select * from range(1000)", "sql")
+    assert whole.header["rows_cut"] is None and len(table(whole)["data"]) == 1000
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "select repeat('x', 3000000) x",
+        "select repeat('x', 3000) x from range(900)",
+        "select X'ff' b, repeat('\\\\u0001', 200000)",
+    ],
+)
+def test_too_large(driver, code):
+    result = driver.run(code, "sql")
+    if result.output["status"] == "ok":
+        assert len(result.raw) <= driver.limit
+        return
+    assert result.output["ename"] == "ResultTooLarge"
+    assert "output.max_bytes is 1 MiB" in result.output["evalue"]
+
+
+def test_error(driver):
+    output = driver.run("select * from nowhere", "sql").output
+    assert list(output) == ["status", "execution_count", "ename", "evalue", "traceback"]
+    assert output["ename"] == "Error"
+    assert output["evalue"].startswith(
+        "[TABLE_OR_VIEW_NOT_FOUND] The table or view `nowhere` cannot be found."
+    )
+    assert output["traceback"][0].startswith("org.apache.spark.sql.")
+
+
+def test_views_are_shared_with_python(driver):
+    driver.run("spark.range(3).createOrReplaceTempView('from_python')")
+    assert table(driver.run("select max(id) m from from_python", "sql"))["data"] == [[2]]
+    assert driver.run("spark.sql('select 5 as five').collect()").text == "[Row(five=5)]"
+
+
+def test_a_sql_session_starts_python_when_it_is_asked(own_driver):
+    started = own_driver(kind="sql")
+    assert started.ready()["python_version"] == ""
+    assert started.run("1 + 1").text == "2"
+
+
+def test_json_is_strict(driver):
+    raw = driver.run("select chr(1), '\\\\ud800', decode(X'ff', 'UTF-8')", "sql").raw
+    json.loads(raw.decode("utf-8"))
