@@ -1,0 +1,51 @@
+"""Homes of Spark whose `spark-submit` is a script of ours: no Spark starts, and what it was given is on record."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+# Sleeps until it is ended, as a driver does that never gets ready.
+SLEEPS = "exec sleep 1000000\n"
+
+
+class Stub:
+    """A directory that `spark.home` can name."""
+
+    def __init__(self, home: Path, body: str | None = SLEEPS, mode: int = 0o755):
+        self.home = home
+        self.calls = home / "calls"
+        self.calls.mkdir(parents=True)
+        (home / "bin").mkdir()
+        if body is not None:
+            script = home / "bin/spark-submit"
+            record = (
+                "#!/bin/bash\n"
+                f"printf '%s\\0' \"$@\" > {self.calls}/argv.$$.tmp\n"
+                f"cp /proc/$$/environ {self.calls}/environ.$$ && mv {self.calls}/argv.$$.tmp {self.calls}/argv.$$\n"
+                f'while [ $# -gt 0 ]; do [ "$1" = --properties-file ] && cp "$2" {self.calls}/properties.$$; shift; done\n'
+            )
+            script.write_text(record + body)
+            script.chmod(mode)
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What a server needs to use it."""
+        return {"spark.home": str(self.home)}
+
+    def argvs(self) -> list[list[str]]:
+        """The arguments of every call so far, oldest first."""
+        paths = sorted(self.calls.glob("argv.*[0-9]"), key=lambda path: path.stat().st_mtime_ns)
+        return [path.read_bytes().decode().split("\0")[:-1] for path in paths]
+
+    def environs(self) -> list[dict[str, str]]:
+        """The environment of every call so far."""
+        texts = [path.read_bytes().decode() for path in self.calls.glob("environ.*")]
+        return [dict(pair.split("=", 1) for pair in text.split("\0") if "=" in pair) for text in texts]
+
+    def properties(self) -> list[str]:
+        """The properties file of every call so far, as text."""
+        return [path.read_text() for path in self.calls.glob("properties.*")]
+
+    def __repr__(self) -> str:
+        return json.dumps(str(self.home))
