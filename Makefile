@@ -13,7 +13,7 @@ PYTEST ?=
 CARGO ?= cargo
 
 # The suite drives the binary as a stranger would. A debug build shares its dependencies with `cargo test`.
-export FIRESTEEL_BIN ?= $(CURDIR)/target/debug/firesteel
+export FIRESTEEL_TEST_BIN ?= $(CURDIR)/target/debug/firesteel
 export FIRESTEEL_TEST_SPARKS ?= $(CURDIR)/.venv/spark-3.5/bin/python:$(CURDIR)/.venv/spark-4.1/bin/python
 
 .PHONY: help run test check check-rust check-python test-rust test-python bench notebook deps

@@ -29,9 +29,9 @@ STOP_LIMIT = 60.0
 
 
 def binary() -> Path:
-    """The server under test: FIRESTEEL_BIN, or what `cargo build` made."""
-    path = Path(os.environ.get("FIRESTEEL_BIN") or ROOT / "target/debug/firesteel")
-    assert path.is_file(), f"{path} is missing: run 'cargo build', or set FIRESTEEL_BIN"
+    """The server under test: FIRESTEEL_TEST_BIN, or what `cargo build` made."""
+    path = Path(os.environ.get("FIRESTEEL_TEST_BIN") or ROOT / "target/debug/firesteel")
+    assert path.is_file(), f"{path} is missing: run 'cargo build', or set FIRESTEEL_TEST_BIN"
     return path
 
 
