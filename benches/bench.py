@@ -1,8 +1,10 @@
-"""The figures, each beside its peers in the same run: peers take turns, so that whatever else the machine does meets all.
+"""The figures, each beside its peers in the same run: the peers take turns, so that
+whatever else the machine does meets all of them.
 
-Round trip: `1 + 1` posted over HTTP until its result is there, beside the same line in a bare interactive Python over
-pipes and in a Jupyter kernel (ipykernel over jupyter_client). Start: from creating a session until it is idle, beside a
-bare `spark-submit` of a script that makes a SparkSession and nothing else, until that session is there and until it exits.
+Round trip: `1 + 1` posted over HTTP until its result is there, beside the same line in a bare interactive
+Python over pipes and in a Jupyter kernel (ipykernel over jupyter_client). Start: from creating a session until
+it is idle, beside a bare `spark-submit` of a script that makes a SparkSession and nothing else, until that
+session is there and until it exits.
 """
 
 from __future__ import annotations
@@ -57,7 +59,8 @@ def quantile(values: list[float], share: float) -> float:
 
 
 class OverHttp:
-    """A statement over one kept connection: the POST brings the result when it is quick, else it is asked for."""
+    """A statement over one kept connection: the POST brings the result when it is quick, else it is asked
+    for."""
 
     name = "firesteel, HTTP"
 
@@ -285,9 +288,7 @@ def main() -> None:
                 report["round trip"] = found
                 print(table(f"round trip of `{CODE}`, Spark {spark.version}", found), flush=True)
                 print(f"results that a POST did not bring, so that a GET had to: {found['asked_again']}")
-                print(
-                    f"server's memory: {idle:.1f} MiB idle, {found['server_rss_mib']:.1f} MiB after the round trips"
-                )
+                print(f"server's memory: {idle:.1f} MiB idle, {found['server_rss_mib']:.1f} MiB after them")
                 report["server_idle_rss_mib"] = idle
             found = starts(spark, server, given.rounds)
             report[f"start, Spark {spark.short}"] = found

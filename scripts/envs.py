@@ -1,4 +1,5 @@
-"""Make the Python environments .venv/NAME from pinned requirements; a stamp in each makes the second time quick."""
+"""Make the Python environments .venv/NAME from pinned requirements; a stamp in each makes the second time
+quick."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Fixtures that several files share. A server of its own costs little; a Spark driver costs seconds, so those are shared."""
+"""Fixtures that several files share. A server of its own costs little; a Spark driver costs seconds, so
+those are shared."""
 
 from __future__ import annotations
 

@@ -85,7 +85,8 @@ def test_users_file(users: Path) -> None:
 
 
 def test_every_route_wants_credentials(guarded: Server) -> None:
-    """Every route of the document, without, with wrong, and with broken credentials: 401 but for the three probes."""
+    """Every route of the document, without, with wrong, and with broken credentials: 401 but for the three
+    probes."""
     wrong = {"no": None, "wrong password": ("alice", "x"), "unknown": ("nobody", "x"), "empty": ("", "")}
     broken = ["Basic", "Basic ###", "Bearer abc", "Basic YWxpY2U=", "Digest x"]
     found = routes()
@@ -117,7 +118,8 @@ def test_owner(alice: Api) -> None:
 
 
 def test_others_sessions_are_hidden(alice: Api, bob: Api) -> None:
-    """Another's session is not found, by id or name, and not counted; the answer is that of one that never was."""
+    """Another's session is not found, by id or name, and not counted; the answer is that of one that never
+    was."""
     session = alice.create(name="hers")
     assert [found["id"] for found in alice.sessions()] == [session.id]
     assert bob.get("/sessions").json() == {"from": 0, "total": 0, "sessions": []}
@@ -210,7 +212,8 @@ def test_passwords_stay_out_of_the_log(guarded: Server, alice: Api) -> None:
 
 
 def test_livys_lists(users: Path, make_stub) -> None:
-    """`access.lists = "livy"`: others' sessions are shown with conf, log and code emptied, all else is 403 `{}`."""
+    """`access.lists = "livy"`: others' sessions are shown with conf, log and code emptied, all else is 403
+    `{}`."""
     from harness.server import serving
 
     access = {"access.mode": "basic", "access.basic_file": users, "access.lists": "livy"}

@@ -141,7 +141,8 @@ def test_compressed_garbage(stub_api: Api) -> None:
 
 
 def test_big_bodies(make_stub) -> None:
-    """A body over the limit is 413, whether sent as it is, in chunks, or compressed; memory stays near the limit (S31)."""
+    """A body over the limit is 413, whether sent as it is, in chunks, or compressed; memory stays near the
+    limit (S31)."""
     limit = 4 * MIB
     zipped = io.BytesIO()
     with gzip.GzipFile(fileobj=zipped, mode="wb", compresslevel=9) as bomb:

@@ -1,4 +1,5 @@
-"""The sessions' routes as clients need them. The drivers only sleep, so every session here stays `starting`."""
+"""The sessions' routes as clients need them. The drivers only sleep, so every session here stays
+`starting`."""
 
 from __future__ import annotations
 
@@ -469,7 +470,7 @@ def test_local_files(make_stub, tmp_path: Path, field: str) -> None:
             assert answer.status_code == 400, f"{path}: {answer.text}"
         rejected(
             server.api.post("/sessions", {field: ["/etc/passwd"]}),
-            r"Rejected, Reason: requirement failed: Local path /etc/passwd cannot be added to user sessions\.",
+            r"Rejected, Reason: requirement failed: Local path /etc/passwd cannot be added to user sessions.",
         )
         rejected(
             server.api.post("/sessions", {field: ["rel.jar"]}),
@@ -561,7 +562,8 @@ def test_secrets_stay_out_of_arguments(make_stub) -> None:
 
 @pytest.mark.parametrize("honoured", [True, False])
 def test_proxy_user(make_stub, honoured: bool) -> None:
-    """`proxyUser`, and `doAs` over it, reach spark-submit where impersonation is on; else they are ignored, as in Livy."""
+    """`proxyUser`, and `doAs` over it, reach spark-submit where impersonation is on; else they are ignored,
+    as in Livy."""
     stub = make_stub()
     with serving({**stub.settings, "access.impersonation": honoured}) as server:
         session = server.api.create(proxyUser="bob")
@@ -617,7 +619,8 @@ def test_settings_on_the_command_line(make_stub) -> None:
 
 
 def test_python_of_the_path(tmp_path: Path) -> None:
-    """Without SPARK_HOME and `spark.home`, the pyspark of the python on PATH is used, and which one it was is logged."""
+    """Without SPARK_HOME and `spark.home`, the pyspark of the python on PATH is used, and which one it was
+    is logged."""
     import os
 
     python = Path(newest().python)

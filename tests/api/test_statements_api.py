@@ -86,7 +86,8 @@ def test_sql_session(live_server: Server) -> None:
 
 
 def test_sql_values(live: Session) -> None:
-    """Livy fails on intervals with Java 17, loses digits of decimals, and shows Spark's inner objects for structs."""
+    """Livy fails on intervals with Java 17, loses digits of decimals, and shows Spark's inner objects for
+    structs."""
     statement = live.run(
         "select interval '1' day as i, interval '2-3' year to month as ym,"
         " cast('12345678901234567890.123456789012345678' as decimal(38,18)) as d,"
@@ -223,7 +224,8 @@ def test_statement_paging(live: Session) -> None:
 
 
 def test_idle_timeout(live_server: Server) -> None:
-    """A session without activity ends; while a statement runs it is never idle; looking at it is no activity."""
+    """A session without activity ends; while a statement runs it is never idle; looking at it is no
+    activity."""
     session = live_server.api.create(idleTimeout="3s", conf=SMALL_UI)
     session.wait("idle")
     statement = session.run("import time; time.sleep(6); 'slept'")

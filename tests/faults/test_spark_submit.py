@@ -1,4 +1,5 @@
-"""A spark-submit that is missing, silent, noisy, slow or wrong: the session is `dead`, and its log says why."""
+"""A spark-submit that is missing, silent, noisy, slow or wrong: the session is `dead`, and its log says
+why."""
 
 from __future__ import annotations
 
@@ -45,15 +46,15 @@ STUBS: dict[str, tuple[str | None, int, tuple[str, ...]]] = {
     ),
     "wrong Java": (
         'echo "Error: LinkageError occurred while loading main class org.apache.spark.launcher.Main" >&2\n'
-        'echo "java.lang.UnsupportedClassVersionError: org/apache/spark/launcher/Main has been compiled by a more'
-        " recent version of the Java Runtime (class file version 61.0), this version of the Java Runtime only recognizes"
-        ' class file versions up to 52.0" >&2; exit 1\n',
+        'echo "java.lang.UnsupportedClassVersionError: org/apache/spark/launcher/Main has been compiled by a'
+        " more recent version of the Java Runtime (class file version 61.0), this version of the Java Runtime"
+        ' only recognizes class file versions up to 52.0" >&2; exit 1\n',
         0o755,
         ("Java",),
     ),
     "bad conf value": (
-        'echo "Exception in thread \\"main\\" java.lang.IllegalArgumentException: spark.executor.cores should be int,'
-        ' but was two" >&2; exit 1\n',
+        'echo "Exception in thread \\"main\\" java.lang.IllegalArgumentException: spark.executor.cores should be'
+        ' int, but was two" >&2; exit 1\n',
         0o755,
         ("spark.executor.cores",),
     ),
@@ -63,7 +64,8 @@ STUBS: dict[str, tuple[str | None, int, tuple[str, ...]]] = {
         ("nowhere",),
     ),
     "missing file": (
-        'echo "Exception in thread \\"main\\" java.io.FileNotFoundException: File /no/such/x.jar does not exist" >&2\nexit 1\n',
+        'echo "Exception in thread \\"main\\" java.io.FileNotFoundException: File /no/such/x.jar does not exist"'
+        " >&2; exit 1\n",
         0o755,
         ("/no/such/x.jar",),
     ),
@@ -79,7 +81,8 @@ STUBS: dict[str, tuple[str | None, int, tuple[str, ...]]] = {
         ("memory",),
     ),
     "port taken": (
-        "echo \"java.net.BindException: Address already in use: Service 'sparkDriver' failed after 16 retries\" >&2; exit 1\n",
+        "echo \"java.net.BindException: Address already in use: Service 'sparkDriver' failed after 16 retries\""
+        " >&2; exit 1\n",
         0o755,
         ("port",),
     ),
@@ -120,7 +123,8 @@ def test_hangs(make_stub) -> None:
 
 
 def test_prints_a_gigabyte(make_stub) -> None:
-    """The log is kept within its limit, first and last part, the cut marked; the server's memory does not grow with it."""
+    """The log is kept within its limit, first and last part, the cut marked; the server's memory does not
+    grow with it."""
     stub = make_stub(
         "echo FIRST\nyes 'a line of a noisy spark-submit' | head -c 1000000000\necho LAST >&2\nexit 1\n"
     )
@@ -211,7 +215,8 @@ def test_server_refuses_a_second_on_its_state(make_stub, tmp_path: Path) -> None
 
 
 def test_real_driver_that_does_not_start(tmp_path: Path) -> None:
-    """With the real spark-submit: memory that is not there, a conf value that is none, a class that is missing."""
+    """With the real spark-submit: memory that is not there, a conf value that is none, a class that is
+    missing."""
     spark = newest()
     cases = [
         ({"driverMemory": "9000000g"}, "memory"),

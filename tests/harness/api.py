@@ -1,4 +1,5 @@
-"""A small client of the REST API: it says what it sends, checks nothing but what it must, and waits with a limit."""
+"""A small client of the REST API: it says what it sends, checks nothing but what it must, and waits with a
+limit."""
 
 from __future__ import annotations
 

@@ -75,7 +75,8 @@ def open_files(pid: int) -> int:
 
 
 def wait_until(what: str, check: Callable[[], object], limit: float = 60.0, pause: float = 0.05):
-    """Look again and again until `check` gives something true, and give that; `what` names it when it never does."""
+    """Look again and again until `check` gives something true, and give that; `what` names it when it never
+    does."""
     deadline = time.monotonic() + limit
     while True:
         found = check()

@@ -1,4 +1,5 @@
-"""Start the real binary on a free port with a state directory of its own, and end it so that nothing is left."""
+"""Start the real binary on a free port with a state directory of its own, and end it so that nothing is
+left."""
 
 from __future__ import annotations
 
@@ -137,7 +138,8 @@ class Server:
         return Api(self.url, auth=(name, password))
 
     def remember_drivers(self) -> set[str]:
-        """Every driver id that the server's files and processes name, so that a later look can find leftovers."""
+        """Every driver id that the server's files and processes name, so that a later look can find
+        leftovers."""
         texts = [path.read_bytes() for path in self.state_dir.glob("firesteel.db*")]
         texts += [str(path).encode() for path in self.state_dir.rglob("*")]
         texts += [" ".join(process.argv).encode() for process in self._by_state_dir()]
@@ -152,7 +154,8 @@ class Server:
         return [process for process in found if any(mark in word for word in process.argv)]
 
     def driver_processes(self, driver: str | None = None) -> list[Process]:
-        """The keepers, drivers, agents, interpreters and what they started: of one driver, or of this server."""
+        """The keepers, drivers, agents, interpreters and what they started: of one driver, or of this
+        server."""
         self.remember_drivers()
         wanted = {driver} if driver else self.drivers
         found = {process.pid: process for process in self._by_state_dir()} if driver is None else {}

@@ -1,4 +1,5 @@
-"""Homes of Spark whose `spark-submit` is a script of ours: no Spark starts, and what it was given is on record."""
+"""Homes of Spark whose `spark-submit` is a script of ours: no Spark starts, and what it was given is on
+record."""
 
 from __future__ import annotations
 
@@ -7,6 +8,16 @@ from pathlib import Path
 
 # Sleeps until it is ended, as a driver does that never gets ready.
 SLEEPS = "exec sleep 1000000\n"
+# What every script does first; the arguments are renamed into place last, so that they tell that all is there.
+RECORD = r"""#!/bin/bash
+cp /proc/$$/environ CALLS/environ.$$
+printf '%s\0' "$@" > CALLS/argv.$$.tmp
+for word; do
+    [ "$previous" = --properties-file ] && cp "$word" CALLS/properties.$$
+    previous=$word
+done
+mv CALLS/argv.$$.tmp CALLS/argv.$$
+"""
 
 
 class Stub:
@@ -19,12 +30,7 @@ class Stub:
         (home / "bin").mkdir()
         if body is not None:
             script = home / "bin/spark-submit"
-            record = (
-                "#!/bin/bash\n"
-                f"printf '%s\\0' \"$@\" > {self.calls}/argv.$$.tmp\n"
-                f"cp /proc/$$/environ {self.calls}/environ.$$ && mv {self.calls}/argv.$$.tmp {self.calls}/argv.$$\n"
-                f'while [ $# -gt 0 ]; do [ "$1" = --properties-file ] && cp "$2" {self.calls}/properties.$$; shift; done\n'
-            )
+            record = RECORD.replace("CALLS", str(self.calls))
             script.write_text(record + body)
             script.chmod(mode)
 

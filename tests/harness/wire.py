@@ -41,7 +41,7 @@ class Wire:
         """One answer, by its Content-Length, or all until the connection closes."""
         data = b""
         while True:
-            head, end, body = data.partition(b"\r\n\r\n")
+            _, end, body = data.partition(b"\r\n\r\n")
             if end:
                 found = Answer(data)
                 length = found.headers.get("content-length")

@@ -43,7 +43,8 @@ def test_version_and_master(session: Session, spark: Spark, master: str) -> None
 
 
 def test_statements_queue_while_starting(server: Server) -> None:
-    """Posted at once they wait, run in their order when the session is ready, and one may be cancelled before."""
+    """Posted at once they wait, run in their order when the session is ready, and one may be cancelled
+    before."""
     conf = {"spark.ui.enabled": "false", "spark.executor.memory": "512m", "spark.cores.max": "1"}
     session = server.api.create(conf=conf, name="queued")
     posted = [session.post(code) for code in ("a = [1]", "a.append(2)", "a.append(3)", "a")]
@@ -162,7 +163,8 @@ def test_cancel_job(session: Session, tmp_path: Path) -> None:
 
 
 def test_cancel_native_code(session: Session) -> None:
-    """A loop in C that ignores SIGINT: the interpreter is replaced, which the error says; Spark's own state stays."""
+    """A loop in C that ignores SIGINT: the interpreter is replaced, which the error says; Spark's own state
+    stays."""
     session.ok("spark.range(5).createOrReplaceTempView('survivor')")
     code = (
         "import ctypes, signal\n"
@@ -184,7 +186,8 @@ def test_cancel_sql(session: Session) -> None:
 
 
 def test_interpreter_death(session: Session) -> None:
-    """What ends the interpreter is an error of its statement; the next runs in a new one on the same SparkContext."""
+    """What ends the interpreter is an error of its statement; the next runs in a new one on the same
+    SparkContext."""
     application = session.text("sc.applicationId")
     for code in (
         "import os\nos._exit(3)",
@@ -199,7 +202,8 @@ def test_interpreter_death(session: Session) -> None:
 
 
 def test_output_of_libraries_and_children(session: Session) -> None:
-    """What C code and children write to descriptors 1 and 2 is in the result, and shifts no later one (R17)."""
+    """What C code and children write to descriptors 1 and 2 is in the result, and shifts no later one
+    (R17)."""
     code = "import os\nos.write(1, b'raw one\\n')\nos.write(2, b'raw two\\n')\nprint('python')"
     text = session.text(code)
     assert all(word in text for word in ("raw one", "raw two", "python")), text
@@ -250,7 +254,8 @@ def test_too_large_records(session: Session) -> None:
 
 
 def test_conf_and_environment(server: Server, spark: Spark) -> None:
-    """What a request asks for reaches the driver; what is secret stays out of arguments, environments and the UI."""
+    """What a request asks for reaches the driver; what is secret stays out of arguments, environments and
+    the UI."""
     secret = "canary-0f-the-conf"
     session = server.api.create(
         name="with conf",
