@@ -1,10 +1,10 @@
-"""The figures, each beside its peers in the same run: the peers take turns, so that
-whatever else the machine does meets all of them.
+"""The figures, each beside its peers in the same run: the peers take turns, so that whatever else the machine
+does meets all of them.
 
 Round trip: `1 + 1` posted over HTTP until its result is there, beside the same line in a bare interactive
-Python over pipes and in a Jupyter kernel (ipykernel over jupyter_client). Start: from creating a session until
-it is idle, beside a bare `spark-submit` of a script that makes a SparkSession and nothing else, until that
-session is there and until it exits.
+Python over pipes and in a Jupyter kernel (ipykernel over jupyter_client). Start: from creating a session
+until it is idle, beside a bare `spark-submit` of a script that makes a SparkSession and nothing else, until
+that session is there and until it exits.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What a real Livy answered, exchange by exchange, and what this server answers to the same requests.
 
 `golden.json` holds exchanges with Apache Livy 0.10 on Spark 3.5.9 in the order in which they were played. The
-same requests are played here, with this server's ids in place of Livy's. Status, content type, Location, keys,
-types and values must be equal, but for what differs from run to run and for the two tables below.
+same requests are played here, with this server's ids in place of Livy's. Status, content type, Location,
+keys, types and values must be equal, but for what differs from run to run and for the two tables below.
 """
 
 from __future__ import annotations

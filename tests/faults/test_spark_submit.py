@@ -53,8 +53,8 @@ STUBS: dict[str, tuple[str | None, int, tuple[str, ...]]] = {
         ("Java",),
     ),
     "bad conf value": (
-        'echo "Exception in thread \\"main\\" java.lang.IllegalArgumentException: spark.executor.cores should be'
-        ' int, but was two" >&2; exit 1\n',
+        'echo "Exception in thread \\"main\\" java.lang.IllegalArgumentException: spark.executor.cores should'
+        ' be int, but was two" >&2; exit 1\n',
         0o755,
         ("spark.executor.cores",),
     ),
@@ -64,8 +64,8 @@ STUBS: dict[str, tuple[str | None, int, tuple[str, ...]]] = {
         ("nowhere",),
     ),
     "missing file": (
-        'echo "Exception in thread \\"main\\" java.io.FileNotFoundException: File /no/such/x.jar does not exist"'
-        " >&2; exit 1\n",
+        'echo "Exception in thread \\"main\\" java.io.FileNotFoundException: File /no/such/x.jar does not'
+        ' exist" >&2; exit 1\n',
         0o755,
         ("/no/such/x.jar",),
     ),
@@ -81,8 +81,8 @@ STUBS: dict[str, tuple[str | None, int, tuple[str, ...]]] = {
         ("memory",),
     ),
     "port taken": (
-        "echo \"java.net.BindException: Address already in use: Service 'sparkDriver' failed after 16 retries\""
-        " >&2; exit 1\n",
+        "echo \"java.net.BindException: Address already in use: Service 'sparkDriver' failed after 16"
+        ' retries" >&2; exit 1\n',
         0o755,
         ("port",),
     ),

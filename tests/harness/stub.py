@@ -8,7 +8,7 @@ from pathlib import Path
 
 # Sleeps until it is ended, as a driver does that never gets ready.
 SLEEPS = "exec sleep 1000000\n"
-# What every script does first; the arguments are renamed into place last, so that they tell that all is there.
+# What every script does first; the arguments come last, so that they tell that all is there.
 RECORD = r"""#!/bin/bash
 cp /proc/$$/environ CALLS/environ.$$
 printf '%s\0' "$@" > CALLS/argv.$$.tmp
