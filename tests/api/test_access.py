@@ -14,7 +14,7 @@ from harness.server import Server, command
 from harness.stub import Stub
 
 PASSWORDS = {"alice": "wonder land", "bob": "büilder", "root-of-all": "s3"}
-OPEN = {"/ping", "/healthcheck", "/readiness"}
+OPEN = {"/ping", "/healthcheck", "/readiness", "/metrics/ping", "/metrics/healthcheck"}
 DOCUMENT = Path(__file__).parents[2] / "openapi/openapi.json"
 
 
