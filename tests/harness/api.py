@@ -21,7 +21,8 @@ class Api:
         self.url = url
         self.http = requests.Session()
         self.http.trust_env = False
-        self.http.auth = auth
+        # Left to itself, requests would send what is not ASCII as Latin-1.
+        self.http.auth = (auth[0].encode(), auth[1].encode()) if auth else None
         self.http.headers.update(headers or {})
 
     def request(self, method: str, path: str, body: Any = None, **more: Any) -> requests.Response:

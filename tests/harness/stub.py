@@ -37,7 +37,8 @@ class Stub:
     @property
     def settings(self) -> dict[str, str]:
         """What a server needs to use it."""
-        return {"spark.home": str(self.home)}
+        # A script does not listen to the link: it is ended by SIGTERM, soon.
+        return {"spark.home": str(self.home), "driver.stop_grace": "100ms", "driver.kill_grace": "500ms"}
 
     def argvs(self) -> list[list[str]]:
         """The arguments of every call so far, oldest first."""

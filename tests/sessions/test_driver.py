@@ -310,4 +310,4 @@ def test_state_files_are_private(server: Server, session: Session) -> None:
     assert session.state() == "idle"
     for path in server.state_dir.rglob("*"):
         if path.is_file() and not path.is_symlink():
-            assert path.stat().st_mode & 0o077 == 0 or path.parent.stat().st_mode & 0o077 == 0, path
+            assert not server.open_to_others(path), path
