@@ -294,6 +294,7 @@ FORM: dict[str, Check] = {
     "sql-error": spark_error(
         "[TABLE_OR_VIEW_NOT_FOUND] The table or view `nowhere` cannot be found.", frames=False
     ),
+    "get-deleted": object_with(r"Session '\d+' not found\."),
     "log": log_page(2, 0),
     "log-neg": log_page(1, None),
     "log-default": log_page(100, None),

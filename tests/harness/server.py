@@ -166,7 +166,9 @@ class Server:
 
     def open_to_others(self, path: Path) -> bool:
         """Whether another user may read a file of the state directory, or look into a directory of it."""
-        inside = [one for one in (path, *path.parents) if one == self.state_dir or self.state_dir in one.parents]
+        inside = [
+            one for one in (path, *path.parents) if one == self.state_dir or self.state_dir in one.parents
+        ]
         return not any(one.stat().st_mode & 0o077 == 0 for one in inside)
 
     def run_files(self) -> list[Path]:
