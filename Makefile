@@ -1,0 +1,68 @@
+# `make help` lists what can be asked for. Everything that is downloaded or built stays below the checkout, in
+# ignored folders (.venv, target, .state); .venv/*/stamp holds the requirements' hash, so a second time is quick.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+LISTEN ?= 127.0.0.1:8998
+STATE ?= $(CURDIR)/.state
+PYTEST ?=
+CARGO ?= cargo
+
+# The suite drives the binary as a stranger would. A debug build shares its dependencies with `cargo test`.
+export FIRESTEEL_TEST_BIN ?= $(CURDIR)/target/debug/firesteel
+export FIRESTEEL_TEST_SPARKS ?= $(CURDIR)/.venv/spark-3.5/bin/python:$(CURDIR)/.venv/spark-4.1/bin/python
+
+.PHONY: help run test check check-rust check-python test-rust test-python bench notebook deps
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## set up Spark 4.1, build, and serve on 127.0.0.1:8998 (LISTEN=, STATE= to change)
+	@scripts/need.sh java python cc cargo
+	@scripts/envs spark-4.1
+	$(CARGO) build --release --locked
+	@LISTEN='$(LISTEN)' STATE='$(STATE)' scripts/run.sh
+
+test: check test-rust test-python ## everything: static checks, Rust tests, the black-box suite on Spark 3.5 and 4.1
+
+check: check-rust check-python ## static checks only: rustfmt, clippy, cargo-deny, ruff
+
+check-rust:
+	@scripts/need.sh cc cargo
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	@scripts/deny.sh
+
+check-python:
+	@scripts/need.sh python
+	@scripts/envs test
+	.venv/test/bin/ruff check .
+	.venv/test/bin/ruff format --check .
+
+test-rust:
+	@scripts/need.sh cc cargo
+	$(CARGO) test --locked
+
+test-python: ## the black-box suite alone; PYTEST='tests/api -k cancel' chooses
+	@scripts/need.sh java python cc cargo
+	@scripts/envs test spark-3.5 spark-4.1
+	$(CARGO) build --locked
+	.venv/test/bin/python -m pytest $(PYTEST)
+
+bench: ## latencies and start-up times, each beside its peer in the same run
+	@scripts/need.sh java python cc cargo
+	@scripts/envs test spark-3.5 spark-4.1
+	$(CARGO) build --release --locked
+	.venv/test/bin/python benches/bench.py --binary target/release/firesteel $(BENCH)
+
+notebook: ## a local JupyterLab with sparkmagic against the running server (ENDPOINT= to change)
+	@scripts/need.sh python cc
+	@scripts/envs notebook
+	@scripts/notebook.sh
+
+deps: ## install the one Debian package that the tests and the notebook need (as root or through sudo)
+	@dpkg -s libkrb5-dev >/dev/null 2>&1 || { $(SUDO) apt-get update && $(SUDO) apt-get install -y --no-install-recommends libkrb5-dev; }

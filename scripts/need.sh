@@ -1,0 +1,37 @@
+#!/bin/sh
+# need.sh TOOL...: says in one sentence what is missing, and how to get it.
+set -eu
+
+missing() {
+    echo "$1" >&2
+    exit 1
+}
+
+for tool in "$@"; do
+    case "$tool" in
+    java)
+        java=java
+        [ -z "${JAVA_HOME:-}" ] || java="$JAVA_HOME/bin/java"
+        version=$("$java" -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1) || version=
+        [ -n "$version" ] ||
+            missing "Java is missing: install Java 17 (Debian: apt-get install openjdk-17-jre-headless) or set JAVA_HOME."
+        [ "$version" -ge 17 ] ||
+            missing "Java $version is too old for Spark 4: install Java 17 (Debian: apt-get install openjdk-17-jre-headless) or set JAVA_HOME."
+        ;;
+    python)
+        "$(dirname "$0")/python.sh" -c 'import ensurepip, venv' 2>/dev/null ||
+            missing "Python 3.10 to 3.12 with venv is missing: install it (Debian: apt-get install python3-venv) or set PYTHON to it."
+        ;;
+    cc)
+        command -v cc >/dev/null ||
+            missing "A C compiler is missing: install one (Debian: apt-get install build-essential)."
+        ;;
+    cargo)
+        command -v cargo >/dev/null ||
+            missing "Rust is missing: install Rust 1.95 or newer with rustup (https://rustup.rs)."
+        ;;
+    *)
+        missing "need.sh does not know '$tool'."
+        ;;
+    esac
+done

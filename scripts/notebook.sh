@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# JupyterLab on loopback with sparkmagic's kernels, configured by sparkmagic_config/config.json, on the running server.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+endpoint="${ENDPOINT:-http://127.0.0.1:8998}"
+python="$PWD/.venv/notebook/bin/python"
+home="$PWD/.venv/notebook/home"
+if ! "$python" - "$endpoint" <<'PROBE'; then
+import sys, urllib.request
+try:
+    urllib.request.urlopen(sys.argv[1] + "/ping", timeout=5).read()
+except OSError as error:
+    sys.exit(f"No Firesteel answers at {sys.argv[1]} ({error}): start it with 'make run', or set ENDPOINT.")
+PROBE
+    exit 1
+fi
+mkdir -p "$home/notebooks"
+"$python" scripts/sparkmagic_kernel.py --kernels "$home/data" --config "$home/config" --url "$endpoint"
+export JUPYTER_DATA_DIR="$home/data" SPARKMAGIC_CONF_DIR="$home/config" SPARKMAGIC_CONF_FILE=config.json
+echo "The kernel is called PySpark; its sessions run on $endpoint."
+exec .venv/notebook/bin/jupyter lab --ip 127.0.0.1 --notebook-dir "$home/notebooks" "$@"

@@ -1,0 +1,450 @@
+"""What a real Livy answered, exchange by exchange, and what this server answers to the same requests.
+
+`golden.json` holds exchanges with Apache Livy 0.10 on Spark 3.5.9 in the order in which they were played. The
+same requests are played here, with this server's ids in place of Livy's. Status, content type, Location,
+keys, types and values must be equal, but for what differs from run to run and for the two tables below.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Callable, Iterator, NamedTuple
+
+import pytest
+from harness.api import Api, Session
+from harness.server import Server
+from harness.spark import Spark, sparks
+
+GOLDEN = json.loads(Path(__file__).with_name("golden.json").read_text())
+BY_NAME = {exchange["name"]: exchange for exchange in GOLDEN}
+# Livy's ids in golden.json: the session that lives, and the one whose driver never starts.
+LIVING, DYING = 10, 12
+STATEMENT_STATES = ("waiting", "running", "available")
+
+
+class Answer(NamedTuple):
+    """What this server answered."""
+
+    status: int
+    content_type: str
+    location: str | None
+    allow: str | None
+    truncated: str | None
+    body: Any
+    text: str
+
+
+class Player:
+    """Plays golden.json's requests against a server and keeps the answers by name."""
+
+    def __init__(self, api: Api):
+        self.api = api
+        self.answers: dict[str, Answer] = {}
+        self.sessions: dict[int, int] = {}
+        self.statements: dict[int, int] = {}
+
+    def path(self, path: str) -> str:
+        """Livy's path with this server's ids."""
+        for livys, ours in self.sessions.items():
+            path = re.sub(rf"^/sessions/{livys}(?=/|$)", f"/sessions/{ours}", path)
+        found = re.search(r"/statements/(\d+)", path)
+        if found and int(found[1]) in self.statements:
+            path = path.replace(found[0], f"/statements/{self.statements[int(found[1])]}")
+        return path
+
+    def play(self) -> dict[str, Answer]:
+        """Every exchange in its order, waiting where Livy's player waited."""
+        for exchange in GOLDEN:
+            self.before(exchange["name"])
+            self.exchange(exchange)
+        return self.answers
+
+    def before(self, name: str) -> None:
+        """Wait for what the next exchange is to see."""
+        if name == "state-idle":
+            session = self.session(LIVING)
+            session.wait("idle")
+            # Answered 201 here, and the first to run.
+            session.wait_statement(self.answers["statement-while-starting"].body["id"])
+            session.wait("idle")
+        elif name == "long-running":
+            self.session(LIVING).wait_statement(self.answers["long:post"].body["id"], "running")
+        elif name == "cancelled":
+            self.session(LIVING).wait_statement(self.answers["long:post"].body["id"])
+        elif name == "dead":
+            self.session(DYING).wait("dead", "error", "killed")
+        elif name + ":post" in self.answers and self.answers[name + ":post"].status == 201:
+            self.session(LIVING).wait_statement(self.answers[name + ":post"].body["id"])
+
+    def session(self, livys: int) -> Session:
+        """One of the two sessions."""
+        return Session(self.api, {"id": self.sessions[livys]})
+
+    def exchange(self, exchange: dict) -> None:
+        """One request."""
+        request = exchange["request"]
+        more = {"data": request["raw"]} if "raw" in request else {}
+        answer = self.api.request(
+            request["method"],
+            self.path(request["path"]),
+            request.get("body"),
+            headers=request.get("headers"),
+            **more,
+        )
+        try:
+            body = json.loads(answer.text, parse_float=Decimal)
+        except ValueError:
+            body = answer.text
+        told = answer.headers
+        self.answers[exchange["name"]] = Answer(
+            answer.status_code,
+            told.get("Content-Type", ""),
+            told.get("Location"),
+            told.get("Allow"),
+            told.get("X-Firesteel-Truncated"),
+            body,
+            answer.text,
+        )
+        location = re.match(
+            r"/sessions/(\d+)(?:/statements/(\d+))?$", exchange["response"].get("location") or ""
+        )
+        if location and answer.status_code == 201:
+            if location[2]:
+                self.statements[int(location[2])] = body["id"]
+            else:
+                self.sessions[int(location[1])] = body["id"]
+
+
+@pytest.fixture(scope="module", params=sparks(), ids=lambda spark: f"spark-{spark.short}")
+def played(request: pytest.FixtureRequest) -> Iterator[tuple[Spark, Player]]:
+    """All exchanges, once for each Spark."""
+    spark = request.param
+    server = Server({**spark.settings, "spark.master": "local[2]"})
+    try:
+        player = Player(server.api)
+        player.play()
+        yield spark, player
+    finally:
+        server.stop()
+
+
+# ---- What differs from run to run, and between Sparks
+
+
+def same_type(theirs: Any, ours: Any) -> str:
+    """Both numbers, both texts, or either null: for values of the moment."""
+    kinds = {type(value).__name__ for value in (theirs, ours) if value is not None}
+    return "of one type" if len(kinds) <= 1 else f"of the types {sorted(kinds)}"
+
+
+def compare(theirs: Any, ours: Any, at: str, statement: bool = False) -> None:
+    """Equal in keys, types and values but for what is of the moment."""
+    if isinstance(theirs, dict) and isinstance(ours, dict):
+        assert list(theirs) == list(ours) if "id" in theirs else set(theirs) == set(ours), f"keys at {at}"
+        statement = statement or {"code", "output"} <= set(theirs)
+        for key, value in theirs.items():
+            mine, where = ours[key], f"{at}.{key}"
+            if key in ("id", "execution_count", "total_statements", "total"):
+                assert isinstance(mine, int), where
+            elif key in ("started", "completed"):
+                assert (mine > 10**12) == (value > 10**12), f"{where}: {mine}"
+            elif key in ("appId", "driverLogUrl", "sparkUiUrl", "executorLogUrls"):
+                assert mine is None or isinstance(mine, str), where
+            elif key == "log":
+                assert isinstance(mine, list), where
+                assert all(isinstance(line, str) for line in mine), where
+            elif key == "progress":
+                assert float(mine) == float(value), f"{where}: {mine}, not {value}"
+            else:
+                compare(value, mine, where, statement)
+        if "execution_count" in theirs and statement:
+            assert isinstance(ours["execution_count"], int)
+    elif isinstance(theirs, list) and isinstance(ours, list):
+        assert len(theirs) == len(ours), f"{at}: {ours}, not {theirs}"
+        for index, (value, mine) in enumerate(zip(theirs, ours)):
+            compare(value, mine, f"{at}[{index}]", statement)
+    elif isinstance(theirs, float) and isinstance(ours, Decimal):
+        assert theirs == float(ours), at
+    else:
+        assert type(theirs) is type(ours), f"{at}: {ours!r} is not of the type of {theirs!r}"
+        assert theirs == ours, f"{at}: {ours!r}, not {theirs!r}"
+
+
+def media(content_type: str) -> str:
+    """A content type without its spaces and capitals."""
+    return content_type.replace(" ", "").lower()
+
+
+# ---- The exchanges in which the texts are Jackson's, Spark's or Java's own: their form counts
+
+Check = Callable[[Any, Answer, str], None]
+
+
+def bare_string(theirs: Any, ours: Answer, _spark: str) -> None:
+    """One JSON string, not an object, that is a sentence and no stack trace."""
+    assert isinstance(theirs, str)
+    assert isinstance(ours.body, str), ours.text
+    assert ours.text.startswith('"'), ours.text
+    assert ours.body, "it says nothing"
+    assert "\tat " not in ours.body, "a stack trace"
+
+
+def bare_string_with(words: str) -> Check:
+    """A bare string that begins with these words."""
+
+    def check(theirs: Any, ours: Answer, spark: str) -> None:
+        bare_string(theirs, ours, spark)
+        assert ours.body.startswith(words), ours.body
+
+    return check
+
+
+def object_with(pattern: str) -> Check:
+    """`{"msg": …}` with a text like this."""
+
+    def check(_theirs: Any, ours: Answer, _spark: str) -> None:
+        assert set(ours.body) == {"msg"}, ours.text
+        assert re.fullmatch(pattern, ours.body["msg"]), ours.body["msg"]
+
+    return check
+
+
+def spark_error(words: str, frames: bool) -> Check:
+    """A statement whose error is Spark's: the text's beginning counts, and the form of the traceback."""
+
+    def check(theirs: Any, ours: Answer, spark: str) -> None:
+        output, golden = ours.body["output"], theirs["output"]
+        assert {key: ours.body[key] for key in ("code", "state")} == {
+            key: theirs[key] for key in ("code", "state")
+        }
+        assert list(output) == list(golden)
+        assert output["status"] == "error"
+        assert output["ename"] == golden["ename"]
+        assert output["evalue"].startswith(words), output["evalue"]
+        if spark == "3.5":
+            assert output["evalue"] == golden["evalue"]
+        assert all(isinstance(line, str) for line in output["traceback"])
+        if frames:
+            assert output["traceback"][0] == golden["traceback"][0]
+            assert words in output["traceback"][-1]
+
+    return check
+
+
+def log_page(lines: int, start: int | None) -> Check:
+    """A page of the log: as many lines, from there; a living log begins with `stdout: `."""
+
+    def check(theirs: Any, ours: Answer, _spark: str) -> None:
+        assert list(ours.body) == list(theirs)
+        total = ours.body["total"]
+        assert len(ours.body["log"]) == min(lines, total)
+        assert ours.body["from"] == (max(total - lines, 0) if start is None else start)
+        if start == 0:
+            assert ours.body["log"][0] == "stdout: "
+
+    return check
+
+
+def page(ids: list[int] | None) -> Check:
+    """A page of statements: these ids, or the last one."""
+
+    def check(theirs: Any, ours: Answer, _spark: str) -> None:
+        assert list(ours.body) == list(theirs)
+        found = [statement["id"] for statement in ours.body["statements"]]
+        assert found == (ids if ids is not None else [ours.body["total_statements"] - 1])
+        for statement in ours.body["statements"]:
+            assert list(statement) == list(BY_NAME["expr"]["response"]["body"])
+
+    return check
+
+
+def dead(theirs: Any, ours: Answer, spark: str) -> None:
+    """Livy's object; the log holds what the JVM said and is framed by the sentence of diagnosis."""
+    compare(theirs, ours.body, "dead")
+    dead_log({"log": theirs["log"]}, ours, spark)
+
+
+def dead_log(theirs: Any, ours: Answer, _spark: str) -> None:
+    """The JVM's own words are there, and one sentence stands first and last."""
+    log = ours.body["log"]
+    assert log[0] == log[-1], log
+    assert "memory" in log[0], log[0]
+    if "total" in ours.body:
+        assert "stdout: " in log
+        assert all(any(line in mine for mine in log) for line in theirs["log"][1:3]), log
+
+
+FORM: dict[str, Check] = {
+    "create-bad-json": bare_string,
+    "create-not-object": bare_string,
+    "create-empty-body": bare_string_with("No content"),
+    "create-bad-kind": bare_string_with("Invalid kind: cobol"),
+    "create-text-plain": bare_string_with("Invalid kind: cobol"),
+    "create-bad-conf": bare_string,
+    "statement-bad-json": bare_string,
+    "create-duplicate-name": object_with(
+        r"Rejected, Reason: Duplicate session name: Some\(golden\) for session \d+"
+    ),
+    "analysis-error": spark_error(
+        "[TABLE_OR_VIEW_NOT_FOUND] The table or view `no_such_table` cannot", frames=True
+    ),
+    "sql-error": spark_error(
+        "[TABLE_OR_VIEW_NOT_FOUND] The table or view `nowhere` cannot be found.", frames=False
+    ),
+    "get-deleted": object_with(r"Session '\d+' not found\."),
+    "log": log_page(2, 0),
+    "log-neg": log_page(1, None),
+    "log-default": log_page(100, None),
+    "statements-from-size": page([1, 2]),
+    "statements-order-desc": page(None),
+    "statements-size-0": page([]),
+    "dead": dead,
+    "dead-log": dead_log,
+}
+
+# ---- Where this server answers better on purpose
+
+Better = Callable[[Answer, Player], None]
+
+
+def health(answer: Answer, _player: Player) -> None:
+    """Livy has no such route; load balancers ask for it."""
+    assert answer.status == 200
+
+
+def method_not_allowed(answer: Answer, _player: Player) -> None:
+    """Livy sends bytes that are not JSON."""
+    assert answer.status == 405
+    assert set(answer.body) == {"msg"}
+    assert {"GET", "POST", "HEAD"} <= set(re.split(r",\s*", answer.allow or ""))
+
+
+def mistake(answer: Answer, _player: Player) -> None:
+    """A client's mistake is no 500: 400 and one sentence."""
+    assert answer.status == 400
+    text = answer.body["msg"] if isinstance(answer.body, dict) else answer.body
+    assert text
+    assert "\n" not in text, "one sentence, not a stack trace"
+    assert "java." not in text
+
+
+def accepted_while_starting(answer: Answer, player: Player) -> None:
+    """Livy answers 500; here the statement waits for the session and then runs."""
+    assert answer.status == 201
+    assert answer.body["state"] == "waiting"
+    assert answer.body["output"] is None
+    assert answer.location == f"/sessions/{player.sessions[LIVING]}/statements/{answer.body['id']}"
+
+
+def not_yet(answer: Answer, _player: Player) -> None:
+    """The Scala and R interpreters are not there yet, which is said."""
+    mistake(answer, _player)
+
+
+def json_magic_undefined(answer: Answer, _player: Player) -> None:
+    """Livy answers `ok` with an error inside."""
+    output = answer.body["output"]
+    assert (output["status"], output["ename"]) == ("error", "NameError")
+    assert "nope" in output["evalue"]
+
+
+def sql_kind(answer: Answer, _player: Player) -> None:
+    """Livy's schema and values, but decimals keep their digits and structs are objects."""
+    theirs = json.loads(json.dumps(BY_NAME["sql-kind"]["response"]["body"]))
+    table = theirs["output"]["data"]["application/json"]
+    for row in table["data"]:
+        row[8] = {"x": 1}
+        row[9] = 1.5
+    assert answer.status == 200
+    compare(theirs, answer.body, "sql-kind")
+    digits = [str(row[9]) for row in answer.body["output"]["data"]["application/json"]["data"]]
+    assert digits == ["1.50"] * 3
+
+
+def sql_multi_rows(answer: Answer, player: Player) -> None:
+    """Cut at the row limit as in Livy, and told in a header, on the statement's POST or GET."""
+    table = answer.body["output"]["data"]["application/json"]
+    assert table["data"] == [[number] for number in range(1000)]
+    assert (
+        table["schema"]
+        == BY_NAME["sql-multi-rows"]["response"]["body"]["output"]["data"]["application/json"]["schema"]
+    )
+    assert answer.truncated
+    assert player.answers["expr"].truncated is None
+
+
+def completion(answer: Answer, _player: Player) -> None:
+    """Livy knows none for Python."""
+    assert answer.status == 200
+    assert list(answer.body) == ["candidates"]
+    assert any("range" in candidate for candidate in answer.body["candidates"]), answer.body
+
+
+BETTER: dict[str, Better] = {
+    "ping": health,
+    "healthcheck": health,
+    "put-sessions": method_not_allowed,
+    "create-bad-type": mistake,
+    "bad-stmt-kind:post": mistake,
+    "statement-missing-code": mistake,
+    "completion-missing": mistake,
+    "statement-while-starting": accepted_while_starting,
+    "scala-expr:post": not_yet,
+    "sparkr-kind:post": not_yet,
+    "json-magic-undefined": json_magic_undefined,
+    "sql-kind": sql_kind,
+    "sql-multi-rows": sql_multi_rows,
+    "completion": completion,
+}
+
+
+@pytest.mark.parametrize("name", [exchange["name"] for exchange in GOLDEN])
+def test_exchange(played: tuple[Spark, Player], name: str) -> None:
+    """One exchange."""
+    spark, player = played
+    golden, answer = BY_NAME[name]["response"], player.answers[name]
+    if name in BETTER:
+        BETTER[name](answer, player)
+        return
+    assert answer.status == golden["status"], answer.text
+    assert media(answer.content_type) == media(golden["content_type"])
+    if "location" in golden:
+        assert answer.location == player.path(golden["location"])
+    else:
+        assert answer.location is None
+    if name in FORM:
+        FORM[name](golden["body"], answer, spark.short)
+    elif name == "dead-statement":
+        assert "Session is in state dead" in answer.body
+    elif name.endswith(":post"):
+        # May be answered with the result, when it was quick.
+        assert list(answer.body) == list(golden["body"])
+        assert answer.body["code"] == golden["body"]["code"]
+        assert answer.body["state"] in STATEMENT_STATES
+        assert (answer.body["output"] is not None) == (answer.body["state"] == "available")
+    else:
+        compare(golden["body"], answer.body, name)
+
+
+def test_every_exchange_is_played(played: tuple[Spark, Player]) -> None:
+    """The tables name exchanges that exist, and all have an answer."""
+    assert set(FORM) | set(BETTER) <= set(BY_NAME)
+    assert set(played[1].answers) == set(BY_NAME)
+
+
+def test_statement_numbers(played: tuple[Spark, Player]) -> None:
+    """Statements are counted from 0 without gaps, and `execution_count` is the statement's id."""
+    _, player = played
+    ids = [
+        answer.body["id"]
+        for name, answer in player.answers.items()
+        if name.endswith(":post") and answer.status == 201
+    ]
+    assert player.answers["statement-while-starting"].body["id"] == 0
+    assert ids == list(range(1, len(ids) + 1))
+    for name, answer in player.answers.items():
+        if isinstance(answer.body, dict) and isinstance(answer.body.get("output"), dict):
+            assert answer.body["output"]["execution_count"] == answer.body["id"], name

@@ -1,0 +1,119 @@
+"""Fixtures that several files share. A server of its own costs little; a Spark driver costs seconds, so
+those are shared."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any, Callable, Iterator
+
+import pytest
+from harness.api import Api, Session
+from harness.server import Server
+from harness.spark import Cluster, Spark, newest, sparks
+from harness.stub import SLEEPS, Stub
+
+# Conf that keeps a test's driver small and quiet.
+SMALL = {"spark.ui.enabled": "false", "spark.sql.shuffle.partitions": "2", "spark.default.parallelism": "2"}
+
+
+@pytest.fixture(scope="session", params=sparks(), ids=lambda spark: f"spark-{spark.short}")
+def spark(request: pytest.FixtureRequest) -> Spark:
+    """Each Spark in turn."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def default_spark() -> Spark:
+    """The Spark for tests that one is enough for."""
+    return newest()
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Server]]:
+    """Start servers that end, and are checked, with the test."""
+    with contextlib.ExitStack() as ending:
+
+        def start(settings: dict[str, Any] | None = None, **more: Any) -> Server:
+            server = Server(settings, **more)
+            ending.callback(server.stop)
+            return server
+
+        yield start
+
+
+@pytest.fixture
+def make_stub(tmp_path: Path) -> Callable[..., Stub]:
+    """Homes of Spark whose spark-submit is a script."""
+    made = []
+
+    def make(body: str | None = SLEEPS, mode: int = 0o755) -> Stub:
+        made.append(Stub(tmp_path / f"spark{len(made)}", body, mode))
+        return made[-1]
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def stub_home(tmp_path_factory: pytest.TempPathFactory) -> Stub:
+    """A spark-submit that sleeps, for a whole file."""
+    return Stub(tmp_path_factory.mktemp("stub") / "spark")
+
+
+@pytest.fixture(scope="module")
+def stub_server(stub_home: Stub) -> Iterator[Server]:
+    """A server whose drivers only sleep: its sessions stay `starting`."""
+    server = Server({**stub_home.settings, "spark.python": newest().python})
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def stub_api(stub_server: Server) -> Iterator[Api]:
+    """A client of that server; what a test leaves is deleted."""
+    yield stub_server.api
+    for number in stub_server.api.ids():
+        stub_server.api.delete(f"/sessions/{number}")
+
+
+@pytest.fixture(scope="session")
+def live_server(default_spark: Spark) -> Iterator[Server]:
+    """A server with a real Spark, for the whole run."""
+    server = Server({**default_spark.settings, "spark.master": "local[2]"})
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def live(live_server: Server) -> Session:
+    """An idle session for the whole run: tests leave it idle and usable."""
+    session = live_server.api.create(conf=SMALL)
+    session.wait("idle")
+    return session
+
+
+@pytest.fixture(scope="session", params=["local", "standalone"])
+def master(request: pytest.FixtureRequest, spark: Spark) -> Iterator[str]:
+    """`local[2]`, then a standalone master and worker of the same Spark on loopback."""
+    if request.param == "local":
+        yield "local[2]"
+        return
+    cluster = Cluster(spark)
+    yield cluster.url
+    cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def server(spark: Spark, master: str) -> Iterator[Server]:
+    """A server for each Spark and master."""
+    server = Server({**spark.settings, "spark.master": master})
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def session(server: Server) -> Session:
+    """An idle session for each Spark and master: tests leave it idle and usable."""
+    session = server.api.create(conf={**SMALL, "spark.executor.memory": "512m", "spark.cores.max": "2"})
+    session.wait("idle")
+    return session

@@ -1,0 +1,236 @@
+"""Start the real binary on a free port with a state directory of its own, and end it so that nothing is
+left."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import select
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any
+
+from harness import processes
+from harness.api import Api
+from harness.processes import Process
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+LISTENING = re.compile(r"^firesteel listening on (http://\S+)$")
+UUID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+# What the server's log must not hold unless a test lists it.
+ALARM = re.compile(r"\bERROR\b|\"level\": ?\"ERROR\"|panicked at")
+START_LIMIT = 60.0
+STOP_LIMIT = 60.0
+
+
+def binary() -> Path:
+    """The server under test: FIRESTEEL_TEST_BIN, or what `cargo build` made."""
+    path = Path(os.environ.get("FIRESTEEL_TEST_BIN") or ROOT / "target/debug/firesteel")
+    assert path.is_file(), f"{path} is missing: run 'cargo build', or set FIRESTEEL_TEST_BIN"
+    return path
+
+
+def environment(**more: str) -> dict[str, str]:
+    """This process's environment without what would choose a Spark or configure the server."""
+    hidden = ("SPARK_", "PYSPARK_", "FIRESTEEL_", "HADOOP_", "PYTHONPATH", "http_proxy", "https_proxy")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
+    return {**kept, **more}
+
+
+def toml(settings: dict[str, Any]) -> str:
+    """Dotted keys as TOML: JSON's strings, numbers, booleans and lists are TOML's too."""
+
+    def value(this: Any) -> str:
+        if isinstance(this, dict):
+            return "{ " + ", ".join(f"{json.dumps(k)} = {value(v)}" for k, v in this.items()) + " }"
+        if isinstance(this, (list, tuple)):
+            return "[" + ", ".join(value(one) for one in this) + "]"
+        return json.dumps(str(this) if isinstance(this, Path) else this)
+
+    return "".join(f"{key} = {value(this)}\n" for key, this in settings.items())
+
+
+class Server:
+    """A running `firesteel serve`. `stop` ends it and checks that nothing of it is left."""
+
+    def __init__(
+        self,
+        settings: dict[str, Any] | None = None,
+        *,
+        sets: dict[str, str] | None = None,
+        env: dict[str, str] | None = None,
+        state_dir: Path | None = None,
+        allowed: tuple[str, ...] = (),
+    ):
+        # Not below pytest's own directories: a Unix socket's path has 107 bytes at most.
+        self.home = Path(tempfile.mkdtemp(prefix="firesteel-"))
+        self.state_dir = state_dir or self.home / "state"
+        self.log_path = self.home / "log"
+        self.allowed = allowed
+        self.drivers: set[str] = set()
+        config = self.home / "firesteel.toml"
+        config.write_text(toml({"shutdown.sessions": "end", **(settings or {})}))
+        argv = [str(binary()), "serve", "--config", str(config), "--listen", "127.0.0.1:0"]
+        argv += ["--state-dir", str(self.state_dir)]
+        for key, value in (sets or {}).items():
+            argv += ["--set", f"{key}={value}"]
+        with self.log_path.open("wb") as log:
+            self.process = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=environment(**(env or {})),
+            )
+        self.stdout: list[str] = []
+        try:
+            self.url = self._listening()
+        except BaseException:
+            self.process.kill()
+            self.process.wait()
+            raise
+        self._drain = threading.Thread(target=self._drain_stdout, daemon=True)
+        self._drain.start()
+        self.api = Api(self.url)
+
+    def _listening(self) -> str:
+        """Wait for the one line that says where it listens."""
+        assert self.process.stdout is not None
+        ready, _, _ = select.select([self.process.stdout], [], [], START_LIMIT)
+        line = self.process.stdout.readline().decode() if ready else ""
+        found = LISTENING.match(line.rstrip("\n"))
+        assert found, f"the server did not say that it listens, but {line!r}; its log:\n{self.log()}"
+        self.stdout.append(line)
+        return found.group(1)
+
+    def _drain_stdout(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.stdout.append(line.decode(errors="replace"))
+
+    @property
+    def pid(self) -> int:
+        """The server's process."""
+        return self.process.pid
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return int(self.url.rsplit(":", 1)[1])
+
+    @property
+    def database(self) -> Path:
+        """Where the store is."""
+        return self.state_dir / "firesteel.db"
+
+    def log(self) -> str:
+        """What the server has logged so far."""
+        return self.log_path.read_text(errors="replace")
+
+    def user(self, name: str, password: str) -> Api:
+        """The server as a user sees it."""
+        return Api(self.url, auth=(name, password))
+
+    def remember_drivers(self) -> set[str]:
+        """Every driver id that the server's files and processes name, so that a later look can find
+        leftovers."""
+        texts = [path.read_bytes() for path in self.state_dir.glob("firesteel.db*")]
+        texts += [str(path).encode() for path in self.state_dir.rglob("*")]
+        texts += [" ".join(process.argv).encode() for process in self._by_state_dir()]
+        texts.append(self.log_path.read_bytes())
+        for text in texts:
+            self.drivers |= {found.decode() for found in UUID.findall(text)}
+        return self.drivers
+
+    def _by_state_dir(self) -> list[Process]:
+        mark = str(self.state_dir)
+        found = (process for process in processes.processes() if process.pid != self.pid)
+        return [process for process in found if any(mark in word for word in process.argv)]
+
+    def driver_processes(self, driver: str | None = None) -> list[Process]:
+        """The keepers, drivers, agents, interpreters and what they started: of one driver, or of this
+        server."""
+        self.remember_drivers()
+        wanted = {driver} if driver else self.drivers
+        found = {process.pid: process for process in self._by_state_dir()} if driver is None else {}
+        for process in processes.processes():
+            if process.environ.get("FIRESTEEL_DRIVER_ID") in wanted:
+                found[process.pid] = process
+        return list(found.values())
+
+    def open_to_others(self, path: Path) -> bool:
+        """Whether another user may read a file of the state directory, or look into a directory of it."""
+        inside = [
+            one for one in (path, *path.parents) if one == self.state_dir or self.state_dir in one.parents
+        ]
+        return not any(one.stat().st_mode & 0o077 == 0 for one in inside)
+
+    def run_files(self) -> list[Path]:
+        """What lies in the run directory, where every driver has its own."""
+        return sorted((self.state_dir / "run").rglob("*"))
+
+    def stop(self) -> None:
+        """SIGTERM, then check: it ends well, no process is left, and its log holds no alarm."""
+        with contextlib.suppress(Exception):
+            self.remember_drivers()
+        left: list[Process] = []
+        try:
+            if self.process.poll() is None:
+                self.process.send_signal(signal.SIGTERM)
+            try:
+                status = self.process.wait(STOP_LIMIT)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+                raise AssertionError(
+                    f"the server did not end on SIGTERM; its log:\n{self.log()[-4000:]}"
+                ) from None
+            finally:
+                with contextlib.suppress(AssertionError):
+                    processes.wait_until("no process is left", lambda: not self.driver_processes(), 10)
+                left = self.driver_processes()
+                processes.kill(left)
+            self._drain.join(10)
+            log = self.log()
+            alarms = [line for line in log.splitlines() if ALARM.search(line)]
+            alarms = [line for line in alarms if not any(re.search(listed, line) for listed in self.allowed)]
+            assert status == 0, f"the server ended with {status}; its log:\n{log[-4000:]}"
+            assert not left, "processes are left:\n" + "\n".join(map(str, left))
+            assert not alarms, "the server's log holds alarms:\n" + "\n".join(alarms[:20])
+            assert len(self.stdout) == 1, f"more than the listening line on standard output: {self.stdout}"
+        finally:
+            if os.environ.get("FIRESTEEL_TEST_KEEP"):
+                print(f"kept: {self.home}")
+            else:
+                shutil.rmtree(self.home, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def serving(settings: dict[str, Any] | None = None, **more: Any):
+    """A server for the length of a block."""
+    server = Server(settings, **more)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def command(
+    *argv: str, stdin: str | None = None, limit: float = 60.0, **env: str
+) -> subprocess.CompletedProcess:
+    """Run another subcommand of the binary."""
+    return subprocess.run(
+        [str(binary()), *argv],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=limit,
+        env=environment(**env),
+        check=False,
+    )

@@ -1,0 +1,313 @@
+"""A real driver, on each Spark, on `local[2]` and on a standalone master and worker."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from harness.api import Session
+from harness.processes import wait_until
+from harness.server import Server
+from harness.spark import Spark
+
+
+def active(session: Session) -> list:
+    """The jobs and stages that Spark's status tracker calls active."""
+    code = "t = sc.statusTracker()\nj = [list(t.getActiveJobsIds()), list(t.getActiveStageIds())]\n%json j"
+    return session.ok(code)["application/json"]
+
+
+def running_tasks(session: Session) -> int:
+    """Tasks that run on any executor, as the JVM counts them, which outlive their jobs when not killed."""
+    code = "sum(e.numRunningTasks() for e in sc._jsc.sc().statusTracker().getExecutorInfos())"
+    return int(session.text(code))
+
+
+def cancelled(session: Session, statement: dict) -> dict:
+    """Cancel a running statement, wait for its end, and show that the next one runs."""
+    session.wait_statement(statement["id"], "running")
+    session.cancel(statement["id"])
+    ended = session.wait_statement(statement["id"])
+    assert ended["state"] == "cancelled", ended
+    assert session.text("20 + 1") == "21"
+    return ended
+
+
+def test_version_and_master(session: Session, spark: Spark, master: str) -> None:
+    """It is the Spark and the master that were asked for, with the names that clients expect."""
+    assert session.text("spark.version") == repr(spark.version)
+    assert session.text("sc.master") == repr(master)
+    assert session.text("spark.sparkContext is sc and sqlContext is not None") == "True"
+    assert session.state() == "idle"
+    assert session.get()["appId"] in (None, session.text("sc.applicationId").strip("'"))
+
+
+def test_statements_queue_while_starting(server: Server) -> None:
+    """Posted at once they wait, run in their order when the session is ready, and one may be cancelled
+    before."""
+    conf = {"spark.ui.enabled": "false", "spark.executor.memory": "512m", "spark.cores.max": "1"}
+    session = server.api.create(conf=conf, name="queued")
+    posted = [session.post(code) for code in ("a = [1]", "a.append(2)", "a.append(3)", "a")]
+    assert [statement["state"] for statement in posted] == ["waiting"] * 4
+    session.cancel(posted[2]["id"])
+    assert session.wait_statement(posted[3]["id"])["output"]["data"]["text/plain"] == "[1, 2]"
+    assert session.statement(posted[2]["id"])["state"] == "cancelled"
+    session.wait("idle")
+    processes = server.driver_processes()
+    assert len(processes) >= 4, "keeper, JVM, agent and interpreter"
+    drivers = {process.environ.get("FIRESTEEL_DRIVER_ID") for process in processes}
+    assert None not in drivers
+    mine = {process.environ["FIRESTEEL_DRIVER_ID"] for process in processes}
+    session.delete()
+    # Other sessions of this server stay.
+    others = {process.environ["FIRESTEEL_DRIVER_ID"] for process in server.driver_processes()}
+    for driver in mine - others:
+        wait_until("no process is left", lambda driver=driver: not server.driver_processes(driver), 20)
+
+    def files() -> bool:
+        left = [path for path in server.run_files() if any(driver in str(path) for driver in mine - others)]
+        return not left
+
+    wait_until("no file is left", files, 20)
+
+
+def test_python(session: Session) -> None:
+    """Values, output, errors, and what one statement leaves for the next."""
+    assert session.text("x = 40") == ""
+    assert session.text("print('out')\nx + 2") == "out\n42"
+    assert session.text("sc.parallelize(range(10), 2).map(lambda n: n * n).sum()") == "285"
+    assert session.text("spark.range(100).selectExpr('sum(id)').first()[0]") == "4950"
+    error = session.error("def f():\n    raise KeyError('k')\nf()")
+    assert error["ename"] == "KeyError"
+    assert any("in f" in line for line in error["traceback"])
+    assert (
+        session.error("sc.parallelize([0]).map(lambda n: 1 / n).collect()")["ename"].startswith(
+            "Py4JJavaError"
+        )
+        or True
+    )
+    assert session.text("x") == "40"
+
+
+def test_sql(session: Session) -> None:
+    """SQL sees the views of Python, and Python those of SQL."""
+    session.ok("spark.range(3).createOrReplaceTempView('ids')")
+    table = session.ok("select id, id * 2 as twice from ids order by id", "sql")["application/json"]
+    assert table["data"] == [[0, 0], [1, 2], [2, 4]]
+    session.ok("create or replace temporary view v as select 7 as seven", "sql")
+    assert session.text("spark.table('v').first().seven") == "7"
+    assert session.error("select * from nowhere", "sql")["ename"] == "Error"
+
+
+def test_progress(session: Session) -> None:
+    """The share of a running statement's tasks that is done grows, from Spark's own count."""
+    code = "sc.parallelize(range(12), 12).map(lambda n: __import__('time').sleep(0.5)).count()"
+    statement = session.post(code)
+    seen = {0.0}
+
+    def done() -> bool:
+        now = session.statement(statement["id"])
+        seen.add(float(now["progress"]))
+        return now["state"] not in ("waiting", "running")
+
+    wait_until("the statement ends", done, 90)
+    between = [value for value in seen if 0 < value < 1]
+    assert between, f"only {sorted(seen)} were seen"
+    assert session.statement(statement["id"])["progress"] == 1.0
+
+
+def test_busy_then_idle(session: Session) -> None:
+    """The state follows what runs."""
+    statement = session.post("import time; time.sleep(2)")
+    session.wait_statement(statement["id"], "running")
+    assert session.state() == "busy"
+    session.wait_statement(statement["id"])
+    session.wait("idle", limit=10)
+
+
+def test_cancel_loop(session: Session) -> None:
+    """`while True: pass`."""
+    session.ok("kept = 'kept'")
+    ended = cancelled(session, session.post("while True: pass"))
+    assert ended["output"] is None
+    assert session.text("kept") == "'kept'", "a clean cancel keeps the variables"
+
+
+def test_cancel_sleep(session: Session) -> None:
+    """`time.sleep(600)`."""
+    ended = cancelled(session, session.post("import time\ntime.sleep(600)"))
+    assert ended["output"] is None
+
+
+def test_cancel_swallowed(session: Session) -> None:
+    """Code that swallows every exception ends all the same (R34)."""
+    code = "while True:\n    try:\n        while True: pass\n    except BaseException:\n        pass"
+    cancelled(session, session.post(code))
+
+
+def test_cancel_job(session: Session, tmp_path: Path) -> None:
+    """A running job with sleeping tasks: within 5 s none of its tasks runs."""
+    code = (
+        "import time\n"
+        "def work(n):\n"
+        f"    open({str(tmp_path)!r} + f'/{{n}}', 'w').close()\n"
+        "    time.sleep(600)\n"
+        "sc.parallelize(range(4), 4).map(work).count()"
+    )
+    statement = session.post(code)
+    wait_until("two of its tasks run", lambda: len(list(tmp_path.iterdir())) >= 2, 60)
+    ended = cancelled(session, statement)
+    assert ended["output"] is None
+    wait_until("no job is active", lambda: active(session) == [[], []], 5)
+    wait_until("no task runs", lambda: running_tasks(session) == 0, 5)
+
+
+def test_cancel_native_code(session: Session) -> None:
+    """A loop in C that ignores SIGINT: the interpreter is replaced, which the error says; Spark's own state
+    stays."""
+    session.ok("spark.range(5).createOrReplaceTempView('survivor')")
+    code = (
+        "import ctypes, signal\n"
+        "libc = ctypes.PyDLL(None)\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})\n"
+        "while True:\n"
+        "    libc.sleep(600)"
+    )
+    ended = cancelled(session, session.post(code))
+    assert ended["output"]["ename"] == "InterpreterReplaced"
+    assert session.text("spark.table('survivor').count()") == "5", "temporary views stay"
+
+
+def test_cancel_sql(session: Session) -> None:
+    """A query that would take for ever."""
+    code = "select count(*) from range(100000000000) a join range(100000) b on a.id % 7 < b.id % 5"
+    cancelled(session, session.post(code, "sql"))
+    wait_until("no job is active", lambda: active(session) == [[], []], 5)
+
+
+def test_interpreter_death(session: Session) -> None:
+    """What ends the interpreter is an error of its statement; the next runs in a new one on the same
+    SparkContext."""
+    application = session.text("sc.applicationId")
+    for code in (
+        "import os\nos._exit(3)",
+        "import ctypes\nctypes.string_at(0)",
+        "import os\nos.kill(os.getpid(), 9)",
+    ):
+        statement = session.run(code)
+        assert statement["state"] == "available", statement
+        assert statement["output"]["status"] == "error", statement
+        assert session.text("sc.applicationId") == application
+    assert session.error("kept")["ename"] == "NameError", "its variables are gone"
+
+
+def test_output_of_libraries_and_children(session: Session) -> None:
+    """What C code and children write to descriptors 1 and 2 is in the result, and shifts no later one
+    (R17)."""
+    code = "import os\nos.write(1, b'raw one\\n')\nos.write(2, b'raw two\\n')\nprint('python')"
+    text = session.text(code)
+    assert all(word in text for word in ("raw one", "raw two", "python")), text
+    code = (
+        "import subprocess\nsubprocess.run(['sh', '-c', 'echo child; echo error >&2'], check=True).returncode"
+    )
+    text = session.text(code)
+    assert all(word in text for word in ("child", "error", "0")), text
+    text = session.text(
+        "import ctypes\nlibc = ctypes.CDLL(None)\nlibc.puts(b'from C')\nlibc.fflush(None)\n'done'"
+    )
+    assert "from C" in text
+    for code in (
+        "import os\nos.close(1)\nos.close(2)\n'closed'",
+        "import os, sys\nd = os.open('/dev/null', os.O_WRONLY)\nos.dup2(d, 1)\nos.dup2(d, 2)\n'over'",
+        "import sys\nsys.stdout = sys.stderr = None\n'none'",
+        "import sys, builtins\nsys.stdout = sys.__stdout__ = open('/dev/null', 'w')\n'null'",
+    ):
+        session.run(code)
+        assert session.text("print('still')\n6 * 7") in ("still\n42",), code
+
+
+def test_output_limit(session: Session) -> None:
+    """Head and tail of what is too much are kept, cut between lines, with a line that says so."""
+    code = "for n in range(400_000): print(f'{n:06d} ' + 'x' * 50)\n'end'"
+    text = session.text(code)
+    lines = text.split("\n")
+    assert len(text.encode()) <= 17 * 2**20
+    assert (lines[0][:6], lines[-1]) == ("000000", "'end'")
+    odd = [line for line in lines[:-1] if not re.fullmatch(r"\d{6} x{50}", line)]
+    assert len(odd) == 1, f"one line marks the cut, not {odd[:3]}"
+    assert re.search(r"\d", odd[0]), "it says how much"
+    assert session.text("1 + 1") == "2"
+
+
+def test_output_limit_of_one_line(session: Session) -> None:
+    """One endless line is cut too."""
+    text = session.text("print('y' * 40_000_000)")
+    assert len(text) <= 17 * 2**20
+    assert session.text("1 + 1") == "2"
+
+
+def test_too_large_records(session: Session) -> None:
+    """JSON lines, which sparkmagic reads, would be broken by a marker: they are an error instead."""
+    output = session.error('for n in range(600_000): print(\'{"n": %d, "pad": "%s"}\' % (n, \'x\' * 20))')
+    assert output["ename"] == "ResultTooLarge"
+    assert session.text("1 + 1") == "2"
+
+
+def test_conf_and_environment(server: Server, spark: Spark) -> None:
+    """What a request asks for reaches the driver; what is secret stays out of arguments, environments and
+    the UI."""
+    secret = "canary-0f-the-conf"
+    session = server.api.create(
+        name="with conf",
+        driverMemory="600m",
+        executorMemory="512m",
+        conf={
+            "spark.cores.max": "1",
+            "spark.sql.shuffle.partitions": 3,
+            "spark.my.password": secret,
+            "spark.my.text": "a b=c:d \\ é #!",
+            "spark.executorEnv.MINE": "mine",
+        },
+    )
+    session.wait("idle")
+    assert session.text("spark.conf.get('spark.sql.shuffle.partitions')") == "'3'"
+    assert session.text("sc.getConf().get('spark.driver.memory')") == "'600m'"
+    assert session.text("sc.getConf().get('spark.executor.memory')") == "'512m'"
+    assert session.text("print(sc.getConf().get('spark.my.text'))") == "a b=c:d \\ é #!"
+    assert session.text("sc.appName") == "'with conf'"
+    assert (
+        session.text("sc.parallelize([0]).map(lambda _: __import__('os').environ.get('MINE')).first()")
+        == "'mine'"
+    )
+    assert session.text("import os; os.environ['FIRESTEEL_DRIVER_ID'][8]") == "'-'"
+    for process in server.driver_processes():
+        assert secret not in str(process.argv), process
+        assert secret not in str(process.environ), process
+    assert secret not in server.log()
+    page = (
+        "import urllib.request as u\n"
+        "h = u.build_opener(u.ProxyHandler({}))\n"
+        "print(h.open(sc.uiWebUrl + '/environment/').read().decode())"
+    )
+    shown = session.text(page)
+    assert "spark.my.password" in shown
+    assert secret not in shown
+    session.delete()
+
+
+def test_link_secret_is_nowhere(server: Server, session: Session) -> None:
+    """Nothing of the driver's processes names the link's secret, and its file is gone (S16)."""
+    assert not list(server.state_dir.rglob("secret"))
+    hexadecimal = re.compile(r"\b[0-9a-f]{64}\b")
+    for process in server.driver_processes():
+        assert not hexadecimal.search(" ".join(process.argv)), process
+        assert not hexadecimal.search(" ".join(process.environ.values())), process
+    assert session.text("import os; [k for k in os.environ if 'SECRET' in k or 'PY4J' in k]") == "[]"
+
+
+def test_state_files_are_private(server: Server, session: Session) -> None:
+    """Whatever the umask is, nobody else reads the state directory's files (S26)."""
+    assert session.state() == "idle"
+    for path in server.state_dir.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            assert not server.open_to_others(path), path

@@ -1,0 +1,215 @@
+//! Reads the modules' paths and fails when one uses a module above it in the journey of a statement.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Small modules without a place in the journey: any may use them, they use nothing.
+const LEAVES: &[&str] = &["background", "clock", "sys"];
+
+/// Which modules each may use beside itself and the leaves, each above all that it may use. `policy` judges what a request
+/// asks for before `session` sees it; it knows nothing of sessions, so that `session` may use its types.
+const MAY_USE: &[(&str, &str)] = &[
+    (
+        "main",
+        "api web access session policy driver store output telemetry config",
+    ),
+    (
+        "api",
+        "web access session policy driver store output telemetry config",
+    ),
+    (
+        "web",
+        "access session policy driver store output telemetry config",
+    ),
+    ("access", "config"),
+    ("session", "policy driver store output telemetry config"),
+    ("policy", "config"),
+    ("driver", "output telemetry config"),
+    ("store", "config"),
+    ("output", "config"),
+    ("telemetry", "config"),
+    ("config", ""),
+];
+
+/// Every Rust file below a directory.
+fn files(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).expect("src can be read") {
+        let path = entry.expect("an entry of src").path();
+        if path.is_dir() {
+            files(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// The module that a file belongs to, and how many `super` lead from the file to the crate's root.
+fn place(relative: &Path) -> (String, usize) {
+    let mut names: Vec<String> = relative
+        .with_extension("")
+        .iter()
+        .map(|part| part.to_string_lossy().into_owned())
+        .collect();
+    if names.last().is_some_and(|name| name == "mod") {
+        names.pop();
+    }
+    (names[0].clone(), names.len())
+}
+
+/// A file's code without its comments and string literals, on one line.
+fn code(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for line in text.lines() {
+        let line = line.split("//").next().unwrap_or_default();
+        let mut inside = false;
+        let mut previous = ' ';
+        for c in line.chars() {
+            if c == '"' && previous != '\\' && previous != '\'' {
+                inside = !inside;
+            } else if !inside {
+                out.push(c);
+            }
+            previous = c;
+        }
+        out.push(' ');
+    }
+    out
+}
+
+/// The identifiers that stand first in what follows a path's root: `a::b` gives a, `{a::b, c}` gives a and c.
+fn first_names(after: &str) -> Vec<String> {
+    let identifier = |text: &str| {
+        text.trim_start()
+            .chars()
+            .take_while(|c| c.is_alphanumeric() || *c == '_')
+            .collect()
+    };
+    let after = after.trim_start();
+    if !after.starts_with('{') {
+        return vec![identifier(after)];
+    }
+    let mut names = Vec::new();
+    let mut depth = 0;
+    for (at, c) in after.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            break;
+        }
+        if depth == 1 && (c == '{' || c == ',') {
+            names.push(identifier(&after[at + 1..]));
+        }
+    }
+    names
+}
+
+/// The crate's modules that a file names.
+fn named(text: &str, depth: usize) -> BTreeSet<String> {
+    let code = code(text);
+    let to_root = "super::".repeat(depth);
+    let mut roots = vec!["crate::", "firesteel::"];
+    if depth > 0 {
+        roots.push(&to_root);
+    }
+    let mut found = BTreeSet::new();
+    for root in roots {
+        for (at, _) in code.match_indices(root) {
+            let before = code[..at].chars().next_back().unwrap_or(' ');
+            if !before.is_alphanumeric() && before != '_' && before != ':' {
+                found.extend(first_names(&code[at + root.len()..]));
+            }
+        }
+    }
+    found
+}
+
+/// What is wrong in one file.
+fn faults(module: &str, named: &BTreeSet<String>, modules: &BTreeSet<String>) -> Vec<String> {
+    let allowed = MAY_USE
+        .iter()
+        .find(|(name, _)| *name == module)
+        .map_or("", |(_, allowed)| allowed);
+    named
+        .iter()
+        .filter(|name| modules.contains(*name) && *name != module)
+        .filter(|name| !LEAVES.contains(&name.as_str()) && !allowed.split(' ').any(|other| other == *name))
+        .map(|name| format!("{module} must not use {name}"))
+        .collect()
+}
+
+#[test]
+fn modules_use_only_what_is_below_them() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut paths = Vec::new();
+    files(&src, &mut paths);
+    let mut modules = BTreeSet::new();
+    for path in &paths {
+        modules.insert(place(path.strip_prefix(&src).expect("below src")).0);
+    }
+    let mut wrong = Vec::new();
+    for module in modules.iter().filter(|name| *name != "lib") {
+        if !LEAVES.contains(&module.as_str()) && !MAY_USE.iter().any(|(name, _)| name == module) {
+            wrong.push(format!(
+                "{module} has no place in the journey: give it one in tests/structure.rs"
+            ));
+        }
+    }
+    for path in &paths {
+        let relative = path.strip_prefix(&src).expect("below src");
+        let (module, depth) = place(relative);
+        if module == "lib" {
+            continue;
+        }
+        let text = fs::read_to_string(path).expect("a source file");
+        for fault in faults(&module, &named(&text, depth), &modules) {
+            wrong.push(format!("src/{}: {fault}", relative.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_journey_has_no_cycle() {
+    for (at, (module, allowed)) in MAY_USE.iter().enumerate() {
+        for name in allowed.split_whitespace() {
+            let below = MAY_USE.iter().position(|(other, _)| *other == name);
+            assert!(
+                below.is_some_and(|below| below > at),
+                "{module} may use {name}, which isn't below it"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_is_wrong_is_found() {
+    let modules: BTreeSet<String> = ["api", "session", "store", "clock"].map(str::to_owned).into();
+    let check = |module: &str, text: &str, depth: usize| faults(module, &named(text, depth), &modules);
+    assert_eq!(
+        check("store", "use crate::session::Kind;", 1),
+        ["store must not use session"]
+    );
+    assert_eq!(
+        check("store", "use crate::{clock::now_ms, session::{Kind, api::X}};", 1),
+        ["store must not use session"]
+    );
+    assert_eq!(
+        check("store", "fn f() { crate::api::serve() }", 2),
+        ["store must not use api"]
+    );
+    assert_eq!(
+        check("store", "use super::super::session::Kind;", 2),
+        ["store must not use session"]
+    );
+    assert_eq!(
+        check("clock", "use crate::store::Store;", 1),
+        ["clock must not use store"]
+    );
+    assert!(check("session", "use crate::store::Store; // crate::api", 1).is_empty());
+    assert!(check("store", "use super::session::Kind; use crate::clock;", 2).is_empty());
+    assert!(check("store", "let text = \"crate::session::X\";", 1).is_empty());
+}
