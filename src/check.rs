@@ -4,10 +4,8 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use firesteel::config::{AccessMode, Config};
+use firesteel::config::{AccessMode, Config, ConfigError};
 use firesteel::driver::Spark;
-
-use crate::ConfigArgs;
 
 /// The oldest Java that a current Spark runs on.
 const JAVA: u32 = 17;
@@ -18,7 +16,7 @@ const PYTHON: (u32, u32) = (3, 8);
 type Finding = Result<String, String>;
 
 /// Looks at everything and prints a line for each. Exit code 1 when something is wrong.
-pub(crate) fn check(args: &ConfigArgs) -> ExitCode {
+pub(crate) fn check(config: Result<Config, ConfigError>) -> ExitCode {
     let mut out = std::io::stdout().lock();
     let mut is_well = true;
     let mut tell = |what: &str, finding: Finding| {
@@ -30,7 +28,7 @@ pub(crate) fn check(args: &ConfigArgs) -> ExitCode {
         // With nobody to read it, the exit code still tells.
         let _ = writeln!(out, "{mark} {what}: {text}");
     };
-    match args.load() {
+    match config {
         Err(error) => tell("configuration", Err(error.to_string())),
         Ok(config) => {
             tell("configuration", Ok("valid".to_owned()));

@@ -47,7 +47,7 @@ enum Command {
 
 /// Where the configuration comes from: flags over FIRESTEEL_* over the file over defaults.
 #[derive(Args, Clone, Debug)]
-pub(crate) struct ConfigArgs {
+struct ConfigArgs {
     /// The configuration file (or FIRESTEEL_CONFIG).
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -68,7 +68,7 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 }
 
 impl ConfigArgs {
-    pub(crate) fn load(&self) -> Result<Config, firesteel::config::ConfigError> {
+    fn load(&self) -> Result<Config, firesteel::config::ConfigError> {
         let mut sets = self.set.clone();
         sets.extend(
             self.listen
@@ -126,7 +126,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Passwd { file, user } => {
             access::set_password(&file, &user, &read_password()?)?;
         }
-        Command::Check(args) => return Ok(check::check(&args)),
+        Command::Check(args) => return Ok(check::check(args.load())),
         Command::Serve(args) => {
             let config = match args.load() {
                 Ok(config) => config,

@@ -17,9 +17,8 @@ use super::pages::{PageQuery, log_page};
 use super::wire::{CreateSession, Log, Message, SessionView, SessionsView, StateView};
 use crate::access::target_user;
 use crate::config::AccessMode;
-use crate::driver::{DriverSpec, Resources};
 use crate::policy;
-use crate::session::{Echo, Kind, NewSession, Session, spark_conf};
+use crate::session::{DriverSpec, Echo, Kind, NewSession, Resources, Session, spark_conf};
 
 /// Log lines that a session shows of itself (livy-spec.md, 1.3).
 const LOG_LINES: usize = 10;

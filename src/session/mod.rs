@@ -16,6 +16,7 @@ mod snapshot;
 mod state;
 mod statement;
 
+pub use crate::driver::{DriverSpec, Resources};
 pub use actor::SubmitError;
 pub use handle::Session;
 pub use kind::{BadKind, Kind};
