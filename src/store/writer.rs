@@ -14,7 +14,8 @@ const BATCH: usize = 256;
 pub enum Op {
     /// A new session; also moves the counter of ids past its id.
     InsertSession(Box<SessionRow>),
-    /// A session's state and what became known of it. None leaves a column as it is.
+    /// A session's state and what became known of it. None leaves a column as it is. A row that has ended stays as it is, so
+    /// that a write that had to be tried again can't bring it back.
     UpdateSession {
         /// The session.
         id: i64,
@@ -130,7 +131,7 @@ async fn apply(to: &mut SqliteConnection, op: &Op) -> Result<(), sqlx::Error> {
             ended,
         } => sqlx::query(
             "UPDATE sessions SET state = ?, app_id = coalesce(?, app_id), ui_url = coalesce(?, ui_url), \
-                 diagnosis = coalesce(?, diagnosis), ended = coalesce(?, ended) WHERE id = ? AND epoch <= ?",
+                 diagnosis = coalesce(?, diagnosis), ended = coalesce(?, ended) WHERE id = ? AND epoch <= ? AND ended IS NULL",
         )
         .bind(state)
         .bind(app_id)

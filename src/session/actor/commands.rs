@@ -1,0 +1,132 @@
+//! What clients ask: statements accepted, cancelled; the session deleted.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::{Accepted, Actor, Command, Done, SubmitError, Submitted};
+use crate::clock::now_ms;
+use crate::session::kind::Kind;
+use crate::session::state::{SessionState, StatementState};
+use crate::session::statement::Statement;
+use crate::store::{Op, StoreError};
+
+impl Actor {
+    pub(super) async fn command(&mut self, command: Command) {
+        match command {
+            Command::Submit { code, kind, reply } => self.submit(code, kind, reply).await,
+            Command::Cancel { id, reply } => {
+                self.cancel(id).await;
+                let _ = reply.send(());
+            }
+            Command::Interrupt { reply } => {
+                if let Some(running) = self.running.as_ref().map(|running| running.statement.id) {
+                    self.cancel(running).await;
+                }
+                let _ = reply.send(());
+            }
+            Command::Delete { reply } => {
+                let store = self.shared.store.clone();
+                let state = SessionState::Dead.as_str().to_owned();
+                let op = Op::DeleteSession {
+                    id: self.id,
+                    state,
+                    at: now_ms(),
+                };
+                self.work.push(Box::pin(async move {
+                    Done::Deleted {
+                        stored: store.write(op).await,
+                        reply,
+                    }
+                }));
+            }
+            Command::End { reason } => self.end(reason).await,
+        }
+    }
+
+    async fn submit(
+        &mut self,
+        code: Arc<str>,
+        kind: Kind,
+        reply: oneshot::Sender<Result<Submitted, SubmitError>>,
+    ) {
+        let limit = self.shared.config.limits.statements_waiting;
+        let refusal = if !self.snapshot.state.is_open() || self.deleted {
+            Some(SubmitError::Ended(self.snapshot.state))
+        } else if self.queue.len() + self.accepting.len() >= limit {
+            Some(SubmitError::QueueFull(limit))
+        } else {
+            None
+        };
+        if let Some(refusal) = refusal {
+            let _ = reply.send(Err(refusal));
+            return;
+        }
+        let statement = Arc::new(Statement::new(self.next_statement, code, kind));
+        self.next_statement += 1;
+        let answer = self.shared.store.submit(statement.insert(self.id)).await;
+        self.accepting.push_back(Box::pin(async move {
+            let stored = match answer {
+                Ok(answer) => answer.await.unwrap_or(Err(StoreError::Closed)),
+                Err(error) => Err(error),
+            };
+            Accepted {
+                stored,
+                statement,
+                reply,
+            }
+        }));
+    }
+
+    pub(super) async fn accepted(
+        &mut self,
+        Accepted {
+            stored,
+            statement,
+            reply,
+        }: Accepted,
+    ) {
+        if let Err(error) = stored {
+            let _ = reply.send(Err(error.into()));
+            return;
+        }
+        if !self.snapshot.state.is_open() {
+            // It ended between the write and its commit: the statement is stored, and so it is told how it ended.
+            let _ = reply.send(Err(SubmitError::Ended(self.snapshot.state)));
+            self.finish(&statement.cancelled());
+            return;
+        }
+        let id = statement.id;
+        let is_next =
+            self.snapshot.state == SessionState::Idle && self.queue.is_empty() && self.running.is_none();
+        self.queue.push_back(Arc::clone(&statement));
+        self.dispatch().await;
+        let statement = self.snapshot.live(id).cloned().unwrap_or(statement);
+        let _ = reply.send(Ok(Submitted { statement, is_next }));
+    }
+
+    async fn cancel(&mut self, id: i64) {
+        let waiting = self.queue.iter().position(|statement| statement.id == id);
+        if let Some(statement) = waiting.and_then(|at| self.queue.remove(at)) {
+            self.finish(&statement.cancelled());
+            self.publish();
+            return;
+        }
+        let running = self
+            .running
+            .as_mut()
+            .filter(|running| running.statement.id == id && !running.cancel_asked);
+        if let Some(running) = running {
+            running.cancel_asked = true;
+            let statement = Statement {
+                state: StatementState::Cancelling,
+                ..(*running.statement).clone()
+            };
+            running.statement = Arc::new(statement);
+            if let Some(driver) = &self.driver {
+                driver.cancel(id).await;
+            }
+            self.publish();
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! The driver's side: statements handed to it, its news taken in, its results stored before they are acknowledged.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tracing::{info, warn};
+
+use super::{Actor, Done, Running, one_line, store_for_sure};
+use crate::clock::now_ms;
+use crate::driver::{DriverEvent, Exit, StatementResult, diagnose};
+use crate::session::snapshot::{RECENT, RECENT_BYTES};
+use crate::session::state::{SessionEvent, SessionState};
+use crate::session::statement::Statement;
+use crate::store::Op;
+
+impl Actor {
+    /// Hands the next statement to the driver, if it has none; without a next one the session is idle.
+    pub(super) async fn dispatch(&mut self) {
+        let ready = matches!(self.snapshot.state, SessionState::Idle | SessionState::Busy);
+        if ready && self.running.is_none() {
+            if let (Some(driver), Some(statement)) = (self.driver.clone(), self.queue.pop_front()) {
+                let statement = Arc::new(statement.sent());
+                driver
+                    .run(statement.id, statement.kind.as_str(), Arc::clone(&statement.code))
+                    .await;
+                self.running = Some(Running {
+                    statement,
+                    cancel_asked: false,
+                });
+                self.apply(SessionEvent::StatementSent);
+            } else {
+                self.apply(SessionEvent::QueueEmpty);
+            }
+        }
+        self.publish();
+    }
+
+    pub(super) async fn driver_event(&mut self, event: Option<(u64, DriverEvent)>) {
+        let (seq, event) = event.unwrap_or((0, DriverEvent::Exited { exit: None }));
+        match event {
+            DriverEvent::Ready {
+                app_id,
+                ui_url,
+                spark_version,
+            } => {
+                info!(
+                    session.id = self.id,
+                    ?app_id,
+                    ?spark_version,
+                    "the driver is ready"
+                );
+                self.snapshot.app_id = app_id;
+                self.snapshot.ui_url = ui_url;
+                self.was_ready = true;
+                self.contacts.activity.store(now_ms(), Ordering::Relaxed);
+                self.apply(SessionEvent::DriverReady);
+                self.dispatch().await;
+            }
+            DriverEvent::Failed { reason } => self.reason = Some(one_line(&reason)),
+            DriverEvent::Started { id, at } => self.update_running(id, |statement| statement.started = at),
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "a share of tasks, shown with a few digits"
+            )]
+            DriverEvent::Progress { id, done, total } => self.update_running(id, |statement| {
+                statement.progress = done as f64 / total.max(1) as f64;
+            }),
+            DriverEvent::Notice { text } => {
+                self.note(one_line(&text));
+                self.publish();
+            }
+            DriverEvent::Result(result) => {
+                if self.result(seq, *result) {
+                    // Acknowledged once it is stored.
+                    return;
+                }
+            }
+            DriverEvent::Exited { exit } => self.exited(exit),
+        }
+        if let Some(driver) = &self.driver {
+            driver.stored(seq).await;
+        }
+    }
+
+    /// The driver and all its processes are gone. Unless it is known why, its log is read for the reason first.
+    fn exited(&mut self, exit: Option<Exit>) {
+        self.events = None;
+        match self.reason.clone() {
+            _ if self.deleted => self.driver_gone(String::new()),
+            Some(reason) => self.driver_gone(reason),
+            None => {
+                let (snapshot, was_ready) = (self.snapshot.clone(), self.was_ready);
+                let background = self.shared.background.clone();
+                self.work.push(Box::pin(async move {
+                    let read = move || diagnose(exit.as_ref(), &snapshot.log(), was_ready);
+                    let sentence = background.blocking(read).await;
+                    Done::Diagnosed(sentence.unwrap_or_else(|_| "The driver ended.".to_owned()))
+                }));
+            }
+        }
+    }
+
+    fn update_running(&mut self, id: i64, change: impl FnOnce(&mut Statement)) {
+        if let Some(running) = self.running.as_mut().filter(|running| running.statement.id == id) {
+            change(Arc::make_mut(&mut running.statement));
+            self.publish();
+        }
+    }
+
+    /// Stores the running statement's result; false for a result of another statement, which is nobody's.
+    fn result(&mut self, seq: u64, result: StatementResult) -> bool {
+        let Some(running) = self
+            .running
+            .as_ref()
+            .filter(|running| running.statement.id == result.id)
+        else {
+            warn!(
+                session.id = self.id,
+                statement.id = result.id,
+                "a result came that was not waited for"
+            );
+            return false;
+        };
+        let statement = Arc::new(running.statement.ended(result));
+        let (store, op) = (self.shared.store.clone(), statement.end(self.id));
+        self.work.push(Box::pin(async move {
+            store_for_sure(&store, op).await;
+            Done::ResultStored { seq, statement }
+        }));
+        true
+    }
+
+    pub(super) async fn result_stored(&mut self, seq: u64, statement: Arc<Statement>) {
+        if let Some(driver) = &self.driver {
+            driver.stored(seq).await;
+        }
+        // Gone where the driver's end has been told meanwhile.
+        if self
+            .running
+            .as_ref()
+            .is_some_and(|running| running.statement.id == statement.id)
+        {
+            self.running = None;
+            self.contacts.activity.store(now_ms(), Ordering::Relaxed);
+            self.remember(statement);
+            self.drop_old_statements();
+            self.dispatch().await;
+        }
+    }
+
+    /// A statement that ends without the driver's word.
+    pub(super) fn finish(&mut self, statement: &Statement) {
+        self.store_later(statement.end(self.id));
+        self.remember(Arc::new(statement.clone()));
+    }
+
+    fn remember(&mut self, statement: Arc<Statement>) {
+        if statement.output.as_ref().map_or(0, |output| output.get().len()) > RECENT_BYTES {
+            return;
+        }
+        if self.recent.len() >= RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(statement);
+        self.snapshot.recent = Arc::new(self.recent.iter().cloned().collect());
+    }
+
+    fn drop_old_statements(&mut self) {
+        let kept = i64::try_from(self.shared.config.statement.kept).unwrap_or(i64::MAX);
+        let below = self.next_statement.saturating_sub(kept);
+        let first_live = self.queue.front().map_or(i64::MAX, |statement| statement.id);
+        if below > 0 {
+            self.store_later(Op::DropStatements {
+                session_id: self.id,
+                below: below.min(first_live),
+            });
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! The actor that owns one session: its state, its queue, its driver. Everything that changes a session comes through here, one
+//! thing at a time; readers see snapshots.
+//!
+//! No handler of this loop waits for the driver or for a person. What takes time (the store's commit, starting a driver, reading
+//! a log) goes on beside it and comes back as [`Done`].
+//!
+//! Here: the loop, and the one function that changes the state. `commands` has what clients ask, `driving` the driver's side, `life` the
+//! beginning and the end.
+
+mod commands;
+mod driving;
+mod life;
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::{FuturesOrdered, FuturesUnordered, StreamExt as _};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::time::{Instant, MissedTickBehavior};
+use tracing::{debug, info, warn};
+
+use super::admission::Ticket;
+use super::handle::Contacts;
+use super::kind::Kind;
+use super::registry::Shared;
+use super::request::NewSession;
+use super::snapshot::Snapshot;
+use super::state::{SessionEvent, SessionState};
+use super::statement::Statement;
+use crate::clock::now_ms;
+use crate::driver::{Driver, DriverEvent};
+use crate::store::{Op, Store, StoreError};
+
+/// Lines that the server adds to one session's log, at most; the oldest go.
+const NOTES: usize = 200;
+/// Between two tries of a write that must not be lost.
+const STORE_RETRY: Duration = Duration::from_millis(500);
+
+/// What others ask of a session.
+#[derive(Debug)]
+pub(super) enum Command {
+    Submit {
+        code: Arc<str>,
+        kind: Kind,
+        reply: oneshot::Sender<Result<Submitted, SubmitError>>,
+    },
+    Cancel {
+        id: i64,
+        reply: oneshot::Sender<()>,
+    },
+    Interrupt {
+        reply: oneshot::Sender<()>,
+    },
+    Delete {
+        reply: oneshot::Sender<Result<(), StoreError>>,
+    },
+    End {
+        reason: String,
+    },
+}
+
+/// A statement that was accepted.
+#[derive(Debug)]
+pub(super) struct Submitted {
+    pub statement: Arc<Statement>,
+    /// True when nothing stands before it: its result may come at once.
+    pub is_next: bool,
+}
+
+/// Why a statement was not accepted. Nothing of it is stored.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitError {
+    /// The session takes no more statements.
+    #[error("Session is in state {0}")]
+    Ended(SessionState),
+    /// `limits.statements_waiting` are waiting.
+    #[error("{0} statements wait in this session (limits.statements_waiting)")]
+    QueueFull(usize),
+    /// It could not be stored.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Something that went on beside the loop has ended.
+enum Done {
+    Admitted(OwnedSemaphorePermit),
+    Launched(std::io::Result<(Driver, mpsc::Receiver<(u64, DriverEvent)>)>),
+    ResultStored {
+        seq: u64,
+        statement: Arc<Statement>,
+    },
+    Deleted {
+        stored: Result<(), StoreError>,
+        reply: oneshot::Sender<Result<(), StoreError>>,
+    },
+    Diagnosed(String),
+    Nothing,
+}
+
+/// A statement whose row has been written, or not.
+struct Accepted {
+    stored: Result<(), StoreError>,
+    statement: Arc<Statement>,
+    reply: oneshot::Sender<Result<Submitted, SubmitError>>,
+}
+
+struct Running {
+    statement: Arc<Statement>,
+    cancel_asked: bool,
+}
+
+pub(super) struct Actor {
+    id: i64,
+    request: NewSession,
+    shared: Arc<Shared>,
+    contacts: Arc<Contacts>,
+    commands: mpsc::Receiver<Command>,
+    publish: watch::Sender<Arc<Snapshot>>,
+    snapshot: Snapshot,
+    accepting: FuturesOrdered<Work<Accepted>>,
+    work: FuturesUnordered<Work<Done>>,
+    permit: Option<OwnedSemaphorePermit>,
+    driver: Option<Driver>,
+    events: Option<mpsc::Receiver<(u64, DriverEvent)>>,
+    queue: VecDeque<Arc<Statement>>,
+    running: Option<Running>,
+    recent: VecDeque<Arc<Statement>>,
+    next_statement: i64,
+    was_ready: bool,
+    created: i64,
+    launched: Option<Instant>,
+    ended: Option<Instant>,
+    /// Why it ends, where this is known before the driver's log has been read.
+    reason: Option<String>,
+    deleted: bool,
+}
+
+impl Actor {
+    pub(super) fn new(
+        id: i64,
+        request: NewSession,
+        shared: Arc<Shared>,
+        contacts: Arc<Contacts>,
+        commands: mpsc::Receiver<Command>,
+        publish: watch::Sender<Arc<Snapshot>>,
+    ) -> Self {
+        let mut snapshot = Snapshot::new(SessionState::Starting);
+        snapshot.notes = Arc::new(request.notes.clone());
+        Self {
+            id,
+            request,
+            shared,
+            contacts,
+            commands,
+            publish,
+            snapshot,
+            accepting: FuturesOrdered::new(),
+            work: FuturesUnordered::new(),
+            permit: None,
+            driver: None,
+            events: None,
+            queue: VecDeque::new(),
+            running: None,
+            recent: VecDeque::new(),
+            next_statement: 0,
+            was_ready: false,
+            created: now_ms(),
+            launched: None,
+            ended: None,
+            reason: None,
+            deleted: false,
+        }
+    }
+
+    /// Runs until the session is deleted, or has been shown long enough after its end.
+    pub(super) async fn run(mut self, ticket: Ticket) {
+        if let Some(notice) = ticket.notice() {
+            self.note(notice);
+        }
+        self.publish();
+        self.work.push(Box::pin(async {
+            match ticket.admitted().await {
+                Some(permit) => Done::Admitted(permit),
+                None => Done::Nothing,
+            }
+        }));
+        let mut tick = tokio::time::interval(self.shared.config.session.watch_interval.get());
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let stopping = self.shared.background.stopping().clone();
+        while !self.is_over() {
+            tokio::select! {
+                Some(command) = self.commands.recv() => self.command(command).await,
+                event = next_event(&mut self.events) => self.driver_event(event).await,
+                Some(accepted) = self.accepting.next() => self.accepted(accepted).await,
+                Some(done) = self.work.next() => self.done(done).await,
+                _ = tick.tick() => self.watch().await,
+                () = stopping.cancelled() => return,
+            }
+        }
+        self.shared.sessions.remove(self.id, &self.request);
+        if let Some(run_dir) = self.snapshot.run_dir.take() {
+            let removed = self.shared.background.blocking(move || run_dir.remove()).await;
+            if let Ok(Err(error)) = removed {
+                warn!(session.id = self.id, %error, "a run directory could not be removed");
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        let shown = self.shared.config.session.ended_shown.get();
+        let ended = self
+            .ended
+            .is_some_and(|ended| self.deleted || ended.elapsed() >= shown);
+        ended && self.work.is_empty() && self.accepting.is_empty()
+    }
+
+    // The one place where the state changes.
+
+    /// Changes the state as the table says: checks, logs, stores, publishes. False where the event can't happen now.
+    fn apply(&mut self, event: SessionEvent) -> bool {
+        let Some(next) = self.snapshot.state.after(event) else {
+            return false;
+        };
+        let old = self.snapshot.state;
+        let is_toggle = [old, next]
+            .iter()
+            .all(|state| matches!(state, SessionState::Idle | SessionState::Busy));
+        if is_toggle {
+            debug!(session.id = self.id, %old, new = %next, "the session's state changed");
+        } else {
+            info!(session.id = self.id, %old, new = %next, "the session's state changed");
+        }
+        self.snapshot.state = next;
+        let ended = (next == SessionState::Dead).then(now_ms);
+        // Which of idle and busy it is follows from the statements: the store has one word for both.
+        if !is_toggle && !self.deleted {
+            self.store_later(Op::UpdateSession {
+                id: self.id,
+                epoch: self.shared.store.epoch(),
+                state: next.as_str().to_owned(),
+                app_id: self.snapshot.app_id.clone(),
+                ui_url: self.snapshot.ui_url.clone(),
+                diagnosis: self.snapshot.diagnosis.as_deref().map(str::to_owned),
+                ended,
+            });
+        }
+        self.publish();
+        true
+    }
+
+    fn publish(&mut self) {
+        let live = self
+            .running
+            .iter()
+            .map(|running| &running.statement)
+            .chain(&self.queue);
+        self.snapshot.live = Arc::new(live.cloned().collect());
+        self.publish.send_replace(Arc::new(self.snapshot.clone()));
+    }
+
+    fn note(&mut self, line: String) {
+        let notes = Arc::make_mut(&mut self.snapshot.notes);
+        if notes.len() >= NOTES {
+            notes.remove(0);
+        }
+        notes.push(line);
+    }
+
+    /// Stores beside the loop; tries again until it is stored or the server stops.
+    fn store_later(&self, op: Op) {
+        let store = self.shared.store.clone();
+        self.work.push(Box::pin(async move {
+            store_for_sure(&store, op).await;
+            Done::Nothing
+        }));
+    }
+}
+
+/// The driver's next event; waits for ever without a driver. None: its task has ended, and the driver with it.
+async fn next_event(events: &mut Option<mpsc::Receiver<(u64, DriverEvent)>>) -> Option<(u64, DriverEvent)> {
+    match events {
+        Some(events) => events.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Writes until it is written. Bounded by the store's life: a full disk may have room again, a closed store never opens.
+async fn store_for_sure(store: &Store, op: Op) {
+    loop {
+        match store.write(op.clone()).await {
+            Ok(()) | Err(StoreError::Closed) => return,
+            Err(error) => {
+                warn!(%error, "a write will be tried again");
+                tokio::time::sleep(STORE_RETRY).await;
+            }
+        }
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+        .chars()
+        .take(1000)
+        .collect()
+}
