@@ -120,7 +120,7 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Result<(), ConfigErro
     check_spark(spark, &fail)?;
     check_driver(driver, &fail)?;
     check_session(session, statement, &fail)?;
-    check_sizes(output, log, link, &fail)?;
+    check_sizes(output, log, link, limits, &fail)?;
     check_limits(sql, limits, &fail)?;
     fail.absolute("files.allow", allow)?;
     let PolicyConf { mode: _, deny, allow } = conf;
@@ -279,7 +279,13 @@ fn check_session(session: &Session, statement: &Statement, fail: &Fail<'_>) -> R
     Ok(())
 }
 
-fn check_sizes(output: &Output, log: &Log, link: &Link, fail: &Fail<'_>) -> Result<(), ConfigError> {
+fn check_sizes(
+    output: &Output,
+    log: &Log,
+    link: &Link,
+    limits: &Limits,
+    fail: &Fail<'_>,
+) -> Result<(), ConfigError> {
     let Output { max_bytes } = output;
     let Link {
         max_frame,
@@ -311,6 +317,11 @@ fn check_sizes(output: &Output, log: &Log, link: &Link, fail: &Fail<'_>) -> Resu
              link.max_frame must be at least {least}"
         );
         return fail.because("output.max_bytes", reason);
+    }
+    let request_body = limits.request_body;
+    if max_frame.bytes() < request_body.bytes() + FRAME_OVERHEAD {
+        let reason = format!("a statement of {request_body} does not fit link.max_frame = {max_frame}");
+        return fail.because("limits.request_body", reason);
     }
     Ok(())
 }

@@ -299,6 +299,7 @@ fn values_are_checked_against_one_another() {
         (("statement.kept", "499"), "at least 500"),
         (("output.max_bytes", "40MiB"), "at least 82MiB"),
         (("link.max_frame", "4GiB"), "below 4GiB"),
+        (("limits.request_body", "63MiB"), "does not fit"),
         (("link.max_frame", "16MiB"), "does not fit"),
         (("access.mode", "basic"), "needs a file of users"),
         (("files.allow", "relative"), "not an absolute path"),

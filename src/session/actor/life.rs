@@ -69,7 +69,7 @@ impl Actor {
             })));
         }
         if !self.snapshot.state.is_open() {
-            driver.stop().await;
+            driver.kill().await;
         }
         self.driver = Some(driver);
         self.publish();
@@ -81,7 +81,9 @@ impl Actor {
         self.apply(SessionEvent::Stop);
         let is_starting_one = self.permit.is_some() && self.launched.is_none() && self.ended.is_none();
         match &self.driver {
-            Some(driver) => driver.stop().await,
+            Some(driver) if self.was_ready => driver.stop().await,
+            // Its agent can't stop a context that it does not have yet.
+            Some(driver) => driver.kill().await,
             // Its launch is under way: it is stopped when it is there.
             None if is_starting_one => {}
             None => self.driver_gone(reason),
