@@ -1,7 +1,6 @@
 //! What the rest of the server holds of a session: its fixed facts, its snapshots, and a way to ask its actor.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -12,17 +11,8 @@ use super::request::Echo;
 use super::snapshot::Snapshot;
 use super::state::SessionState;
 use super::statement::Statement;
-use crate::clock::now_ms;
+use super::times::Contacts;
 use crate::store::{Store, StoreError};
-
-/// When clients were last heard of, in epoch milliseconds.
-#[derive(Debug)]
-pub(super) struct Contacts {
-    /// Any request that names the session: the heartbeat.
-    pub heard: AtomicI64,
-    /// Work: the idle time counts from here (livy-spec.md, 2.1).
-    pub activity: AtomicI64,
-}
 
 /// A session. Clones name the same one.
 #[derive(Clone, Debug)]
@@ -55,12 +45,12 @@ impl Session {
 
     /// A client named this session.
     pub fn heard(&self) {
-        self.contacts.heard.store(now_ms(), Ordering::Relaxed);
+        self.contacts.heard();
     }
 
     /// A client works with this session.
     pub fn active(&self) {
-        self.contacts.activity.store(now_ms(), Ordering::Relaxed);
+        self.contacts.active();
     }
 
     /// Accepts a statement: stored once this answers. Where nothing stands before it, the answer is held for at most

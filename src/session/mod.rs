@@ -15,6 +15,7 @@ mod request;
 mod snapshot;
 mod state;
 mod statement;
+mod times;
 
 pub use crate::driver::{DriverSpec, Resources};
 pub use actor::SubmitError;

@@ -11,10 +11,11 @@ use tracing::{info, warn};
 
 use super::actor::Actor;
 use super::admission::{Admission, QueueFull};
-use super::handle::{Contacts, Session};
+use super::handle::Session;
 use super::request::NewSession;
 use super::snapshot::Snapshot;
 use super::state::SessionState;
+use super::times::Contacts;
 use crate::background::Background;
 use crate::clock::now_ms;
 use crate::config::Config;
@@ -129,11 +130,7 @@ impl Sessions {
             session.kind = request.kind.as_str(),
             "a session was created"
         );
-        let now = now_ms();
-        let contacts = Arc::new(Contacts {
-            heard: now.into(),
-            activity: now.into(),
-        });
+        let contacts = Arc::new(Contacts::new());
         let (commands, commands_waiting) = mpsc::channel(COMMANDS_WAITING);
         let (publish, snapshot) = watch::channel(Arc::new(Snapshot::new(SessionState::Starting)));
         let session = Session {

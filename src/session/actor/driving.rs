@@ -1,12 +1,10 @@
 //! The driver's side: statements handed to it, its news taken in, its results stored before they are acknowledged.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use tracing::{info, warn};
 
 use super::{Actor, Done, Running, one_line, store_for_sure};
-use crate::clock::now_ms;
 use crate::driver::{DriverEvent, Exit, StatementResult, diagnose};
 use crate::session::snapshot::{RECENT, RECENT_BYTES};
 use crate::session::state::{SessionEvent, SessionState};
@@ -52,7 +50,7 @@ impl Actor {
                 self.snapshot.app_id = app_id;
                 self.snapshot.ui_url = ui_url;
                 self.was_ready = true;
-                self.contacts.activity.store(now_ms(), Ordering::Relaxed);
+                self.contacts.active();
                 self.apply(SessionEvent::DriverReady);
                 self.dispatch().await;
             }
@@ -141,7 +139,7 @@ impl Actor {
             .is_some_and(|running| running.statement.id == statement.id)
         {
             self.running = None;
-            self.contacts.activity.store(now_ms(), Ordering::Relaxed);
+            self.contacts.active();
             self.remember(statement);
             self.drop_old_statements();
             self.dispatch().await;

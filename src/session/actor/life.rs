@@ -1,7 +1,6 @@
 //! Beginning and end: the driver launched, the session's times watched, the end told.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -11,6 +10,7 @@ use super::{Actor, Done};
 use crate::clock::now_ms;
 use crate::driver::{Driver, DriverEvent};
 use crate::session::state::{SessionEvent, SessionState};
+use crate::session::times::{Ages, Limits, overdue};
 use crate::store::{DriverRow, Op};
 
 impl Actor {
@@ -125,44 +125,34 @@ impl Actor {
         if !self.snapshot.state.is_open() {
             return;
         }
-        let now = now_ms();
-        let past = |since: i64, limit: Duration| u128::try_from(now - since).unwrap_or(0) > limit.as_millis();
         let config = &self.shared.config.session;
-        let start_timeout = config.start_timeout.get();
+        let is_late = self
+            .launched
+            .is_some_and(|at| at.elapsed() > config.start_timeout.get());
+        if is_late && !self.was_ready {
+            if self.reason.is_none() {
+                let limit = config.start_timeout;
+                let sentence = format!("The driver was not ready within {limit} (session.start_timeout).");
+                self.reason = Some(sentence);
+                if let Some(driver) = &self.driver {
+                    driver.kill().await;
+                }
+            }
+            return;
+        }
         let heartbeat = u64::try_from(self.request.echo.heartbeat_timeout_in_second).unwrap_or(0);
         let is_idle = self.snapshot.state == SessionState::Idle && self.accepting.is_empty();
-        let too_slow = !self.was_ready && self.launched.is_some_and(|at| at.elapsed() > start_timeout);
-        if too_slow && self.reason.is_none() {
-            let limit = config.start_timeout;
-            self.reason = Some(format!(
-                "The driver was not ready within {limit} (session.start_timeout)."
-            ));
-            if let Some(driver) = &self.driver {
-                driver.kill().await;
-            }
-        } else if let Some(ttl) = self.request.ttl.filter(|ttl| past(self.created, *ttl)) {
-            self.end(format!(
-                "The session's time to live is over ({}).",
-                humantime::format_duration(ttl)
-            ))
-            .await;
-        } else if let Some(limit) = self
-            .request
-            .idle_timeout
-            .filter(|limit| is_idle && past(self.contacts.activity.load(Ordering::Relaxed), *limit))
-        {
-            let limit = humantime::format_duration(limit);
-            self.end(format!(
-                "The session was idle for {limit} (idleTimeout, session.idle_timeout)."
-            ))
-            .await;
-        } else if heartbeat > 0
-            && past(
-                self.contacts.heard.load(Ordering::Relaxed),
-                Duration::from_secs(heartbeat),
-            )
-        {
-            let sentence = format!("No client was heard of for {heartbeat} s (heartbeatTimeoutInSecond).");
+        let limits = Limits {
+            ttl: self.request.ttl,
+            idle: self.request.idle_timeout,
+            heartbeat: Some(Duration::from_secs(heartbeat)).filter(|limit| !limit.is_zero()),
+        };
+        let ages = Ages {
+            life: self.created.elapsed(),
+            idle: is_idle.then(|| self.contacts.inactive()),
+            unheard: self.contacts.unheard(),
+        };
+        if let Some(sentence) = overdue(limits, ages) {
             self.end(sentence).await;
         }
     }

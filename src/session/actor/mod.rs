@@ -23,13 +23,13 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{debug, info, warn};
 
 use super::admission::Ticket;
-use super::handle::Contacts;
 use super::kind::Kind;
 use super::registry::Shared;
 use super::request::NewSession;
 use super::snapshot::Snapshot;
 use super::state::{SessionEvent, SessionState};
 use super::statement::Statement;
+use super::times::Contacts;
 use crate::clock::now_ms;
 use crate::driver::{Driver, DriverEvent};
 use crate::store::{Op, Store, StoreError};
@@ -132,7 +132,7 @@ pub(super) struct Actor {
     recent: VecDeque<Arc<Statement>>,
     next_statement: i64,
     was_ready: bool,
-    created: i64,
+    created: Instant,
     launched: Option<Instant>,
     ended: Option<Instant>,
     /// Why it ends, where this is known before the driver's log has been read.
@@ -169,7 +169,7 @@ impl Actor {
             recent: VecDeque::new(),
             next_statement: 0,
             was_ready: false,
-            created: now_ms(),
+            created: Instant::now(),
             launched: None,
             ended: None,
             reason: None,
