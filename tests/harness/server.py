@@ -164,6 +164,11 @@ class Server:
                 found[process.pid] = process
         return list(found.values())
 
+    def running_drivers(self) -> set[str]:
+        """The ids of the drivers that have processes."""
+        found = {process.environ.get("FIRESTEEL_DRIVER_ID") for process in self.driver_processes()}
+        return {driver for driver in found if driver}
+
     def open_to_others(self, path: Path) -> bool:
         """Whether another user may read a file of the state directory, or look into a directory of it."""
         inside = [
