@@ -36,8 +36,10 @@ def test_last_words_are_kept(driver):
 
 def test_killed_while_idle(driver):
     driver.run("1")
+    told = len(driver.notices())
     os.kill(driver.interpreter_pid(), signal.SIGKILL)
-    driver.wait("notice", 30)
+    driver.wait_until(lambda: len(driver.notices()) > told)
+    assert "signal SIGKILL" in driver.notices()[-1]
     assert driver.run("'alive'").text == "'alive'"
 
 
