@@ -1,10 +1,9 @@
 """The link to the server: dials, proves the secret, numbers frames and sends them again after a break.
 
-docs/link.md is the contract. Runs on the loop; calls channel, frames, output, and the handler given.
+docs/link.md is the contract. Runs on the loop; calls channel, frames, output, proof, and the handler given.
 """
 
 import collections
-import hmac
 import os
 import socket
 import sys
@@ -16,6 +15,7 @@ from .config import Config
 from .frames import BadFrame, Header, encode
 from .loop import Loop
 from .output import error
+from .proof import equal, hmac_sha256
 
 PROTOCOL = 1
 KEEP_BYTES = 256 << 20
@@ -118,12 +118,12 @@ class Link:
 
     def _proof(self, side: str, server_nonce: str) -> str:
         text = f"firesteel-link-1\n{side}\n{self._config.driver}\n{self._nonce}\n{server_nonce}"
-        return hmac.new(self._config.secret, text.encode("utf-8"), "sha256").hexdigest()
+        return hmac_sha256(self._config.secret, text.encode("utf-8"))
 
     def _challenged(self, header: Header, _body: bytes) -> None:
         nonce = _field(header, "nonce", str, "challenge")
         proof = _field(header, "proof", str, "challenge")
-        if not hmac.compare_digest(proof.encode("utf-8"), self._proof("server", nonce).encode("utf-8")):
+        if not equal(proof, self._proof("server", nonce)):
             raise BadFrame("the server does not know the secret")
         self._drop_kept(_field(header, "received", int, "challenge"))
         assert self._channel is not None

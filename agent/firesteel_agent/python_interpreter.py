@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Callable, Deque, NamedTuple, Optional, Tuple
 
 from .background import BackgroundLog
 from .config import Config
-from .frames import Header
+from .frames import BadFrame, Header
 from .interpreter_process import InterpreterProcess
 from .loop import Loop, Timer
 from .output import Composer, dumps, error, too_large
@@ -225,8 +225,10 @@ class PythonInterpreter:
                 "available", self._composer.ok(number, out, err, mime if isinstance(mime, str) else "", body)
             )
         elif status == "too_large":
-            limit = self._config.output_max_bytes
-            self._finish("available", too_large(number, "The result", int(header["seen"]), limit))
+            limit, seen = self._config.output_max_bytes, header.get("seen")
+            if not isinstance(seen, int):
+                raise BadFrame("a result without its size")
+            self._finish("available", too_large(number, "The result", seen, limit))
         else:
             self._finish("available", self._composer.failed(number, out, err, _failure(body)))
 

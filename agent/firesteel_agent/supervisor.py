@@ -175,11 +175,14 @@ class Supervisor:
             self._orphan_timer.cancel()
         if kind == "pyspark":
             self._python.run(number, code)
-        elif kind == "sql":
+        elif kind == "sql" and self._ready:
             self._run_sql(number, code)
         else:
             self._finished(
-                number, "available", now_ms(), error(number, "InterpreterError", f"There is no kind {kind}.")
+                number,
+                "available",
+                now_ms(),
+                error(number, "InterpreterError", f"The kind {kind} can't run here."),
             )
 
     def _run_sql(self, number: int, code: bytes) -> None:

@@ -1,7 +1,7 @@
 """Drivers for the tests: one for a module and each Spark of FIRESTEEL_TEST_SPARKS.
 
-The variable lists Python executables of environments that have pyspark, separated by colons; the default is the
-Python that runs the tests.
+The variable lists Python executables of environments that have pyspark, separated by colons; the default is
+the Python that runs the tests.
 """
 
 import os

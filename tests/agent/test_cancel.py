@@ -8,7 +8,14 @@ import pytest
 IGNORES_SIGINT = (
     "import ctypes, signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nctypes.CDLL(None).sleep(60)"
 )
-SWALLOWS = "while True:\n    try:\n        import time; time.sleep(60)\n    except KeyboardInterrupt:\n        print('no')"
+SWALLOWS = """
+import time
+while True:
+    try:
+        time.sleep(60)
+    except KeyboardInterrupt:
+        print('no')
+"""
 
 
 @pytest.mark.parametrize(
@@ -48,11 +55,12 @@ def test_tasks_of_a_cancelled_job_stop(driver, tmp_path):
     driver.cancel(number)
     assert driver.result(number).state == "cancelled"
     active = (
-        "[job for job in sc.statusTracker().getActiveJobsIds()], sc._jsc.sc().dagScheduler().activeJobs().size(),"
-        "sum(sc.statusTracker().getStageInfo(s).numActiveTasks for s in sc.statusTracker().getActiveStageIds())"
+        "tracker = sc.statusTracker()\n"
+        "stages = [tracker.getStageInfo(s) for s in tracker.getActiveStageIds()]\n"
+        "tracker.getActiveJobsIds(), sum(stage.numActiveTasks for stage in stages)"
     )
     began = time.monotonic()
-    wait_for(lambda: driver.run(active).text == "([], 0, 0)", 5)
+    wait_for(lambda: driver.run(active).text == "([], 0)", 5)
     assert time.monotonic() - began < 5
     assert driver.run("sc.parallelize([1, 2]).sum()").text == "3"
 

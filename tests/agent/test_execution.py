@@ -188,7 +188,8 @@ MAGICS = [
     ),
     (
         "import datetime, decimal\n"
-        "t = [[datetime.date(2020, 1, 2), datetime.datetime(2020, 1, 2, 3), decimal.Decimal('1.50'), [1], {'a': 1}]]\n"
+        "d, at = datetime.date(2020, 1, 2), datetime.datetime(2020, 1, 2, 3)\n"
+        "t = [[d, at, decimal.Decimal('1.50'), [1], {'a': 1}]]\n"
         "%table t",
         "application/vnd.livy.table.v1+json",
         {

@@ -84,7 +84,8 @@ DESCRIPTORS = [
     ("import subprocess; _r = subprocess.run(['sh', '-c', 'printf unended'])", "unended"),
     ("import ctypes; _n = ctypes.CDLL(None).printf(b'from C\\n')", "from C"),
     (
-        "import os\npid = os.fork()\nif pid == 0:\n    print('child', flush=True)\nelse:\n    _s = os.waitpid(pid, 0)",
+        "import os\npid = os.fork()\n"
+        "if pid == 0:\n    print('child', flush=True)\nelse:\n    _s = os.waitpid(pid, 0)",
         "child",
     ),
     ("import os\npid = os.fork()\nif pid == 0: os._exit(0)\n_s = os.waitpid(pid, 0)", ""),

@@ -36,8 +36,10 @@ def test_last_words_are_kept(driver):
 
 def test_killed_while_idle(driver):
     driver.run("1")
+    told = len(driver.notices())
     os.kill(driver.interpreter_pid(), signal.SIGKILL)
-    driver.wait("notice", 30)
+    driver.wait_until(lambda: len(driver.notices()) > told)
+    assert "signal SIGKILL" in driver.notices()[-1]
     assert driver.run("'alive'").text == "'alive'"
 
 
@@ -48,8 +50,8 @@ FIND_CHANNELS = (
     "    data = struct.pack('>II', 4 + len(head) + len(body), len(head)) + head + body\n"
     "    for fd in range(3, 100):\n"
     "        try:\n"
-    "            if stat.S_ISSOCK(os.fstat(fd).st_mode) and socket.socket(fileno=os.dup(fd)).family == socket.AF_UNIX:\n"
-    "                os.write(fd, data)\n"
+    "            if not stat.S_ISSOCK(os.fstat(fd).st_mode): continue\n"
+    "            if socket.socket(fileno=os.dup(fd)).family == socket.AF_UNIX: os.write(fd, data)\n"
     "        except OSError: pass\n"
 )
 
@@ -60,7 +62,8 @@ def test_forged_results_are_ignored(driver):
     for claimed in (number, number + 1):
         code = (
             f"for secret in ('', 'x', None, 0, '0' * 32):\n"
-            f"    forge({{'type': 'done', 'id': {claimed}, 'secret': secret, 'status': 'ok', 'mime': 'application/json'}}, b'6')\n"
+            f"    claim = {{'type': 'done', 'id': {claimed}, 'status': 'ok', 'mime': 'application/json'}}\n"
+            f"    forge({{**claim, 'secret': secret}}, b'6')\n"
             "forge({'type': 'attached', 'python_version': '9'})\n"
             "forge({'type': 'completion', 'request': 'nope'}, b'[]')\n"
             "'true'"
@@ -218,6 +221,13 @@ def test_a_stopped_context_leaves_python(own_driver):
         [3]
     ]
     assert any("SparkContext" in notice for notice in started.notices())
+
+
+def test_threads_that_are_not_pinned(own_driver):
+    started = own_driver(env={"PYSPARK_PIN_THREAD": "false"})
+    started.ready()
+    assert started.run("spark.range(4).count()").text == "4"
+    assert started.run("select 1 as one", "sql").output["data"]["application/json"]["data"] == [[1]]
 
 
 def test_the_environment_has_no_secret(driver):

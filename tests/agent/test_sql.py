@@ -16,8 +16,9 @@ def value(driver, expression):
 
 def test_the_row_of_every_common_type(driver):
     code = (
-        "select id, cast(id as string) s, cast(id as double)/3 d, date'2020-01-02' dt, timestamp'2020-01-02 03:04:05' ts, "
-        "null n, array(1,2) arr, map('k',1) m, named_struct('x',1) st, cast(1.5 as decimal(10,2)) dec, true b from range(3)"
+        "select id, cast(id as string) s, cast(id as double)/3 d, date'2020-01-02' dt, "
+        "timestamp'2020-01-02 03:04:05' ts, null n, array(1,2) arr, map('k',1) m, named_struct('x',1) st, "
+        "cast(1.5 as decimal(10,2)) dec, true b from range(3)"
     )
     driver.run("set spark.sql.session.timeZone=UTC", "sql")
     found = table(driver.run(code, "sql"))

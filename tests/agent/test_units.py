@@ -1,9 +1,10 @@
 """The parts that need no Spark."""
 
+import hmac
 import json
 
 import pytest
-from firesteel_agent import capture, frames, output, sql_values
+from firesteel_agent import capture, frames, output, proof, sql_values
 from firesteel_agent.interpreter import completion, table, values
 
 
@@ -70,6 +71,12 @@ def test_capture_is_bounded():
     stream = fill(1 << 20, *(b"x" * 100_000 for _ in range(1000)))
     kept = len(stream._head) + sum(len(piece) for piece in stream._tail)
     assert kept < (1 << 20) + 2 * capture.COALESCE + 100_000
+
+
+def test_hmac_is_the_standard_one():
+    for key in (b"", b"k" * 64, b"k" * 65):
+        assert proof.hmac_sha256(key, b"text") == hmac.new(key, b"text", "sha256").hexdigest()
+    assert proof.equal("a1", "a1") and not proof.equal("a1", "a2") and not proof.equal("a1", "a")
 
 
 def test_sizes_in_words():
