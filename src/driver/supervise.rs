@@ -60,20 +60,26 @@ pub(super) struct Completion {
 /// A driver's process, watched without being waited for: works for a child and for a keeper of an earlier server alike.
 pub(super) struct Keeper {
     pidfd: AsyncFd<OwnedFd>,
-    child: std::process::Child,
+    child: tokio::process::Child,
 }
 
 impl Keeper {
-    pub(super) fn new(child: std::process::Child) -> std::io::Result<Self> {
-        let pid = i32::try_from(child.id())
-            .ok()
-            .and_then(rustix::process::Pid::from_raw);
-        let pid = pid.ok_or(std::io::ErrorKind::InvalidInput)?;
-        let pidfd = pidfd_open(pid, PidfdFlags::NONBLOCK)?;
-        Ok(Self {
-            pidfd: crate::sys::watch(pidfd)?,
-            child,
-        })
+    /// Watches a keeper that was just spawned; one that can't be watched is killed.
+    pub(super) fn new(mut child: tokio::process::Child) -> std::io::Result<Self> {
+        let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
+        let pid = pid.and_then(rustix::process::Pid::from_raw);
+        let watch = |pid| crate::sys::watch(pidfd_open(pid, PidfdFlags::NONBLOCK)?);
+        match pid
+            .ok_or_else(|| std::io::ErrorKind::InvalidInput.into())
+            .and_then(watch)
+        {
+            Ok(pidfd) => Ok(Self { pidfd, child }),
+            Err(error) => {
+                // Its agent sees it die and ends the driver.
+                let _ = child.start_kill();
+                Err(error)
+            }
+        }
     }
 
     /// Cancel safe.
