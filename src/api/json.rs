@@ -14,9 +14,8 @@ use serde::de::DeserializeOwned;
 
 use super::App;
 use super::error::ApiError;
+use super::wire::JSON;
 
-/// Livy's content type of every JSON answer.
-pub const JSON: &str = "application/json;charset=utf-8";
 /// A body that is slow gets a second more for each of these that have come.
 const BYTES_PER_SECOND: usize = 256 * 1024;
 /// Answers shorter than this are sent as they are: compressing them costs more than it saves.

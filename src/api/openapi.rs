@@ -9,8 +9,9 @@ use utoipa::OpenApi;
 use utoipa_actix_web::AppExt as _;
 
 use super::guard::{List, OnServer};
-use super::json::{JSON, ok};
+use super::json::ok;
 use super::link_to;
+use super::wire::JSON;
 
 #[derive(OpenApi)]
 #[openapi(
