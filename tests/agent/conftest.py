@@ -6,13 +6,9 @@ the Python that runs the tests.
 
 import os
 import sys
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "agent"))
-
-from harness import Driver
+from driven import Driver
 
 SPARKS = os.environ.get("FIRESTEEL_TEST_SPARKS", sys.executable).split(":")
 
