@@ -58,8 +58,8 @@ fn output(program: &str, arguments: &[&str]) -> Result<String, String> {
 
 fn java() -> Finding {
     let fix = format!("install Java {JAVA} or later, or set JAVA_HOME");
-    let program =
-        std::env::var("JAVA_HOME").map_or_else(|_| "java".to_owned(), |home| format!("{home}/bin/java"));
+    let home = std::env::var("JAVA_HOME").ok().filter(|home| !home.is_empty());
+    let program = home.map_or_else(|| "java".to_owned(), |home| format!("{home}/bin/java"));
     let text = output(&program, &["-version"]).map_err(|error| format!("{error}; {fix}"))?;
     let version = text.split('"').nth(1).unwrap_or("");
     let major = version

@@ -6,7 +6,7 @@ use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde_json::json;
 use tracing::error;
 
-use super::json::JSON;
+use super::wire::JSON;
 use crate::session::{BadKind, CreateError, SubmitError};
 use crate::store::StoreError;
 

@@ -1,14 +1,11 @@
 //! JSON in and out: request bodies under a limit and a deadline, answers in Livy's content type.
 
-use std::future::Future;
 use std::io::Read as _;
-use std::pin::Pin;
 use std::time::Duration;
 
-use actix_web::dev::Payload;
 use actix_web::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap, VARY};
-use actix_web::web::{Bytes, BytesMut};
-use actix_web::{FromRequest, HttpRequest, HttpResponse, HttpResponseBuilder, web};
+use actix_web::web::{Bytes, BytesMut, Payload};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use flate2::Compression;
 use flate2::read::{DeflateDecoder, GzDecoder, GzEncoder, ZlibDecoder};
 use futures_util::StreamExt as _;
@@ -17,67 +14,53 @@ use serde::de::DeserializeOwned;
 
 use super::App;
 use super::error::ApiError;
+use super::wire::JSON;
 
-/// Livy's content type of every JSON answer.
-pub const JSON: &str = "application/json;charset=utf-8";
 /// A body that is slow gets a second more for each of these that have come.
 const BYTES_PER_SECOND: usize = 256 * 1024;
 /// Answers shorter than this are sent as they are: compressing them costs more than it saves.
 const COMPRESS_FROM: usize = 16 * 1024;
 
-/// A JSON body, whatever content type it says it has, as Livy takes it. `T` names what it may hold.
+/// Reads a JSON body, whatever content type it says it has, as Livy takes it. `T` names what it may hold. A handler calls this
+/// once its guard has let the caller in: extractors run side by side, and a stranger's body is nobody's business.
 ///
 /// `Content-Encoding: gzip` and `deflate` are inflated up to the body limit; any other, such as the `UTF-8` of Livy's Java
 /// client, is no coding and changes nothing (clients.md, W11).
-#[derive(Debug)]
-pub struct Body<T>(pub T);
-
-impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
-    type Error = ApiError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
-
-    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let (request, payload) = (request.clone(), payload.take());
-        Box::pin(async move {
-            let bytes = read(&request, payload).await?;
-            if bytes.iter().all(u8::is_ascii_whitespace) {
-                return Err(ApiError::BadBody(
-                    "No content to map due to end-of-input".to_owned(),
-                ));
-            }
-            let mut reader = serde_json::Deserializer::from_slice(&bytes);
-            let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-                let path = error.path().to_string();
-                let reason = error.inner().to_string();
-                ApiError::BadBody(if path == "." {
-                    reason
-                } else {
-                    format!("{path}: {reason}")
-                })
-            })?;
-            reader
-                .end()
-                .map_err(|error| ApiError::BadBody(error.to_string()))?;
-            Ok(Self(value))
+///
+/// # Errors
+/// Too long, too slow, not JSON, or not a `T`; the text names the field.
+pub async fn read<T: DeserializeOwned>(request: &HttpRequest, payload: Payload) -> Result<T, ApiError> {
+    let bytes = take(request, payload).await?;
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Err(ApiError::BadBody(
+            "No content to map due to end-of-input".to_owned(),
+        ));
+    }
+    let mut reader = serde_json::Deserializer::from_slice(&bytes);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let path = error.path().to_string();
+        let reason = error.inner().to_string();
+        ApiError::BadBody(if path == "." {
+            reason
+        } else {
+            format!("{path}: {reason}")
         })
-    }
+    })?;
+    reader
+        .end()
+        .map_err(|error| ApiError::BadBody(error.to_string()))?;
+    Ok(value)
 }
 
-/// A body that is read, under the same limits, and ignored.
-#[derive(Debug)]
-pub struct Ignored;
-
-impl FromRequest for Ignored {
-    type Error = ApiError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
-
-    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let (request, payload) = (request.clone(), payload.take());
-        Box::pin(async move { read(&request, payload).await.map(|_| Self) })
-    }
+/// Reads a body under the same limits and ignores it.
+///
+/// # Errors
+/// Too long or too slow.
+pub async fn ignore(request: &HttpRequest, payload: Payload) -> Result<(), ApiError> {
+    take(request, payload).await.map(drop)
 }
 
-async fn read(request: &HttpRequest, mut payload: Payload) -> Result<Bytes, ApiError> {
+async fn take(request: &HttpRequest, mut payload: Payload) -> Result<Bytes, ApiError> {
     let app = request.app_data::<web::Data<App>>().map(|app| app.config.clone());
     let app = app.ok_or_else(|| ApiError::Unavailable("The server is not set up.".to_owned()))?;
     let (limit, base) = (app.limits.request_body.len(), app.server.body_timeout.get());
@@ -104,12 +87,12 @@ fn inflate(headers: &HeaderMap, body: Bytes, limit: usize) -> Result<Bytes, ApiE
         .and_then(|value| value.to_str().ok())
         .unwrap_or("");
     let inflated = match coding.to_ascii_lowercase().as_str() {
-        "gzip" | "x-gzip" => take(GzDecoder::new(&body[..]), limit),
+        "gzip" | "x-gzip" => expand(GzDecoder::new(&body[..]), limit),
         // Some clients send the zlib format that the standard means, some the bare one.
         "deflate" if body.first().is_some_and(|byte| byte & 0x0f == 8) => {
-            take(ZlibDecoder::new(&body[..]), limit)
+            expand(ZlibDecoder::new(&body[..]), limit)
         }
-        "deflate" => take(DeflateDecoder::new(&body[..]), limit),
+        "deflate" => expand(DeflateDecoder::new(&body[..]), limit),
         _ => return Ok(body),
     };
     let inflated =
@@ -121,7 +104,7 @@ fn inflate(headers: &HeaderMap, body: Bytes, limit: usize) -> Result<Bytes, ApiE
     }
 }
 
-fn take(reader: impl std::io::Read, limit: usize) -> std::io::Result<Vec<u8>> {
+fn expand(reader: impl std::io::Read, limit: usize) -> std::io::Result<Vec<u8>> {
     let mut inflated = Vec::new();
     reader
         .take(limit as u64 + 1)

@@ -1,7 +1,7 @@
 //! The OpenAPI document, and what it knows of the routes: which methods a path has.
 
 use actix_web::dev::ResourceDef;
-use actix_web::http::header::ALLOW;
+use actix_web::http::header::{ALLOW, LOCATION};
 use actix_web::web::Data;
 use actix_web::{App, HttpRequest, HttpResponse, get};
 use serde_json::json;
@@ -9,7 +9,9 @@ use utoipa::OpenApi;
 use utoipa_actix_web::AppExt as _;
 
 use super::guard::{List, OnServer};
-use super::json::{JSON, ok};
+use super::json::ok;
+use super::link_to;
+use super::wire::JSON;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -70,8 +72,15 @@ impl RouteTable {
     }
 }
 
-/// What no route takes: 405 with the methods that the path has, else an empty 404, as Livy.
+/// What no route takes: the base path itself leads to the page below it; 405 with the methods that the path has; else an empty
+/// 404, as Livy.
 pub async fn not_routed(request: HttpRequest) -> HttpResponse {
+    let app = request.app_data::<Data<super::App>>();
+    if app.is_some_and(|app| request.path() == app.config.server.base_path) {
+        return HttpResponse::Found()
+            .insert_header((LOCATION, link_to(&request, "/ui")))
+            .finish();
+    }
     let table = request.app_data::<Data<RouteTable>>();
     let found = table.and_then(|table| table.0.iter().find(|(path, _)| path.is_match(request.path())));
     match found {

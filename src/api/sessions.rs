@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use actix_web::http::header::{LOCATION, USER_AGENT};
-use actix_web::web::Query;
+use actix_web::web::{Payload, Query};
 use actix_web::{HttpRequest, HttpResponse, delete, get, post};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -11,7 +11,7 @@ use utoipa::IntoParams;
 use super::App;
 use super::error::ApiError;
 use super::guard::{Create, List, Modify, OnServer, OnSession, See, View};
-use super::json::{Body, Ignored, ok, respond};
+use super::json::{ignore, ok, read, respond};
 use super::link_to;
 use super::pages::{PageQuery, log_page};
 use super::wire::{CreateSession, Log, Message, SessionView, SessionsView, StateView};
@@ -85,10 +85,11 @@ pub async fn list(
 pub async fn create(
     on: OnServer<Create>,
     query: Query<DoAs>,
-    Body(body): Body<CreateSession>,
+    payload: Payload,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let app = on.app.clone();
+    let body = read(&request, payload).await?;
     let new = accept(&on, query.into_inner().do_as, body)?;
     let session = app.sessions.create(new).await?;
     let location = link_to(&request, &format!("/sessions/{}", session.id));
@@ -292,10 +293,15 @@ pub async fn log(
     responses((status = 200, body = SessionView), (status = 403), (status = 404))
 )]
 #[post("/sessions/{id}/connect")]
-pub async fn connect(on: OnSession<Modify>, _body: Ignored, request: HttpRequest) -> HttpResponse {
+pub async fn connect(
+    on: OnSession<Modify>,
+    payload: Payload,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    ignore(&request, payload).await?;
     on.session.active();
     let view = view(&on.app, &request, &on.session, false).await;
-    ok(&request, &view)
+    Ok(ok(&request, &view))
 }
 
 /// Cancels the statement that runs. Livy stops the session here; Hue calls this to cancel.
@@ -306,9 +312,14 @@ pub async fn connect(on: OnSession<Modify>, _body: Ignored, request: HttpRequest
     responses((status = 200, body = Message), (status = 403), (status = 404))
 )]
 #[post("/sessions/{id}/interrupt")]
-pub async fn interrupt(on: OnSession<Modify>, _body: Ignored, request: HttpRequest) -> HttpResponse {
+pub async fn interrupt(
+    on: OnSession<Modify>,
+    payload: Payload,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    ignore(&request, payload).await?;
     on.session.interrupt().await;
-    ok(&request, &Message { msg: "interrupted" })
+    Ok(ok(&request, &Message { msg: "interrupted" }))
 }
 
 /// Deletes a session and ends its driver. It is not found from the answer on.

@@ -1,12 +1,12 @@
 //! `/sessions/{id}/statements` and completion.
 
 use actix_web::http::header::LOCATION;
-use actix_web::web::Query;
+use actix_web::web::{Payload, Query};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, get, post};
 
 use super::error::ApiError;
 use super::guard::{Modify, OnSession, View};
-use super::json::{Body, Ignored, ok, respond};
+use super::json::{ignore, ok, read, respond};
 use super::link_to;
 use super::pages::{PageQuery, number};
 use super::wire::{Candidates, CompletionRequest, Message, StatementRequest, StatementView, StatementsView};
@@ -65,9 +65,10 @@ pub async fn list(
 #[post("/sessions/{id}/statements")]
 pub async fn run(
     on: OnSession<Modify>,
-    Body(body): Body<StatementRequest>,
+    payload: Payload,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
+    let body: StatementRequest = read(&request, payload).await?;
     let code = body
         .code
         .ok_or_else(|| ApiError::BadBody("code: the statement's code is missing".to_owned()))?;
@@ -103,9 +104,10 @@ pub async fn show(on: OnSession<View>, request: HttpRequest) -> Result<HttpRespo
 #[post("/sessions/{id}/statements/{statement}/cancel")]
 pub async fn cancel(
     on: OnSession<Modify>,
-    _body: Ignored,
+    payload: Payload,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
+    ignore(&request, payload).await?;
     let id = number(request.match_info().query("statement"))?;
     on.session.cancel(id).await;
     Ok(ok(&request, &Message { msg: "canceled" }))
@@ -122,9 +124,10 @@ pub async fn cancel(
 #[post("/sessions/{id}/completion")]
 pub async fn complete(
     on: OnSession<Modify>,
-    Body(body): Body<CompletionRequest>,
+    payload: Payload,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
+    let body: CompletionRequest = read(&request, payload).await?;
     let missing = |field: &str| ApiError::BadBody(format!("{field}: code, kind and cursor are needed"));
     let code = body.code.ok_or_else(|| missing("code"))?;
     let kind = body.kind.ok_or_else(|| missing("kind"))?;

@@ -7,6 +7,9 @@ const QUOTE: usize = 300;
 /// Lines at the end of a log that tell why a driver that had been ready ended.
 const LAST_WORDS: usize = 50;
 
+/// How the JVM begins a line about an exception that nothing caught.
+const UNCAUGHT: &str = "Exception in thread \"main\" ";
+
 /// What a log line tells. The first rule that finds its words, in the order of this table, gives the sentence.
 struct Rule {
     words: &'static str,
@@ -123,6 +126,11 @@ const RULES: &[Rule] = &[
         words: "No space left on device",
         sentence: |line| format!("A disk is full: {}", quote(line)),
     },
+    // What the JVM says of an exception that nothing caught. Last, since the rules above know some of them better.
+    Rule {
+        words: UNCAUGHT,
+        sentence: |line| format!("The driver ended with an exception: {}", quote(line)),
+    },
 ];
 
 /// The sentence for a driver that ended by itself. `lines` is its log; `was_ready` tells a failed start from a later end.
@@ -178,16 +186,16 @@ fn recognised(lines: &[String]) -> Option<String> {
     })
 }
 
+/// The last line that is no heading and no frame of a stack trace.
 fn last_words(lines: &[String]) -> Option<&str> {
-    lines
-        .iter()
-        .rev()
-        .map(|line| line.trim())
-        .find(|line| !line.is_empty() && !line.ends_with(':'))
+    let says_something = |line: &&str| !line.is_empty() && !line.ends_with(':') && !line.starts_with("at ");
+    lines.iter().rev().map(|line| line.trim()).find(says_something)
 }
 
 fn quote(line: &str) -> String {
-    line.trim()
+    let line = line.trim();
+    let words = line.strip_prefix(UNCAUGHT).unwrap_or(line);
+    words
         .chars()
         .filter(|character| !character.is_control())
         .take(QUOTE)
@@ -226,6 +234,10 @@ mod tests {
                 "conf value",
             ),
             ("java.net.BindException: Address already in use", "port"),
+            (
+                "Exception in thread \"main\" org.apache.spark.SparkException: Driver cores must be a positive number",
+                "exception: org.apache.spark.SparkException: Driver cores must",
+            ),
         ] {
             let sentence = diagnose(Some(&exited(1)), &log(line), false);
             assert!(sentence.contains(expected), "{sentence}");

@@ -18,14 +18,14 @@ mod supervise;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command as Process, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use serde_json::json;
+use tokio::process::Command as Process;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
@@ -127,7 +127,7 @@ impl Drivers {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
-        let keeper_pid = i32::try_from(child.id()).unwrap_or(0);
+        let keeper_pid = child.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or(0);
         let keeper_name = ProcessName::of(keeper_pid);
         let (calls, calls_waiting) = mpsc::channel(CALLS_WAITING);
         let slot = Arc::new(Slot {

@@ -9,24 +9,21 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{SinkExt as _, StreamExt as _, stream::SplitStream};
 use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde_json::json;
 use serde_json::value::RawValue;
 use tokio::io::unix::AsyncFd;
-use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
-use tokio_util::codec::Framed;
 use tracing::{debug, warn};
 
 use super::event::{DriverEvent, StatementResult};
-use super::link::{Call, Frame, FrameCodec, Slot};
+use super::link::{Call, Connection, Frame, Slot};
 use super::run_dir::RunDir;
 use crate::background::Background;
 
-/// Frames that may wait for the socket. The session sends one statement at a time, so more means an agent that doesn't read.
-const WRITES_WAITING: usize = 256;
+/// Frames that are no results and that the agent keeps because it has not been told that they are stored.
+const UNACKNOWLEDGED: u64 = 32;
 /// Completions that may wait for their answer.
 pub(super) const COMPLETIONS_WAITING: usize = 64;
 
@@ -63,20 +60,26 @@ pub(super) struct Completion {
 /// A driver's process, watched without being waited for: works for a child and for a keeper of an earlier server alike.
 pub(super) struct Keeper {
     pidfd: AsyncFd<OwnedFd>,
-    child: std::process::Child,
+    child: tokio::process::Child,
 }
 
 impl Keeper {
-    pub(super) fn new(child: std::process::Child) -> std::io::Result<Self> {
-        let pid = i32::try_from(child.id())
-            .ok()
-            .and_then(rustix::process::Pid::from_raw);
-        let pid = pid.ok_or(std::io::ErrorKind::InvalidInput)?;
-        let pidfd = pidfd_open(pid, PidfdFlags::NONBLOCK)?;
-        Ok(Self {
-            pidfd: crate::sys::watch(pidfd)?,
-            child,
-        })
+    /// Watches a keeper that was just spawned; one that can't be watched is killed.
+    pub(super) fn new(mut child: tokio::process::Child) -> std::io::Result<Self> {
+        let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
+        let pid = pid.and_then(rustix::process::Pid::from_raw);
+        let watch = |pid| crate::sys::watch(pidfd_open(pid, PidfdFlags::NONBLOCK)?);
+        match pid
+            .ok_or_else(|| std::io::ErrorKind::InvalidInput.into())
+            .and_then(watch)
+        {
+            Ok(pidfd) => Ok(Self { pidfd, child }),
+            Err(error) => {
+                // Its agent sees it die and ends the driver.
+                let _ = child.start_kill();
+                Err(error)
+            }
+        }
     }
 
     /// Cancel safe.
@@ -117,8 +120,11 @@ pub(super) struct LinkState {
     sent: u64,
     /// The number of the last frame that came.
     received: u64,
-    reader: Option<SplitStream<Framed<UnixStream, FrameCodec>>>,
-    writer: Option<mpsc::Sender<Frame>>,
+    /// The number of the agent's last result: the agent is told at once when it is stored.
+    last_result: u64,
+    /// The number of the agent's last frame that it was told is stored.
+    acknowledged: u64,
+    connection: Option<Connection>,
     completions: HashMap<i64, oneshot::Sender<Vec<String>>>,
     next_completion: i64,
 }
@@ -135,9 +141,9 @@ impl Supervisor {
                 () = stopping.cancelled() => return,
                 () = self.keeper.ended() => break,
                 Some(call) = self.calls.recv() => self.connect(call),
-                frame = read(&mut self.link.reader) => match frame {
+                frame = read(&mut self.link.connection) => match frame {
                     Some(frame) => self.take(frame).await,
-                    None => self.link.disconnect(),
+                    None => self.link.connection = None,
                 },
                 command = self.commands.recv(), if session_is_there => match command {
                     Some(Command::Kill) => self.keeper.terminate(),
@@ -163,7 +169,9 @@ impl Supervisor {
         while let Ok(call) = self.calls.try_recv() {
             self.connect(call);
         }
-        while let Ok(Some(frame)) = tokio::time::timeout(self.stop_grace, read(&mut self.link.reader)).await {
+        while let Ok(Some(frame)) =
+            tokio::time::timeout(self.stop_grace, read(&mut self.link.connection)).await
+        {
             self.take(frame).await;
         }
     }
@@ -199,29 +207,22 @@ impl Supervisor {
         link.send(Frame::new("complete", fields, completion.code));
     }
 
+    /// Tells the agent what is stored: a result at once, so that the agent can forget its output; of the others only so
+    /// many, since each telling wakes the agent.
     fn stored(&mut self, seq: u64) {
-        if self.slot.stored.fetch_max(seq, Ordering::AcqRel) < seq {
-            self.link.write(Frame::new("ack", json!({"seq": seq}), ""));
+        let stored = self.slot.stored.fetch_max(seq, Ordering::AcqRel).max(seq);
+        let link = &mut self.link;
+        let is_news = link.acknowledged < link.last_result && link.last_result <= stored;
+        if is_news || stored >= link.acknowledged + UNACKNOWLEDGED {
+            link.acknowledged = stored;
+            link.write(Frame::new("ack", json!({"seq": stored}), ""));
         }
     }
 
     /// A connection replaces the one before it; what the agent has not received is sent again.
     fn connect(&mut self, call: Call) {
-        let (mut sink, stream) = call.connection.split();
-        let (writer, mut frames) = mpsc::channel::<Frame>(WRITES_WAITING);
-        self.background.spawn(async move {
-            while let Some(frame) = frames.recv().await {
-                if sink.feed(frame).await.is_err() {
-                    return;
-                }
-                if frames.is_empty() && sink.flush().await.is_err() {
-                    return;
-                }
-            }
-        });
-        self.link.reader = Some(stream);
-        self.link.writer = Some(writer);
-        self.link.acknowledged(call.received);
+        self.link.connection = Some(call.connection);
+        self.link.forget(call.received);
         for (_, frame) in self.link.kept.clone() {
             self.link.write(frame);
         }
@@ -232,7 +233,7 @@ impl Supervisor {
         match seq {
             0 if frame.kind() == "ack" => {
                 let acknowledged = frame.number("seq").and_then(|seq| u64::try_from(seq).ok());
-                self.link.acknowledged(acknowledged.unwrap_or(0));
+                self.link.forget(acknowledged.unwrap_or(0));
                 return;
             }
             // Sent again after a break, and had before.
@@ -243,9 +244,12 @@ impl Supervisor {
                     driver.seq = seq,
                     "a driver's frames have a gap; the connection is closed"
                 );
-                self.link.disconnect();
+                self.link.connection = None;
                 return;
             }
+        }
+        if frame.kind() == "result" {
+            self.link.last_result = seq;
         }
         if frame.kind() == "completion" {
             let candidates = serde_json::from_slice(&frame.body).unwrap_or_default();
@@ -282,22 +286,14 @@ impl LinkState {
     }
 
     fn write(&mut self, frame: Frame) {
-        let refused = self
-            .writer
-            .as_ref()
-            .is_some_and(|writer| writer.try_send(frame).is_err());
-        if refused {
+        if let Some(Err(error)) = self.connection.as_mut().map(|connection| connection.send(frame)) {
             // It does not read, or is gone. It calls again; what it lacks is kept.
-            self.disconnect();
+            warn!(%error, "a driver's connection is closed");
+            self.connection = None;
         }
     }
 
-    fn disconnect(&mut self) {
-        self.reader = None;
-        self.writer = None;
-    }
-
-    fn acknowledged(&mut self, up_to: u64) {
+    fn forget(&mut self, up_to: u64) {
         while self.kept.front().is_some_and(|(seq, _)| *seq <= up_to) {
             self.kept.pop_front();
         }
@@ -305,17 +301,14 @@ impl LinkState {
 }
 
 /// The next frame; none when the connection broke. Waits for ever while there is no connection. Cancel safe.
-async fn read(reader: &mut Option<SplitStream<Framed<UnixStream, FrameCodec>>>) -> Option<Frame> {
-    let Some(frames) = reader else {
+async fn read(connection: &mut Option<Connection>) -> Option<Frame> {
+    let Some(connection) = connection else {
         return pending().await;
     };
-    match frames.next().await? {
-        Ok(frame) => Some(frame),
-        Err(error) => {
-            warn!(%error, "a driver's connection is closed");
-            None
-        }
-    }
+    connection.next().await.unwrap_or_else(|error| {
+        warn!(%error, "a driver's connection is closed");
+        None
+    })
 }
 
 async fn until(instant: Option<Instant>) {

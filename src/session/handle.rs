@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::actor::{Command, SubmitError};
+use super::command::{Command, SubmitError};
 use super::kind::Kind;
 use super::request::Echo;
 use super::snapshot::Snapshot;

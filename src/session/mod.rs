@@ -4,21 +4,24 @@
 //! and the queue in front of drivers. Called by `api`; calls `driver`, `store`, `config` and `background`. It knows nothing of
 //! HTTP or of SQL tables.
 //!
-//! Read in this order: `state` (what may follow what), `actor` (what happens when), `handle` (what others may ask), `registry`.
+//! Read in this order: `state` (what may follow what), `actor` (what happens when), `command` and `handle` (what others
+//! may ask), `registry`.
 
 mod actor;
 mod admission;
+mod command;
 mod handle;
 mod kind;
 mod registry;
 mod request;
+mod shared;
 mod snapshot;
 mod state;
 mod statement;
 mod times;
 
 pub use crate::driver::{DriverSpec, Resources};
-pub use actor::SubmitError;
+pub use command::SubmitError;
 pub use handle::Session;
 pub use kind::{BadKind, Kind};
 pub use registry::{CreateError, Sessions};

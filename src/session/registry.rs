@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
@@ -13,6 +12,7 @@ use super::actor::Actor;
 use super::admission::{Admission, QueueFull};
 use super::handle::Session;
 use super::request::NewSession;
+use super::shared::{Shared, Table};
 use super::snapshot::Snapshot;
 use super::state::SessionState;
 use super::times::Contacts;
@@ -46,34 +46,6 @@ pub enum CreateError {
     /// It could not be stored.
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-/// What every session's actor uses.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub config: Arc<Config>,
-    pub store: Store,
-    pub drivers: Arc<Drivers>,
-    pub background: Background,
-    pub sessions: Table,
-}
-
-/// Sessions by id and by owner and name.
-#[derive(Debug, Default)]
-pub(super) struct Table {
-    by_id: DashMap<i64, Session>,
-    by_name: DashMap<(Option<String>, String), i64>,
-}
-
-impl Table {
-    /// Forgets a session and frees its name. Does nothing the second time.
-    pub(super) fn remove(&self, id: i64, request: &NewSession) {
-        self.by_id.remove(&id);
-        if let Some(name) = &request.name {
-            self.by_name
-                .remove_if(&(request.owner.clone(), name.clone()), |_, named| *named == id);
-        }
-    }
 }
 
 /// The sessions of this server. Clones share them.

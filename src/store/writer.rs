@@ -83,6 +83,23 @@ pub enum Op {
     },
 }
 
+impl Op {
+    /// True for an operation that is one query, and so all or nothing without a transaction around it.
+    fn is_one_query(&self) -> bool {
+        match self {
+            Self::UpdateSession { .. }
+            | Self::EndDriver { .. }
+            | Self::InsertStatement(_)
+            | Self::EndStatement { .. }
+            | Self::DropStatements { .. } => true,
+            Self::InsertSession(_)
+            | Self::DeleteSession { .. }
+            | Self::InsertDriver(_)
+            | Self::TrimHistory { .. } => false,
+        }
+    }
+}
+
 pub(super) struct Write {
     pub op: Op,
     pub done: oneshot::Sender<Result<(), StoreError>>,
@@ -110,6 +127,12 @@ pub(super) async fn run(mut connection: SqliteConnection, mut waiting: mpsc::Rec
 }
 
 async fn commit(connection: &mut SqliteConnection, batch: &[Write]) -> Result<(), StoreError> {
+    if let [Write { op, .. }] = batch
+        && op.is_one_query()
+    {
+        // It is a transaction by itself: two trips to SQLite's thread less, which a statement's round trip shows.
+        return Ok(apply(connection, op).await?);
+    }
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     for write in batch {
         apply(&mut transaction, &write.op).await?;

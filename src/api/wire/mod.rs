@@ -9,3 +9,6 @@ pub use views::{
     Candidates, EndedSession, EndedSessions, Log, Message, SessionView, SessionsView, StateView,
     StatementView, StatementsView, Version,
 };
+
+/// Livy's content type of every JSON answer.
+pub const JSON: &str = "application/json;charset=utf-8";

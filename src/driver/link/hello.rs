@@ -85,9 +85,9 @@ pub(super) struct Hello {
     nonce: String,
 }
 
-pub(super) type Connection = Framed<UnixStream, FrameCodec>;
+pub(super) type Handshake = Framed<UnixStream, FrameCodec>;
 
-async fn next(connection: &mut Connection, kind: &str) -> Result<Frame, Refused> {
+async fn next(connection: &mut Handshake, kind: &str) -> Result<Frame, Refused> {
     match connection.next().await {
         Some(Ok(frame)) if frame.kind() == kind => Ok(frame),
         Some(Ok(_)) => Err(Refused::Protocol),
@@ -96,7 +96,7 @@ async fn next(connection: &mut Connection, kind: &str) -> Result<Frame, Refused>
     }
 }
 
-pub(super) async fn receive(connection: &mut Connection) -> Result<Hello, Refused> {
+pub(super) async fn receive(connection: &mut Handshake) -> Result<Hello, Refused> {
     let frame = next(connection, "hello").await?;
     let nonce = frame.text("nonce").unwrap_or("");
     if frame.number("protocol") != Some(PROTOCOL) || nonce.len() != 64 {
@@ -117,7 +117,7 @@ pub(super) async fn receive(connection: &mut Connection) -> Result<Hello, Refuse
 
 /// Proves the secret to the agent, and has it prove the same.
 pub(super) async fn prove(
-    connection: &mut Connection,
+    connection: &mut Handshake,
     hello: &Hello,
     secret: &Secret,
     received: u64,

@@ -15,8 +15,9 @@ use tokio::sync::mpsc;
 use tokio_util::codec::Framed;
 use uuid::Uuid;
 
+use super::connection::Connection;
 use super::frame::{Frame, FrameCodec};
-use super::hello::{self, Connection, Refused, Secret};
+use super::hello::{self, Handshake, Refused, Secret};
 use crate::background::Background;
 use crate::driver::process::descends;
 
@@ -40,7 +41,7 @@ pub struct Slot {
 #[derive(Debug)]
 pub struct Call {
     /// The frames.
-    pub connection: Framed<UnixStream, FrameCodec>,
+    pub connection: Connection,
     /// The last of our frames that the agent has taken.
     pub received: u64,
 }
@@ -177,11 +178,12 @@ async fn greet(
     epoch: i64,
 ) -> Result<(), Refused> {
     let peer = stream.peer_cred().ok();
-    let mut connection: Connection = Framed::new(stream, codec);
+    let mut connection: Handshake = Framed::new(stream, codec);
     let outcome = admit(&mut connection, peer, slots, epoch).await;
     match outcome {
         Ok((slot, received)) => {
             // The driver has ended meanwhile when nobody takes the call.
+            let connection = connection.into();
             let _ = slot.calls.send(Call { connection, received }).await;
             Ok(())
         }
@@ -195,7 +197,7 @@ async fn greet(
 }
 
 async fn admit(
-    connection: &mut Connection,
+    connection: &mut Handshake,
     peer: Option<tokio::net::unix::UCred>,
     slots: &DashMap<Uuid, Arc<Slot>>,
     epoch: i64,

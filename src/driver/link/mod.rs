@@ -3,10 +3,12 @@
 //!
 //! Called by `driver`; calls `process` and `background`.
 
+mod connection;
 mod frame;
 mod hello;
 mod listener;
 
-pub use frame::{Frame, FrameCodec};
+pub use connection::Connection;
+pub use frame::Frame;
 pub use hello::Secret;
 pub use listener::{Call, Listener, Slot};

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::{Accepted, Actor, Command, Done, SubmitError, Submitted};
+use super::{Accepted, Actor, Done};
 use crate::clock::now_ms;
+use crate::session::command::{Command, SubmitError, Submitted};
 use crate::session::kind::Kind;
 use crate::session::state::{SessionState, StatementState};
 use crate::session::statement::Statement;

@@ -23,9 +23,9 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{debug, info, warn};
 
 use super::admission::Ticket;
-use super::kind::Kind;
-use super::registry::Shared;
+use super::command::{Command, SubmitError, Submitted};
 use super::request::NewSession;
+use super::shared::Shared;
 use super::snapshot::Snapshot;
 use super::state::{SessionEvent, SessionState};
 use super::statement::Statement;
@@ -38,51 +38,6 @@ use crate::store::{Op, Store, StoreError};
 const NOTES: usize = 200;
 /// Between two tries of a write that must not be lost.
 const STORE_RETRY: Duration = Duration::from_millis(500);
-
-/// What others ask of a session.
-#[derive(Debug)]
-pub(super) enum Command {
-    Submit {
-        code: Arc<str>,
-        kind: Kind,
-        reply: oneshot::Sender<Result<Submitted, SubmitError>>,
-    },
-    Cancel {
-        id: i64,
-        reply: oneshot::Sender<()>,
-    },
-    Interrupt {
-        reply: oneshot::Sender<()>,
-    },
-    Delete {
-        reply: oneshot::Sender<Result<(), StoreError>>,
-    },
-    End {
-        reason: String,
-    },
-}
-
-/// A statement that was accepted.
-#[derive(Debug)]
-pub(super) struct Submitted {
-    pub statement: Arc<Statement>,
-    /// True when nothing stands before it: its result may come at once.
-    pub is_next: bool,
-}
-
-/// Why a statement was not accepted. Nothing of it is stored.
-#[derive(Debug, thiserror::Error)]
-pub enum SubmitError {
-    /// The session takes no more statements.
-    #[error("Session is in state {0}")]
-    Ended(SessionState),
-    /// `limits.statements_waiting` are waiting.
-    #[error("{0} statements wait in this session (limits.statements_waiting)")]
-    QueueFull(usize),
-    /// It could not be stored.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
 
 type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 

@@ -1,0 +1,40 @@
+//! What all sessions of a server share: its parts, and the table in which they are found.
+
+use std::sync::Arc;
+
+use dashmap::DashMap;
+
+use super::handle::Session;
+use super::request::NewSession;
+use crate::background::Background;
+use crate::config::Config;
+use crate::driver::Drivers;
+use crate::store::Store;
+
+/// What every session's actor uses.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub config: Arc<Config>,
+    pub store: Store,
+    pub drivers: Arc<Drivers>,
+    pub background: Background,
+    pub sessions: Table,
+}
+
+/// Sessions by id and by owner and name.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    pub by_id: DashMap<i64, Session>,
+    pub by_name: DashMap<(Option<String>, String), i64>,
+}
+
+impl Table {
+    /// Forgets a session and frees its name. Does nothing the second time.
+    pub(super) fn remove(&self, id: i64, request: &NewSession) {
+        self.by_id.remove(&id);
+        if let Some(name) = &request.name {
+            self.by_name
+                .remove_if(&(request.owner.clone(), name.clone()), |_, named| *named == id);
+        }
+    }
+}
