@@ -10,7 +10,7 @@ from typing import Any, Callable, Iterator
 import pytest
 from harness.api import Api, Session
 from harness.server import Server
-from harness.spark import Cluster, Spark, newest, sparks
+from harness.spark import Spark, newest, sparks
 from harness.stub import SLEEPS, Stub
 
 # Conf that keeps a test's driver small and quiet.
@@ -88,32 +88,5 @@ def live_server(default_spark: Spark) -> Iterator[Server]:
 def live(live_server: Server) -> Session:
     """An idle session for the whole run: tests leave it idle and usable."""
     session = live_server.api.create(conf=SMALL)
-    session.wait("idle")
-    return session
-
-
-@pytest.fixture(scope="session", params=["local", "standalone"])
-def master(request: pytest.FixtureRequest, spark: Spark) -> Iterator[str]:
-    """`local[2]`, then a standalone master and worker of the same Spark on loopback."""
-    if request.param == "local":
-        yield "local[2]"
-        return
-    cluster = Cluster(spark)
-    yield cluster.url
-    cluster.stop()
-
-
-@pytest.fixture(scope="session")
-def server(spark: Spark, master: str) -> Iterator[Server]:
-    """A server for each Spark and master."""
-    server = Server({**spark.settings, "spark.master": master})
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="session")
-def session(server: Server) -> Session:
-    """An idle session for each Spark and master: tests leave it idle and usable."""
-    session = server.api.create(conf={**SMALL, "spark.executor.memory": "512m", "spark.cores.max": "2"})
     session.wait("idle")
     return session

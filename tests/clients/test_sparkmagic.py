@@ -50,10 +50,16 @@ def newest_session(server: Server, before: set[int]) -> Session:
 
 
 def interrupt_when_running(notebook: Notebook, session: Session) -> threading.Thread:
-    """Press stop once the server says that a statement runs."""
+    """Press stop once the server says that a statement runs, and the cell shows its progress bar: until then
+    sparkmagic does not know the statement's id, and would cancel nothing."""
+    cells = len(notebook.book.cells)
+
+    def running() -> bool:
+        shown = len(notebook.book.cells) > cells and notebook.book.cells[cells].get("outputs")
+        return bool(shown) and session.state() == "busy"
 
     def press() -> None:
-        wait_until("a statement runs", lambda: session.state() == "busy", 60)
+        wait_until("a statement runs", running, 60)
         notebook.interrupt()
 
     pressing = threading.Thread(target=press, daemon=True)
@@ -77,7 +83,7 @@ def test_magics(magics: Notebook, live_server: Server) -> None:
     shown = fine(magics, "print(type(frame).__module__, frame.shape, frame.s.tolist(), frame.n.sum())")
     assert "pandas" in shown
     assert "(3, 2)" in shown
-    assert "['a\"b', 'c\\nd', None]" in shown
+    assert "['a\"b', 'c\\nd', nan]" in shown
     fine(magics, "%%spark -c sql -o rows -q\nselect id, id * 0.5 as half from range(4)")
     assert "[0, 1, 2, 3]" in fine(magics, "print(rows['id'].tolist())")
     # More than sparkmagic's own limit of rows, which is told apart from ours.

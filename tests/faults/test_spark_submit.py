@@ -35,7 +35,7 @@ def diagnosis(session: Session, limit: float = 120.0) -> str:
 STUBS: dict[str, tuple[str | None, int, tuple[str, ...]]] = {
     "missing": (None, 0o755, ("spark-submit",)),
     "not executable": ("exit 0\n", 0o644, ("spark-submit", "permission", "execut")),
-    "not a program": ("\n", 0o755, ("exit", "ended", "status")),
+    "not a program": ("\n", 0o755, ("format",)),
     "silent": ("exit 0\n", 0o755, ("exit", "ended", "status")),
     "silent failure": ("exit 7\n", 0o755, ("7",)),
     "killed": ("kill -9 $$\n", 0o755, ("9", "kill", "memory")),
@@ -220,9 +220,9 @@ def test_real_driver_that_does_not_start(tmp_path: Path) -> None:
     spark = newest()
     cases = [
         ({"driverMemory": "9000000g"}, "memory"),
-        ({"conf": {"spark.driver.cores": "two"}}, "spark.driver.cores"),
+        ({"conf": {"spark.driver.cores": "two"}}, "driver cores"),
         ({"conf": {"spark.serializer": "no.such.Serializer"}}, "no.such.Serializer"),
-        ({"conf": {"spark.driver.extraJavaOptions": "-XX:NoSuchFlag"}}, "NoSuchFlag"),
+        ({"conf": {"spark.driver.extraJavaOptions": "-XX:+UseSerialGC -XX:+UseG1GC"}}, "collector"),
     ]
     with serving({**spark.settings, "spark.master": "local[1]"}) as server:
         sessions = [server.api.create(**body) for body, _ in cases]
@@ -244,7 +244,7 @@ def test_check_names_what_is_wrong(tmp_path: Path) -> None:
     right = command("check", *sets, "--state-dir", str(tmp_path / "state"))
     assert right.returncode == 0, right.stdout + right.stderr
     no_java = command(
-        "check", *sets, "--state-dir", str(tmp_path / "state"), PATH="/nonexistent", JAVA_HOME=""
+        "check", *sets, "--state-dir", str(tmp_path / "state"), PATH="/nonexistent", JAVA_HOME="/nonexistent"
     )
     assert no_java.returncode != 0
     assert "Java" in no_java.stdout + no_java.stderr

@@ -30,6 +30,8 @@ def environment_for(home: Path, url: str) -> dict[str, str]:
     python.write_text(json.dumps({"argv": argv, "display_name": "Python", "language": "python"}))
     mine = {"SPARKMAGIC_CONF_DIR": str(home / "config"), "SPARKMAGIC_CONF_FILE": "config.json"}
     # HOME too: sparkmagic writes its log there.
+    # What pandas warns of is no error of a cell.
+    mine["PYTHONWARNINGS"] = "ignore"
     return environment(**mine, HOME=str(home), IPYTHONDIR=str(home / "ipython"), JUPYTER_PLATFORM_DIRS="1")
 
 
@@ -45,10 +47,11 @@ class Notebook:
         self.client = NotebookClient(
             self.book, km=manager, timeout=limit, allow_errors=True, kernel_name=kernel
         )
+        # nbclient would play the front end's part for output widgets, and wait for the kernel inside a cell.
+        self.client.comm_open_handlers.clear()
         self.loop.run_until_complete(self._start(env))
 
     async def _start(self, env: dict[str, str]) -> None:
-        self.client.create_kernel_manager()
         await self.client.async_start_new_kernel(env=env)
         await self.client.async_start_new_kernel_client()
 

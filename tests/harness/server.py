@@ -141,7 +141,7 @@ class Server:
         """Every driver id that the server's files and processes name, so that a later look can find
         leftovers."""
         texts = [path.read_bytes() for path in self.state_dir.glob("firesteel.db*")]
-        texts += [str(path).encode() for path in self.state_dir.rglob("*")]
+        texts += [str(path).encode() for path in self.run_files()]
         texts += [" ".join(process.argv).encode() for process in self._by_state_dir()]
         texts.append(self.log_path.read_bytes())
         for text in texts:
@@ -178,7 +178,11 @@ class Server:
 
     def run_files(self) -> list[Path]:
         """What lies in the run directory, where every driver has its own."""
-        return sorted((self.state_dir / "run").rglob("*"))
+        found = []
+        # Which may vanish while one looks: os.walk does not mind.
+        for directory, directories, files in os.walk(self.state_dir / "run"):
+            found += [Path(directory) / name for name in (*directories, *files)]
+        return sorted(found)
 
     def stop(self) -> None:
         """SIGTERM, then check: it ends well, no process is left, and its log holds no alarm."""

@@ -1,14 +1,69 @@
-"""A real driver, on each Spark, on `local[2]` and on a standalone master and worker."""
+"""A real driver, on each Spark, on `local[2]` and on a standalone master and worker: one session for each of
+the four, which every test leaves idle and usable, and the last one deletes."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Iterator
 
+import pytest
 from harness.api import Session
 from harness.processes import wait_until
 from harness.server import Server
-from harness.spark import Spark
+from harness.spark import Cluster, Spark
+
+SECRET = "canary-0f-the-conf"
+REQUEST = {
+    "name": "the session",
+    "driverMemory": "700m",
+    "executorMemory": "512m",
+    "conf": {
+        "spark.cores.max": "2",
+        "spark.default.parallelism": 2,
+        "spark.sql.shuffle.partitions": 3,
+        "spark.my.password": SECRET,
+        "spark.my.text": "a b=c:d \\ é #!",
+        "spark.executorEnv.MINE": "mine",
+    },
+}
+# Posted while the session starts; the third is cancelled before it runs.
+EARLY = ("early = [1]", "early.append(2)", "early.append(3)", "early")
+
+
+@pytest.fixture(scope="module", params=["local", "standalone"])
+def master(request: pytest.FixtureRequest, spark: Spark) -> Iterator[str]:
+    """`local[2]`, then a standalone master and worker of the same Spark on loopback."""
+    if request.param == "local":
+        yield "local[2]"
+        return
+    cluster = Cluster(spark)
+    yield cluster.url
+    cluster.stop()
+
+
+@pytest.fixture(scope="module")
+def server(spark: Spark, master: str) -> Iterator[Server]:
+    """A server for each Spark and master."""
+    server = Server({**spark.settings, "spark.master": master})
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def starting(server: Server) -> tuple[Session, list[dict]]:
+    """The session as soon as it is created, and the statements that were posted at once."""
+    session = server.api.create(**REQUEST)
+    posted = [session.post(code) for code in EARLY]
+    session.cancel(posted[2]["id"])
+    return session, posted
+
+
+@pytest.fixture(scope="module")
+def session(starting: tuple[Session, list[dict]]) -> Session:
+    """The session once it is idle."""
+    starting[0].wait("idle")
+    return starting[0]
 
 
 def active(session: Session) -> list:
@@ -42,31 +97,12 @@ def test_version_and_master(session: Session, spark: Spark, master: str) -> None
     assert session.get()["appId"] in (None, session.text("sc.applicationId").strip("'"))
 
 
-def test_statements_queue_while_starting(server: Server) -> None:
-    """Posted at once they wait, run in their order when the session is ready, and one may be cancelled
-    before."""
-    conf = {"spark.ui.enabled": "false", "spark.executor.memory": "512m", "spark.cores.max": "1"}
-    session = server.api.create(conf=conf, name="queued")
-    posted = [session.post(code) for code in ("a = [1]", "a.append(2)", "a.append(3)", "a")]
+def test_statements_wait_while_it_starts(session: Session, starting: tuple[Session, list[dict]]) -> None:
+    """Posted at once they wait, run in order when the session is ready, and one may be cancelled before."""
+    _, posted = starting
     assert [statement["state"] for statement in posted] == ["waiting"] * 4
-    session.cancel(posted[2]["id"])
     assert session.wait_statement(posted[3]["id"])["output"]["data"]["text/plain"] == "[1, 2]"
     assert session.statement(posted[2]["id"])["state"] == "cancelled"
-    session.wait("idle")
-    assert len(server.driver_processes()) >= 4, "keeper, JVM, agent and interpreter"
-    mine = server.running_drivers()
-    session.delete()
-    # Other sessions of this server stay.
-    wait_until("one driver is gone", lambda: len(server.running_drivers()) < len(mine), 20)
-    others = server.running_drivers()
-    for driver in mine - others:
-        wait_until("no process is left", lambda driver=driver: not server.driver_processes(driver), 20)
-
-    def files() -> bool:
-        left = [path for path in server.run_files() if any(driver in str(path) for driver in mine - others)]
-        return not left
-
-    wait_until("no file is left", files, 20)
 
 
 def test_python(session: Session) -> None:
@@ -196,7 +232,7 @@ def test_interpreter_death(session: Session) -> None:
         assert statement["state"] == "available", statement
         assert statement["output"]["status"] == "error", statement
         assert session.text("sc.applicationId") == application
-    assert session.error("kept")["ename"] == "NameError", "its variables are gone"
+    assert session.error("early")["ename"] == "NameError", "its variables are gone"
 
 
 def test_output_of_libraries_and_children(session: Session) -> None:
@@ -255,37 +291,25 @@ def test_too_large_records(session: Session) -> None:
     assert session.text("1 + 1") == "2"
 
 
-def test_conf_and_environment(server: Server, spark: Spark) -> None:
-    """What a request asks for reaches the driver; what is secret stays out of arguments, environments and
-    the UI."""
-    secret = "canary-0f-the-conf"
-    session = server.api.create(
-        name="with conf",
-        driverMemory="600m",
-        executorMemory="512m",
-        conf={
-            "spark.cores.max": "1",
-            "spark.sql.shuffle.partitions": 3,
-            "spark.my.password": secret,
-            "spark.my.text": "a b=c:d \\ é #!",
-            "spark.executorEnv.MINE": "mine",
-        },
-    )
-    session.wait("idle")
+def test_conf_reaches_the_driver(session: Session) -> None:
+    """What a request asks for, with every character."""
     assert session.text("spark.conf.get('spark.sql.shuffle.partitions')") == "'3'"
-    assert session.text("sc.getConf().get('spark.driver.memory')") == "'600m'"
+    assert session.text("sc.getConf().get('spark.driver.memory')") == "'700m'"
     assert session.text("sc.getConf().get('spark.executor.memory')") == "'512m'"
-    assert session.text("print(sc.getConf().get('spark.my.text'))") == "a b=c:d \\ é #!"
-    assert session.text("sc.appName") == "'with conf'"
-    assert (
-        session.text("sc.parallelize([0]).map(lambda _: __import__('os').environ.get('MINE')).first()")
-        == "'mine'"
-    )
+    assert session.text("print(sc.getConf().get('spark.my.text'))") == REQUEST["conf"]["spark.my.text"]
+    assert session.text("sc.appName") == "'the session'"
+    mine = "sc.parallelize([0]).map(lambda _: __import__('os').environ.get('MINE')).first()"
+    assert session.text(mine) == "'mine'"
     assert session.text("import os; os.environ['FIRESTEEL_DRIVER_ID'][8]") == "'-'"
+
+
+def test_secrets_of_the_conf(server: Server, session: Session) -> None:
+    """They stay out of arguments, environments, logs and Spark's UI."""
     for process in server.driver_processes():
-        assert secret not in str(process.argv), process
-        assert secret not in str(process.environ), process
-    assert secret not in server.log()
+        assert SECRET not in str(process.argv), process
+        assert SECRET not in str(process.environ), process
+    assert SECRET not in server.log()
+    assert SECRET not in "\n".join(session.log())
     page = (
         "import urllib.request as u\n"
         "h = u.build_opener(u.ProxyHandler({}))\n"
@@ -293,20 +317,21 @@ def test_conf_and_environment(server: Server, spark: Spark) -> None:
     )
     shown = session.text(page)
     assert "spark.my.password" in shown
-    assert secret not in shown
-    session.delete()
+    assert SECRET not in shown
 
 
 def test_link_secret_is_nowhere(server: Server, session: Session) -> None:
     """The link's secret is in no process's arguments or environment, and its file is gone (S16). Spark itself
-    puts its gateway's secret into the agent's environment, and only there."""
+    puts secrets of its own into the agent's environment and its workers'; interpreters get neither."""
     assert not list(server.state_dir.rglob("secret"))
     hexadecimal = re.compile(r"\b[0-9a-f]{64}\b")
     for process in server.driver_processes():
         assert not hexadecimal.search(" ".join(process.argv)), process
         named = {name for name, value in process.environ.items() if hexadecimal.search(value)}
-        agent = any(re.search(r"/agent/[^/]+/main\.py$", word) for word in process.argv)
-        assert named <= ({"PYSPARK_GATEWAY_SECRET"} if agent else set()), process
+        words = " ".join(process.argv)
+        spark_own = {"PYSPARK_GATEWAY_SECRET"} if re.search(r"/agent/[^/]+/main\.py", words) else set()
+        spark_own |= {"PYTHON_WORKER_FACTORY_SECRET"} if "pyspark.daemon" in words else set()
+        assert named <= spark_own, process
     assert session.text("import os; [k for k in os.environ if 'SECRET' in k or 'PY4J' in k]") == "[]"
 
 
@@ -316,3 +341,19 @@ def test_state_files_are_private(server: Server, session: Session) -> None:
     for path in server.state_dir.rglob("*"):
         if path.is_file() and not path.is_symlink():
             assert not server.open_to_others(path), path
+
+
+def test_deleting_leaves_nothing(server: Server, session: Session) -> None:
+    """No process, no file in the run directory, and nothing where Spark keeps its blocks. The last test."""
+    assert len(server.driver_processes()) >= 4, "keeper, JVM, agent and interpreter"
+    manager = "sc._jvm.org.apache.spark.SparkEnv.get().blockManager().diskBlockManager()"
+    blocks = session.text(f"print({manager}.localDirsString())")
+    assert "/" in blocks
+    session.post("import time; time.sleep(600)")
+    session.wait("busy", limit=30)
+    session.delete()
+    assert session.state() == "gone"
+    wait_until("no process is left", lambda: not server.driver_processes(), 20)
+    wait_until("no file is left", lambda: not server.run_files(), 20)
+    for path in re.findall(r"/[^\s,\])]+", blocks):
+        assert not Path(path).exists(), path
