@@ -14,7 +14,9 @@ pub struct BadLevel(String);
 /// # Errors
 /// `log.level` is no level and no list of directives.
 pub fn init(log: &Log) -> Result<(), BadLevel> {
-    let filter = EnvFilter::try_new(&log.level).map_err(|error| BadLevel(error.to_string()))?;
+    // The HTTP library calls a client's malformed request an error; it is one of the client's, and has been answered 400.
+    let directives = format!("actix_http=off,actix_server=warn,{}", log.level);
+    let filter = EnvFilter::try_new(directives).map_err(|error| BadLevel(error.to_string()))?;
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
