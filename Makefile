@@ -47,11 +47,11 @@ test-rust:
 	@scripts/need.sh cc cargo
 	$(CARGO) test --locked
 
-test-python: ## the black-box suite alone; PYTEST='tests/api -k cancel' chooses
+test-python: ## the black-box suite alone, two files at a time; PYTEST='tests/api -k cancel' chooses
 	@scripts/need.sh java python cc cargo
 	@scripts/envs test spark-3.5 spark-4.1
 	$(CARGO) build --locked
-	.venv/test/bin/python -m pytest $(PYTEST)
+	.venv/test/bin/python -m pytest --numprocesses 2 --dist loadfile $(PYTEST)
 
 bench: ## latencies and start-up times, each beside its peer in the same run
 	@scripts/need.sh java python cc cargo

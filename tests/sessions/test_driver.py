@@ -347,7 +347,7 @@ def test_deleting_leaves_nothing(server: Server, session: Session) -> None:
     """No process, no file in the run directory, and nothing where Spark keeps its blocks. The last test."""
     assert len(server.driver_processes()) >= 4, "keeper, JVM, agent and interpreter"
     manager = "sc._jvm.org.apache.spark.SparkEnv.get().blockManager().diskBlockManager()"
-    blocks = session.text(f"print({manager}.localDirsString())")
+    blocks = session.text(f"print(','.join({manager}.localDirsString()))")
     assert "/" in blocks
     session.post("import time; time.sleep(600)")
     session.wait("busy", limit=30)
