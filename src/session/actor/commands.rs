@@ -92,9 +92,13 @@ impl Actor {
             return;
         }
         if !self.snapshot.state.is_open() {
-            // It ended between the write and its commit: the statement is stored, and so it is told how it ended.
-            let _ = reply.send(Err(SubmitError::Ended(self.snapshot.state)));
-            self.finish(&statement.cancelled());
+            // The session ended between the write and its commit. What is stored is never refused: clients would send it again.
+            let statement = statement.cancelled();
+            self.finish(&statement);
+            let _ = reply.send(Ok(Submitted {
+                statement: Arc::new(statement),
+                is_next: false,
+            }));
             return;
         }
         let id = statement.id;
