@@ -132,7 +132,7 @@ impl Actor {
         }
     }
 
-    /// Runs until the session is deleted, or has been shown long enough after its end.
+    /// Runs until the session is deleted or has been shown long enough after its end, or the server stops.
     pub(super) async fn run(mut self, ticket: Ticket) {
         if let Some(notice) = ticket.notice() {
             self.note(notice);
@@ -154,8 +154,12 @@ impl Actor {
                 Some(accepted) = self.accepting.next() => self.accepted(accepted).await,
                 Some(done) = self.work.next() => self.done(done).await,
                 _ = tick.tick() => self.watch().await,
-                () = stopping.cancelled() => return,
+                () = stopping.cancelled() => break,
             }
+        }
+        if self.ended.is_none() {
+            // The server stops and the driver goes on; the next server takes it from here.
+            return;
         }
         self.shared.sessions.remove(self.id, &self.request);
         if let Some(run_dir) = self.snapshot.run_dir.take() {
