@@ -13,8 +13,9 @@ When the line 'firesteel listening on $url' appears, try in another terminal:
   curl -H 'Content-Type: application/json' -d '{"code": "1 + 1"}' $url/sessions/first/statements
   until curl -s $url/sessions/first/statements/0 | grep '"available"'; do sleep 1; done
 
-'make notebook' opens JupyterLab on it. Ctrl-C stops the server; its sessions go on until they are idle for long.
+'make notebook' opens JupyterLab on it. Ctrl-C stops the server and its sessions.
 
 TRY
 # The checkout's own PySpark, unless SPARK_HOME says otherwise.
-PATH="$PWD/.venv/spark-4.1/bin:$PATH" exec target/release/firesteel serve --listen "$LISTEN" --state-dir "$STATE"
+PATH="$PWD/.venv/spark-4.1/bin:$PATH" exec target/release/firesteel serve \
+    --listen "$LISTEN" --state-dir "$STATE" --set shutdown.sessions=end
