@@ -18,4 +18,7 @@ mkdir -p "$home/notebooks"
 "$python" scripts/sparkmagic_kernel.py --kernels "$home/data" --config "$home/config" --url "$endpoint"
 export JUPYTER_DATA_DIR="$home/data" SPARKMAGIC_CONF_DIR="$home/config" SPARKMAGIC_CONF_FILE=config.json
 echo "The kernel is called PySpark; its sessions run on $endpoint."
-exec .venv/notebook/bin/jupyter lab --ip 127.0.0.1 --notebook-dir "$home/notebooks" "$@"
+options=(--ip 127.0.0.1 --notebook-dir "$home/notebooks")
+# Jupyter refuses root otherwise; it listens on loopback and asks for its token all the same.
+[ "$(id -u)" -ne 0 ] || options+=(--allow-root)
+exec .venv/notebook/bin/jupyter lab "${options[@]}" "$@"
