@@ -7,6 +7,7 @@ use serde_json::json;
 use tracing::error;
 
 use super::wire::JSON;
+use crate::access;
 use crate::session::{BadKind, CreateError, SubmitError};
 use crate::store::StoreError;
 
@@ -126,6 +127,15 @@ impl From<SubmitError> for ApiError {
             SubmitError::Ended(state) => Self::SessionEnded(state.to_string()),
             SubmitError::QueueFull(_) => Self::Unavailable(reason.to_string()),
             SubmitError::Store(reason) => reason.into(),
+        }
+    }
+}
+
+impl From<access::Refused> for ApiError {
+    fn from(reason: access::Refused) -> Self {
+        match reason {
+            access::Refused::NotAllowed { .. } => Self::Refused(reason.to_string()),
+            access::Refused::Name => Self::BadRequest(reason.to_string()),
         }
     }
 }

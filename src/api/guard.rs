@@ -8,10 +8,11 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 
 use actix_web::dev::Payload;
-use actix_web::http::header::Header as _;
+use actix_web::http::header::AUTHORIZATION;
 use actix_web::web::{Data, Query};
 use actix_web::{FromRequest, HttpRequest};
-use actix_web_httpauth::headers::authorization::{Authorization, Basic};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
 
 use super::App;
@@ -199,8 +200,21 @@ fn acting(app: &App, caller: &Caller, request: &HttpRequest) -> Result<Caller, A
     let do_as = Query::<Acting>::from_query(request.query_string())
         .ok()
         .and_then(|query| query.into_inner().do_as);
-    effective(caller, do_as.as_deref(), &app.config.access)
-        .map_err(|refused| ApiError::Refused(refused.to_string()))
+    Ok(effective(caller, do_as.as_deref(), &app.config.access)?)
+}
+
+/// Name and password of a Basic header (RFC 7617). Bytes that are no UTF-8 are taken as Latin-1, which Python's requests, and so
+/// sparkmagic and pylivy, send.
+fn credentials(header: &str) -> Option<(String, String)> {
+    let (scheme, encoded) = header.trim().split_once(' ')?;
+    let bytes = BASE64_STANDARD
+        .decode(encoded.trim())
+        .ok()
+        .filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
+    let text = String::from_utf8(bytes)
+        .unwrap_or_else(|error| error.into_bytes().into_iter().map(char::from).collect());
+    let (user, password) = text.split_once(':')?;
+    Some((user.to_owned(), password.to_owned()))
 }
 
 /// Who calls: nobody in particular without authentication, else the user whose password the request has.
@@ -208,12 +222,11 @@ async fn caller(app: &Data<App>, request: &HttpRequest) -> Result<Caller, ApiErr
     if app.config.access.mode == AccessMode::None {
         return Ok(Caller::anonymous());
     }
-    let header = Authorization::<Basic>::parse(request).map_err(|_| ApiError::Unauthenticated)?;
-    let credentials = header.into_scheme();
-    let (user, password) = (
-        credentials.user_id().to_owned(),
-        credentials.password().unwrap_or("").to_owned(),
-    );
+    let header = request
+        .headers()
+        .get(AUTHORIZATION)
+        .and_then(|header| header.to_str().ok());
+    let (user, password) = header.and_then(credentials).ok_or(ApiError::Unauthenticated)?;
     let Some(users) = app.users.clone() else {
         return Err(ApiError::Unauthenticated);
     };
@@ -239,5 +252,21 @@ async fn caller(app: &Data<App>, request: &HttpRequest) -> Result<Caller, ApiErr
         Ok(Caller::named(&user, &app.config.access))
     } else {
         Err(ApiError::Unauthenticated)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_utf_8_or_latin_1() {
+        let header = |bytes: &[u8]| format!("Basic {}", BASE64_STANDARD.encode(bytes));
+        let pair = |user: &str, password: &str| Some((user.to_owned(), password.to_owned()));
+        assert_eq!(credentials(&header("ada:ä:b".as_bytes())), pair("ada", "ä:b"));
+        assert_eq!(credentials(&header(b"ada:\xe4")), pair("ada", "ä"));
+        for broken in ["Basic", "Basic ###", "Bearer YTpi", "Basic YWRh"] {
+            assert_eq!(credentials(broken), None);
+        }
     }
 }

@@ -105,8 +105,7 @@ fn accept(on: &OnServer<Create>, do_as: Option<String>, body: CreateSession) -> 
     let rejected = |reason: policy::Rejection| ApiError::Rejected(reason.to_string());
     let kind = body.kind.as_deref().map_or(Ok(Kind::Shared), Kind::parse)?;
     let wanted = body.proxy_user.clone();
-    let proxy_user = target_user(&on.caller, do_as.as_deref(), wanted.as_deref(), &config.access)
-        .map_err(|refused| ApiError::Refused(refused.to_string()))?;
+    let proxy_user = target_user(&on.caller, do_as.as_deref(), wanted.as_deref(), &config.access)?;
     if let Some(name) = &body.name {
         policy::check_name(name, config.limits.name_bytes).map_err(rejected)?;
     }

@@ -165,7 +165,7 @@ impl Drivers {
 
     fn write_files(&self, id: Uuid, run_dir: &RunDir, spec: &DriverSpec, secret: &Secret) -> io::Result<()> {
         let config = &self.config;
-        let conf = submit::conf(config, spec, &self.defaults);
+        let conf = submit::conf(config, spec, &self.defaults, &run_dir.work());
         run_dir.write("secret", secret.expose().as_bytes())?;
         run_dir.write("spark.properties", submit::properties(&conf).as_bytes())?;
         let agent = json!({
@@ -190,7 +190,9 @@ impl Drivers {
                 &self.agent_main,
                 run_dir.path(),
             ),
-            environment: submit::environment(config, &self.spark, id, |name| std::env::var(name).ok()),
+            environment: submit::environment(config, &self.spark, id, &run_dir.work(), |name| {
+                std::env::var(name).ok()
+            }),
             directory: run_dir.work(),
             log_max_bytes: config.log.max_bytes.len() as u64,
             kill_grace_ms: u64::try_from(config.driver.kill_grace.get().as_millis()).unwrap_or(u64::MAX),

@@ -90,8 +90,15 @@ pub fn conf(
     config: &Config,
     spec: &DriverSpec,
     defaults: &BTreeMap<String, String>,
+    work: &Path,
 ) -> BTreeMap<String, String> {
-    let mut conf = defaults.clone();
+    let mut conf = BTreeMap::new();
+    if is_local(config) {
+        // Blocks and shuffles in the driver's own directory: a driver that is killed leaves none behind. On a cluster the path
+        // would be every executor's.
+        conf.insert("spark.local.dir".to_owned(), work.display().to_string());
+    }
+    conf.extend(defaults.clone());
     // A free port for each driver's UI: many at once never run out of Spark's sixteen tries.
     conf.entry("spark.ui.port".to_owned())
         .or_insert_with(|| "0".to_owned());
@@ -151,6 +158,10 @@ pub fn conf(
     conf
 }
 
+fn is_local(config: &Config) -> bool {
+    config.spark.master.starts_with("local")
+}
+
 /// Reads the `spark-defaults.conf` that `spark-submit` would: of SPARK_CONF_DIR, else of SPARK_HOME/conf. None there is no error.
 ///
 /// # Errors
@@ -207,6 +218,7 @@ pub fn environment(
     config: &Config,
     spark: &Spark,
     driver: uuid::Uuid,
+    work: &Path,
     server: impl Fn(&str) -> Option<String>,
 ) -> BTreeMap<String, String> {
     let passed = PASSED
@@ -220,7 +232,12 @@ pub fn environment(
     set("SPARK_HOME", spark.home.display().to_string());
     set("PYSPARK_PYTHON", spark.python.clone());
     set("PYSPARK_DRIVER_PYTHON", spark.python.clone());
-    if config.spark.master.starts_with("local") && !config.spark.local_ip.is_empty() {
+    // What the JVM puts into its temporary directory goes with the driver's own. spark-submit reads quotes in this variable.
+    set(
+        "SPARK_SUBMIT_OPTS",
+        format!("\"-Djava.io.tmpdir={}\"", work.display()),
+    );
+    if is_local(config) && !config.spark.local_ip.is_empty() {
         set("SPARK_LOCAL_IP", config.spark.local_ip.clone());
     }
     for (name, value) in config.driver.env.iter() {
@@ -310,12 +327,13 @@ mod tests {
             ..DriverSpec::default()
         };
         let defaults = BTreeMap::from([("spark.ui.enabled".to_owned(), "false".to_owned())]);
-        let conf = conf(&Config::default(), &spec, &defaults);
+        let conf = conf(&Config::default(), &spec, &defaults, Path::new("/run/work"));
         assert_eq!(conf["spark.driver.memory"], "2g");
         assert_eq!(conf["spark.jars"], "/a.jar,/b.jar");
         assert_eq!(conf["spark.master"], "local[*]");
         assert_eq!(conf["spark.ui.enabled"], "false");
         assert_eq!(conf["spark.ui.port"], "0");
+        assert_eq!(conf["spark.local.dir"], "/run/work");
     }
 
     #[test]
@@ -325,7 +343,13 @@ mod tests {
             "AWS_SECRET_ACCESS_KEY" => Some("canary".to_owned()),
             _ => None,
         };
-        let environment = environment(&Config::default(), &spark(), uuid::Uuid::nil(), server);
+        let environment = environment(
+            &Config::default(),
+            &spark(),
+            uuid::Uuid::nil(),
+            Path::new("/run/work"),
+            server,
+        );
         let names: Vec<&str> = environment.keys().map(String::as_str).collect();
         let expected = [
             "FIRESTEEL_DRIVER_ID",
@@ -334,6 +358,7 @@ mod tests {
             "PYSPARK_PYTHON",
             "SPARK_HOME",
             "SPARK_LOCAL_IP",
+            "SPARK_SUBMIT_OPTS",
         ];
         assert_eq!(names, expected);
     }
