@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 from typing import Iterator
 
 import pytest
@@ -33,18 +34,26 @@ def is_victim(process: Process, victim: str) -> bool:
 
 @pytest.fixture(scope="module")
 def sessions(server: Server) -> dict[str, tuple[Session, str]]:
-    """A session for each victim, all started at once, with its driver's id."""
+    """A session for each victim, all started at once, with its driver's id and the directories that it writes
+    to, a line each."""
     started = {victim: server.api.create(conf={"spark.ui.enabled": "false"}) for victim in VICTIMS}
     for session in started.values():
         session.wait("idle")
-    code = "print(__import__('os').environ['FIRESTEEL_DRIVER_ID'])"
+    code = (
+        "print(__import__('os').environ['FIRESTEEL_DRIVER_ID'])\n"
+        "manager = sc._jvm.org.apache.spark.SparkEnv.get().blockManager().diskBlockManager()\n"
+        "print(*manager.localDirsString(), sc._jvm.java.lang.System.getProperty('java.io.tmpdir'), sep='\\n')"
+    )
     return {victim: (session, session.text(code)) for victim, session in started.items()}
 
 
 @pytest.mark.parametrize("victim", VICTIMS)
 def test_killed(server: Server, sessions: dict[str, tuple[Session, str]], victim: str) -> None:
     """`dead`, the running statement ends, the log's first and last line say why, and no process is left."""
-    session, driver = sessions[victim]
+    session, facts = sessions[victim]
+    driver, *directories = facts.split()
+    assert len(directories) >= 2
+    assert all(Path(path).is_dir() for path in directories), directories
     running, waiting = session.post("import time; time.sleep(600)"), session.post("1")
     session.wait_statement(running["id"], "running")
     # The keeper's environment is empty; its argument is the driver's run directory.
@@ -67,3 +76,5 @@ def test_killed(server: Server, sessions: dict[str, tuple[Session, str]], victim
     answer = session.api.post(f"{session.path}/statements", {"code": "1"})
     assert answer.status_code == 500
     assert "Session is in state dead" in answer.text
+    session.delete()
+    wait_until("no directory is left", lambda: not any(Path(path).exists() for path in directories), 20)
