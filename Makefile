@@ -14,6 +14,8 @@ CARGO ?= cargo
 
 # The suite drives the binary as a stranger would. A debug build shares its dependencies with `cargo test`.
 export FIRESTEEL_TEST_BIN ?= $(CURDIR)/target/debug/firesteel
+# The same with the points at which the fault tests kill it.
+export FIRESTEEL_TEST_FAILPOINTS_BIN ?= $(CURDIR)/target/debug/firesteel-failpoints
 export FIRESTEEL_TEST_SPARKS ?= $(CURDIR)/.venv/spark-3.5/bin/python:$(CURDIR)/.venv/spark-4.1/bin/python
 
 .PHONY: help run test check check-rust check-python test-rust test-python bench notebook deps
@@ -50,7 +52,7 @@ test-rust:
 test-python: ## the black-box suite alone, two files at a time; PYTEST='tests/api -k cancel' chooses
 	@scripts/need.sh java python cc cargo
 	@scripts/envs test spark-3.5 spark-4.1
-	$(CARGO) build --locked
+	@scripts/binaries.sh
 	.venv/test/bin/python -m pytest --numprocesses 2 --dist loadfile $(PYTEST)
 
 bench: ## latencies and start-up times, each beside its peer in the same run

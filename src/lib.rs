@@ -10,6 +10,7 @@ pub mod background;
 pub mod clock;
 pub mod config;
 pub mod driver;
+pub mod failpoint;
 pub mod policy;
 pub mod serve;
 pub mod session;

@@ -136,6 +136,7 @@ fn run(command: Command) -> Result<ExitCode> {
                 }
             };
             telemetry::init(&config.log)?;
+            let _failpoints = fail::FailScenario::setup();
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
             runtime.block_on(serve::serve(config))?;
         }
