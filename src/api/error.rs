@@ -53,6 +53,9 @@ pub enum ApiError {
     /// 421 `{"msg": ...}`.
     #[error("This server does not serve the host that the request names (server.hosts).")]
     WrongHost,
+    /// 422 `{"msg": ...}`: an Idempotency-Key that belongs to another request.
+    #[error("{0}")]
+    KeyReused(String),
     /// 500, a bare string: the one answer with this status that is meant (clients.md, W9).
     #[error("java.lang.IllegalStateException: Session is in state {0}")]
     SessionEnded(String),
@@ -72,6 +75,7 @@ impl ResponseError for ApiError {
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::WrongHost => StatusCode::MISDIRECTED_REQUEST,
+            Self::KeyReused(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::SessionEnded(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -116,6 +120,8 @@ impl From<CreateError> for ApiError {
             CreateError::QueueFull(_) => Self::Unavailable(
                 "Too many sessions are waiting to be started (limits.sessions_queued).".to_owned(),
             ),
+            CreateError::Key(reason) => Self::KeyReused(reason.to_string()),
+            CreateError::Gone(id) => Self::SessionNotFound(id.to_string()),
             CreateError::Store(reason) => reason.into(),
         }
     }
@@ -126,6 +132,8 @@ impl From<SubmitError> for ApiError {
         match reason {
             SubmitError::Ended(state) => Self::SessionEnded(state.to_string()),
             SubmitError::QueueFull(_) => Self::Unavailable(reason.to_string()),
+            SubmitError::Key(reason) => Self::KeyReused(reason.to_string()),
+            SubmitError::Gone => Self::StatementNotFound,
             SubmitError::Store(reason) => reason.into(),
         }
     }

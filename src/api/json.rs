@@ -11,13 +11,21 @@ use flate2::read::{DeflateDecoder, GzDecoder, GzEncoder, ZlibDecoder};
 use futures_util::StreamExt as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use sha2::{Digest as _, Sha256};
 
 use super::App;
 use super::error::ApiError;
 use super::wire::JSON;
+use crate::session::IdempotencyKey;
 
 /// A body that is slow gets a second more for each of these that have come.
 const BYTES_PER_SECOND: usize = 256 * 1024;
+/// The header that makes a POST safe to send again.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// The longest key, in bytes.
+const KEY_MAX: usize = 255;
+/// On an answer that an earlier request made.
+pub const REPLAYED: (&str, &str) = ("Idempotent-Replayed", "true");
 /// Answers shorter than this are sent as they are: compressing them costs more than it saves.
 const COMPRESS_FROM: usize = 16 * 1024;
 
@@ -30,13 +38,53 @@ const COMPRESS_FROM: usize = 16 * 1024;
 /// # Errors
 /// Too long, too slow, not JSON, or not a `T`; the text names the field.
 pub async fn read<T: DeserializeOwned>(request: &HttpRequest, payload: Payload) -> Result<T, ApiError> {
+    parse(&take(request, payload).await?)
+}
+
+/// Reads a JSON body as [`read`] does, and the request's Idempotency-Key if it has one. `scope` says whose keys these are.
+///
+/// # Errors
+/// Those of [`read`], or the key is not 1 to 255 visible ASCII characters.
+pub async fn read_keyed<T: DeserializeOwned>(
+    request: &HttpRequest,
+    payload: Payload,
+    scope: String,
+) -> Result<(T, Option<IdempotencyKey>), ApiError> {
+    let header = request.headers().get(IDEMPOTENCY_KEY);
+    let key = header.map(|value| {
+        let key = value.to_str().unwrap_or_default();
+        let fits = (1..=KEY_MAX).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
+        let reason = || format!("Idempotency-Key: 1 to {KEY_MAX} visible ASCII characters are needed");
+        fits.then(|| key.to_owned())
+            .ok_or_else(|| ApiError::BadRequest(reason()))
+    });
+    let key = key.transpose()?;
     let bytes = take(request, payload).await?;
+    let body = parse(&bytes)?;
+    let key = key.map(|key| {
+        // The query counts: doAs makes it another request.
+        let digest = Sha256::new()
+            .chain_update(request.query_string())
+            .chain_update("\n")
+            .chain_update(&bytes)
+            .finalize();
+        let fingerprint = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        IdempotencyKey {
+            scope,
+            key,
+            fingerprint,
+        }
+    });
+    Ok((body, key))
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Err(ApiError::BadBody(
             "No content to map due to end-of-input".to_owned(),
         ));
     }
-    let mut reader = serde_json::Deserializer::from_slice(&bytes);
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
         let reason = error.inner().to_string();

@@ -11,7 +11,7 @@ use utoipa::IntoParams;
 use super::App;
 use super::error::ApiError;
 use super::guard::{Create, List, Modify, OnServer, OnSession, See, View};
-use super::json::{ignore, ok, read, respond};
+use super::json::{REPLAYED, ignore, ok, read_keyed, respond};
 use super::link_to;
 use super::pages::{PageQuery, log_page};
 use super::wire::{CreateSession, Log, Message, SessionView, SessionsView, StateView};
@@ -71,13 +71,17 @@ pub async fn list(
 #[utoipa::path(
     operation_id = "createSession",
     tag = "sessions",
-    params(DoAs),
+    params(
+        DoAs,
+        ("Idempotency-Key" = Option<String>, Header, description = "the same key and body are answered with the same session for retention.idempotency"),
+    ),
     request_body = CreateSession,
     responses(
         (status = 201, body = SessionView, headers(("Location" = String, description = "the session's path"))),
         (status = 400, description = "the request can't be met; the body says why"),
         (status = 403, description = "the caller may not act as that user"),
         (status = 413, description = "the body is over limits.request_body"),
+        (status = 422, description = "the Idempotency-Key came with another request before"),
         (status = 503, description = "the queue is full or the store fails; try again after Retry-After"),
     )
 )]
@@ -89,12 +93,19 @@ pub async fn create(
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let app = on.app.clone();
-    let body = read(&request, payload).await?;
+    let scope = match &on.caller.user {
+        Some(user) => format!("user/{user}"),
+        None => "everybody".to_owned(),
+    };
+    let (body, key) = read_keyed(&request, payload, scope).await?;
     let new = accept(&on, query.into_inner().do_as, body)?;
-    let session = app.sessions.create(new).await?;
+    let (session, replayed) = app.sessions.create(new, key).await?;
     let location = link_to(&request, &format!("/sessions/{}", session.id));
     let mut response = HttpResponse::Created();
     response.insert_header((LOCATION, location));
+    if replayed {
+        response.insert_header(REPLAYED);
+    }
     let view = view(&app, &request, &session, false).await;
     Ok(respond(&request, response, &view))
 }
@@ -317,7 +328,7 @@ pub async fn interrupt(
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     ignore(&request, payload).await?;
-    on.session.interrupt().await;
+    on.session.interrupt().await?;
     Ok(ok(&request, &Message { msg: "interrupted" }))
 }
 

@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, get, post};
 
 use super::error::ApiError;
 use super::guard::{Modify, OnSession, View};
-use super::json::{ignore, ok, read, respond};
+use super::json::{REPLAYED, ignore, ok, read, read_keyed, respond};
 use super::link_to;
 use super::pages::{PageQuery, number};
 use super::wire::{Candidates, CompletionRequest, Message, StatementRequest, StatementView, StatementsView};
@@ -50,7 +50,10 @@ pub async fn list(
 #[utoipa::path(
     operation_id = "runStatement",
     tag = "statements",
-    params(("id" = String, Path, description = "id or name")),
+    params(
+        ("id" = String, Path, description = "id or name"),
+        ("Idempotency-Key" = Option<String>, Header, description = "the same key and body are answered with the same statement for retention.idempotency"),
+    ),
     request_body = StatementRequest,
     responses(
         (status = 201, body = StatementView, headers(("Location" = String, description = "the statement's path"))),
@@ -58,6 +61,7 @@ pub async fn list(
         (status = 403),
         (status = 404),
         (status = 413, description = "the body is over limits.request_body"),
+        (status = 422, description = "the Idempotency-Key came with another request before"),
         (status = 500, description = "the session has ended; nothing was stored"),
         (status = 503, description = "too many wait or the store fails; nothing was stored"),
     )
@@ -68,15 +72,19 @@ pub async fn run(
     payload: Payload,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    let body: StatementRequest = read(&request, payload).await?;
+    let scope = format!("session/{}", on.session.id);
+    let (body, key) = read_keyed::<StatementRequest>(&request, payload, scope).await?;
     let code = body
         .code
         .ok_or_else(|| ApiError::BadBody("code: the statement's code is missing".to_owned()))?;
     let kind = statement_kind(body.kind.as_deref(), on.session.kind)?;
-    let statement = on.session.submit(&code, kind).await?;
+    let (statement, replayed) = on.session.submit(&code, kind, key).await?;
     let path = format!("/sessions/{}/statements/{}", on.session.id, statement.id);
     let mut response = HttpResponse::Created();
     response.insert_header((LOCATION, link_to(&request, &path)));
+    if replayed {
+        response.insert_header(REPLAYED);
+    }
     Ok(answer(&request, response, &statement))
 }
 
@@ -109,7 +117,7 @@ pub async fn cancel(
 ) -> Result<HttpResponse, ApiError> {
     ignore(&request, payload).await?;
     let id = number(request.match_info().query("statement"))?;
-    on.session.cancel(id).await;
+    on.session.cancel(id).await?;
     Ok(ok(&request, &Message { msg: "canceled" }))
 }
 

@@ -249,6 +249,7 @@ fn check_session(session: &Session, statement: &Statement, fail: &Fail<'_>) -> R
     let Session {
         idle_timeout: _,
         start_timeout,
+        recover_timeout,
         ttl: _,
         ended_shown,
         history_kept,
@@ -256,6 +257,7 @@ fn check_session(session: &Session, statement: &Statement, fail: &Fail<'_>) -> R
     } = session;
     fail.positive(&[
         ("session.start_timeout", *start_timeout),
+        ("session.recover_timeout", *recover_timeout),
         ("session.ended_shown", *ended_shown),
         ("session.watch_interval", *watch_interval),
     ])?;
@@ -289,6 +291,8 @@ fn check_sizes(
     let Output { max_bytes } = output;
     let Link {
         max_frame,
+        keep_bytes: _,
+        outbox_bytes: _,
         hello_timeout,
     } = link;
     let Log {

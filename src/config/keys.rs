@@ -206,6 +206,8 @@ tables! {
         idle_timeout: Span = Span::secs(3600);
         /// A session that isn't ready after so long is ended.
         start_timeout: Span = Span::secs(300);
+        /// A session that an earlier server had, and whose driver does not call within this time, is ended.
+        recover_timeout: Span = Span::secs(120);
         /// The longest life of a session; `0s`: no limit.
         ttl: Span = Span::secs(0);
         /// How long ended sessions stay in `GET /sessions`.
@@ -276,6 +278,11 @@ tables! {
     Link at "link" {
         /// The most bytes of one frame; below 4 GiB, and more than twice `output.max_bytes`.
         max_frame: Size = Size::mib(64);
+        /// The most bytes that a driver's agent keeps in memory of what the server has not stored yet; the rest waits in a file of
+        /// the driver's directory, and so does everything while there is no server.
+        keep_bytes: Size = Size::mib(32);
+        /// The most bytes of that file; beyond it, results are replaced by an error that says so.
+        outbox_bytes: Size = Size::mib(1024);
         /// How long a driver may take to prove itself after it connected.
         hello_timeout: Span = Span::secs(5);
     }

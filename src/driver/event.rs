@@ -15,6 +15,10 @@ pub enum DriverEvent {
         ui_url: Option<String>,
         /// For the server's log.
         spark_version: Option<String>,
+        /// The last statement that it has taken; none when it has taken none yet.
+        last_run: Option<i64>,
+        /// The statement that runs.
+        running: Option<i64>,
     },
     /// The SparkContext could not be made; [`DriverEvent::Exited`] follows.
     Failed {

@@ -54,9 +54,10 @@ pub fn run(run_dir: &Path) -> Result<()> {
     run_dir
         .replace("keeper.json", &serde_json::to_vec(&me)?)
         .context("write keeper.json")?;
-    let launch: Launch =
-        serde_json::from_slice(&fs::read(run_dir.file("launch.json")).context("read launch.json")?)?;
-    fs::remove_file(run_dir.file("launch.json")).context("remove launch.json")?;
+    // After keeper.json: whoever finds the launch taken finds by whom.
+    let launch = run_dir
+        .claim_launch()
+        .context("take launch.json: a later server may have withdrawn it")?;
 
     let exit = match spawn(&launch, me.pid) {
         Ok(child) => Keeper::new(child, &run_dir, &launch, signals)?.wait()?,

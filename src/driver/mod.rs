@@ -31,7 +31,7 @@ use uuid::Uuid;
 
 use crate::background::Background;
 use crate::config::Config;
-use link::{Listener, Secret, Slot};
+use link::{FrameCodec, LinkKey, Listener, Secret, Slot};
 use supervise::{COMPLETIONS_WAITING, Command, Completion, Keeper, LinkState, Supervisor};
 
 pub use diagnosis::diagnose;
@@ -50,6 +50,9 @@ const CALLS_WAITING: usize = 4;
 /// How long a completion may take before it is answered with nothing.
 const COMPLETION_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// A driver's news, each with its frame's number.
+pub type Events = mpsc::Receiver<(u64, DriverEvent)>;
+
 /// Starts drivers and takes their calls.
 #[derive(Debug)]
 pub struct Drivers {
@@ -58,6 +61,7 @@ pub struct Drivers {
     defaults: BTreeMap<String, String>,
     run_root: PathBuf,
     agent_main: PathBuf,
+    key: LinkKey,
     listener: Listener,
     background: Background,
 }
@@ -80,6 +84,7 @@ impl Drivers {
         Ok(Self {
             defaults: spark_defaults(&spark, conf_dir.as_deref())?,
             agent_main: agent::unpack(&state_dir.join("agent"))?,
+            key: LinkKey::open(state_dir)?,
             listener: Listener::bind(
                 state_dir,
                 config.link.max_frame.len(),
@@ -94,13 +99,18 @@ impl Drivers {
         })
     }
 
-    /// Starts a driver. What becomes of it comes as events, each with its frame's number (0 for those that are no frames), which
+    /// The directory of a driver, whether it exists or not.
+    #[must_use]
+    pub fn run_dir(&self, id: Uuid) -> RunDir {
+        RunDir::at(self.run_root.join(id.to_string()))
+    }
+
+    /// Starts a driver under an id that the store knows already. What becomes of it comes as events, each with its frame's number (0 for those that are no frames), which
     /// goes back with [`Driver::stored`]; the last is [`DriverEvent::Exited`].
     ///
     /// # Errors
     /// The run directory can't be written or the keeper can't be started. That `spark-submit` can't be is an event.
-    pub fn launch(&self, spec: &DriverSpec) -> io::Result<(Driver, mpsc::Receiver<(u64, DriverEvent)>)> {
-        let id = Uuid::new_v4();
+    pub fn launch(&self, id: Uuid, spec: &DriverSpec) -> io::Result<(Driver, Events)> {
         let run_dir = RunDir::create(self.run_root.join(id.to_string()))?;
         let launched = self.launch_in(id, &run_dir, spec);
         if launched.is_err() {
@@ -109,14 +119,24 @@ impl Drivers {
         launched
     }
 
-    fn launch_in(
-        &self,
-        id: Uuid,
-        run_dir: &RunDir,
-        spec: &DriverSpec,
-    ) -> io::Result<(Driver, mpsc::Receiver<(u64, DriverEvent)>)> {
-        let secret = Secret::generate().map_err(io::Error::other)?;
-        self.write_files(id, run_dir, spec, &secret)?;
+    /// Takes back a driver that an earlier server has launched, alive or ended meanwhile; its events are those of
+    /// [`Drivers::launch`]. None: it was never started, and now never will be.
+    ///
+    /// # Errors
+    /// The keeper can't be watched.
+    pub fn adopt(&self, id: Uuid) -> io::Result<Option<(Driver, Events)>> {
+        let run_dir = self.run_dir(id);
+        if run_dir.withdraw_launch() {
+            return run_dir.remove().map(|()| None);
+        }
+        let name = run_dir.keeper();
+        let keeper = Keeper::adopt(name.as_ref())?;
+        let pid = name.map_or(0, |name| name.pid);
+        Ok(Some(self.supervise(id, &run_dir, keeper, pid, true)))
+    }
+
+    fn launch_in(&self, id: Uuid, run_dir: &RunDir, spec: &DriverSpec) -> io::Result<(Driver, Events)> {
+        self.write_files(id, run_dir, spec, &self.key.secret(id))?;
         // This very binary, also when an upgrade has put another in its place.
         let child = Process::new("/proc/self/exe")
             .arg0("firesteel")
@@ -127,11 +147,22 @@ impl Drivers {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
-        let keeper_pid = child.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or(0);
-        let keeper_name = ProcessName::of(keeper_pid);
+        crate::kill_point!("create.spawned");
+        let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or(0);
+        Ok(self.supervise(id, run_dir, Keeper::new(child)?, pid, false))
+    }
+
+    fn supervise(
+        &self,
+        id: Uuid,
+        run_dir: &RunDir,
+        keeper: Keeper,
+        keeper_pid: i32,
+        adopted: bool,
+    ) -> (Driver, Events) {
         let (calls, calls_waiting) = mpsc::channel(CALLS_WAITING);
         let slot = Arc::new(Slot {
-            secret,
+            secret: self.key.secret(id),
             keeper_pid,
             stored: AtomicU64::new(0),
             calls,
@@ -142,25 +173,28 @@ impl Drivers {
         let (completions, completions_waiting) = mpsc::channel(COMPLETIONS_WAITING);
         let supervisor = Supervisor {
             run_dir: run_dir.clone(),
-            keeper: Keeper::new(child)?,
+            keeper,
             slot,
             commands: commands_waiting,
             completions: completions_waiting,
             calls: calls_waiting,
             events,
             stop_grace: self.config.driver.stop_grace.get(),
+            codec: FrameCodec {
+                max: self.config.link.max_frame.len(),
+            },
             background: self.background.clone(),
-            link: LinkState::default(),
+            adopted,
+            link: LinkState::new(adopted),
         };
         self.background.spawn(supervisor.run());
         let driver = Driver {
             id,
             run_dir: run_dir.clone(),
-            keeper: keeper_name,
             commands,
             completions,
         };
-        Ok((driver, events_waiting))
+        (driver, events_waiting)
     }
 
     fn write_files(&self, id: Uuid, run_dir: &RunDir, spec: &DriverSpec, secret: &Secret) -> io::Result<()> {
@@ -180,6 +214,8 @@ impl Drivers {
             "cancel_grace_ms": config.statement.cancel_grace.get().as_millis(),
             "max_frame": config.link.max_frame.len(),
             "orphan_grace_ms": config.driver.orphan_grace.get().as_millis(),
+            "keep_bytes": config.link.keep_bytes.len(),
+            "outbox_bytes": config.link.outbox_bytes.len(),
         });
         run_dir.write("agent.json", agent.to_string().as_bytes())?;
         let launch = run_dir::Launch {
@@ -212,14 +248,15 @@ impl Drivers {
         &self.spark
     }
 
-    /// Directories of drivers that an earlier server left.
+    /// The drivers that have a directory.
     ///
     /// # Errors
-    /// The directory can't be read.
-    pub fn leftovers(&self) -> io::Result<Vec<RunDir>> {
-        std::fs::read_dir(&self.run_root)?
-            .map(|entry| Ok(RunDir::at(entry?.path())))
-            .collect()
+    /// The directories can't be read.
+    pub fn on_disk(&self) -> io::Result<Vec<Uuid>> {
+        let entries = std::fs::read_dir(&self.run_root)?;
+        Ok(entries
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .collect())
     }
 }
 
@@ -230,8 +267,6 @@ pub struct Driver {
     pub id: Uuid,
     /// Its directory.
     pub run_dir: RunDir,
-    /// Its keeper; none when that ended before it could be looked at.
-    pub keeper: Option<ProcessName>,
     commands: mpsc::Sender<Command>,
     completions: mpsc::Sender<Completion>,
 }

@@ -2,7 +2,11 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
 
+use nix::time::{ClockId, clock_gettime};
+use nix::unistd::{SysconfVar, sysconf};
 use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 /// Deepest chain of parents that is followed.
@@ -40,15 +44,31 @@ impl ProcessName {
         Self::of(self.pid).as_ref() == Some(self)
     }
 
-    /// Sends SIGTERM to this very process; to none when it has ended. The pidfd is opened before the name is checked, so a pid
-    /// that is used again in between gets nothing.
+    /// A pidfd of this very process; none when it has ended. It is opened before the name is checked, so that a pid that is used
+    /// again in between is not taken for it.
+    #[must_use]
+    pub fn open(&self) -> Option<OwnedFd> {
+        let pid = rustix::process::Pid::from_raw(self.pid)?;
+        pidfd_open(pid, PidfdFlags::NONBLOCK)
+            .ok()
+            .filter(|_| self.exists())
+    }
+
+    /// Sends SIGTERM to this very process; to none when it has ended.
     pub fn terminate(&self) {
-        let pid = rustix::process::Pid::from_raw(self.pid);
-        let pidfd = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-        if let Some(pidfd) = pidfd.filter(|_| self.exists()) {
+        if let Some(pidfd) = self.open() {
             // It may have ended since.
             let _ = pidfd_send_signal(&pidfd, Signal::TERM);
         }
+    }
+
+    /// How long ago it started, suspended time included: no wall clock is asked.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        let ticks = sysconf(SysconfVar::CLK_TCK).ok().flatten();
+        let ticks = ticks.and_then(|ticks| u64::try_from(ticks).ok()).unwrap_or(100);
+        let up = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from);
+        up.saturating_sub(Duration::from_millis(self.start.saturating_mul(1000) / ticks))
     }
 }
 
@@ -130,6 +150,8 @@ mod tests {
         assert!(descendants(me).contains(&pid));
         let name = ProcessName::of(pid).unwrap();
         assert!(name.exists());
+        assert!(name.open().is_some());
+        assert!(name.age() < Duration::from_secs(60));
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(!name.exists());
@@ -139,11 +161,12 @@ mod tests {
     fn a_name_with_another_start_is_another_process() {
         let me = ProcessName::of(i32::try_from(std::process::id()).unwrap()).unwrap();
         assert!(
-            !ProcessName {
+            ProcessName {
                 start: me.start + 1,
                 ..me.clone()
             }
-            .exists()
+            .open()
+            .is_none()
         );
         assert!(
             !ProcessName {

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::process::ProcessName;
 
+/// What stays of a driver that has ended: its log.
+const LOG_FILES: [&str; 4] = ["stdout.", "stderr.", "notes", "exit.json"];
+
 /// What the keeper runs, in `launch.json`.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Launch {
@@ -118,6 +121,60 @@ impl RunDir {
     #[must_use]
     pub fn keeper(&self) -> Option<ProcessName> {
         serde_json::from_slice(&fs::read(self.file("keeper.json")).ok()?).ok()
+    }
+
+    /// Takes the launch, so that nobody else starts this driver: the file is renamed, which succeeds once.
+    ///
+    /// # Errors
+    /// It was taken already, or the disk says no.
+    pub fn claim_launch(&self) -> io::Result<Launch> {
+        fs::rename(self.file("launch.json"), self.file("launch.claimed"))?;
+        let launch = serde_json::from_slice(&fs::read(self.file("launch.claimed"))?)?;
+        // It holds the driver's environment, which is nobody's business any more.
+        fs::remove_file(self.file("launch.claimed"))?;
+        Ok(launch)
+    }
+
+    /// Takes the launch away. True when no keeper had it: the driver was never started and never will be.
+    #[must_use]
+    pub fn withdraw_launch(&self) -> bool {
+        // A keeper names itself before it takes the launch: without either, none has come.
+        fs::remove_file(self.file("launch.json")).is_ok() || self.keeper().is_none()
+    }
+
+    /// The server's own lines of the session's log.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.file("notes")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// Removes all but the log. What is gone already is no error.
+    ///
+    /// # Errors
+    /// The disk says no.
+    pub fn keep_log(&self) -> io::Result<()> {
+        let entries = match fs::read_dir(&self.0) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            let name = entry.file_name();
+            let is_log = name
+                .to_str()
+                .is_some_and(|name| LOG_FILES.iter().any(|log| name.starts_with(log)));
+            let removed = match entry.file_type()?.is_dir() {
+                _ if is_log => Ok(()),
+                true => fs::remove_dir_all(entry.path()),
+                false => fs::remove_file(entry.path()),
+            };
+            match removed {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Removes the directory and all in it; it is no error when it is gone already.

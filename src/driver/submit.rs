@@ -4,11 +4,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use super::spark::Spark;
 use crate::config::Config;
 
 /// What a driver is started with. Paths and conf keys have passed the policy.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DriverSpec {
     /// The session's kind: its interpreter is started at once.
     pub kind: String,
@@ -25,7 +27,7 @@ pub struct DriverSpec {
 }
 
 /// Livy's named fields. None leaves the conf as it is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resources {
     /// `spark.driver.memory`.
     pub driver_memory: Option<String>,

@@ -9,16 +9,19 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde_json::json;
 use serde_json::value::RawValue;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
+use tokio_util::codec::FramedRead;
 use tracing::{debug, warn};
 
 use super::event::{DriverEvent, StatementResult};
-use super::link::{Call, Connection, Frame, Slot};
+use super::link::{Call, Connection, Frame, FrameCodec, Slot};
+use super::process::ProcessName;
 use super::run_dir::RunDir;
 use crate::background::Background;
 
@@ -57,10 +60,12 @@ pub(super) struct Completion {
     pub answer: oneshot::Sender<Vec<String>>,
 }
 
-/// A driver's process, watched without being waited for: works for a child and for a keeper of an earlier server alike.
+/// A driver's keeper, watched without being waited for: works for a child and for a keeper of an earlier server alike.
 pub(super) struct Keeper {
-    pidfd: AsyncFd<OwnedFd>,
-    child: tokio::process::Child,
+    /// None: it has ended already.
+    pidfd: Option<AsyncFd<OwnedFd>>,
+    /// None: it is an earlier server's.
+    child: Option<tokio::process::Child>,
 }
 
 impl Keeper {
@@ -73,7 +78,10 @@ impl Keeper {
             .ok_or_else(|| std::io::ErrorKind::InvalidInput.into())
             .and_then(watch)
         {
-            Ok(pidfd) => Ok(Self { pidfd, child }),
+            Ok(pidfd) => Ok(Self {
+                pidfd: Some(pidfd),
+                child: Some(child),
+            }),
             Err(error) => {
                 // Its agent sees it die and ends the driver.
                 let _ = child.start_kill();
@@ -82,19 +90,34 @@ impl Keeper {
         }
     }
 
+    /// Watches an earlier server's keeper, by the name that it gave itself; one that has ended is seen as ended.
+    pub(super) fn adopt(name: Option<&ProcessName>) -> std::io::Result<Self> {
+        let pidfd = name.and_then(ProcessName::open).map(crate::sys::watch);
+        Ok(Self {
+            pidfd: pidfd.transpose()?,
+            child: None,
+        })
+    }
+
     /// Cancel safe.
     async fn ended(&self) {
-        // An error here would come again and again: better to believe that it has ended than to spin.
-        let _ = self.pidfd.readable().await;
+        if let Some(pidfd) = &self.pidfd {
+            // An error here would come again and again: better to believe that it has ended than to spin.
+            let _ = pidfd.readable().await;
+        }
     }
 
     fn terminate(&self) {
-        // It may have ended since.
-        let _ = pidfd_send_signal(&self.pidfd, Signal::TERM);
+        if let Some(pidfd) = &self.pidfd {
+            // It may have ended since.
+            let _ = pidfd_send_signal(pidfd, Signal::TERM);
+        }
     }
 
     fn reap(&mut self) {
-        let _ = self.child.try_wait();
+        if let Some(child) = &mut self.child {
+            let _ = child.try_wait();
+        }
     }
 }
 
@@ -107,7 +130,10 @@ pub(super) struct Supervisor {
     pub calls: mpsc::Receiver<Call>,
     pub events: mpsc::Sender<(u64, DriverEvent)>,
     pub stop_grace: Duration,
+    pub codec: FrameCodec,
     pub background: Background,
+    /// True for a driver that an earlier server started.
+    pub adopted: bool,
     pub link: LinkState,
 }
 
@@ -120,10 +146,12 @@ pub(super) struct LinkState {
     sent: u64,
     /// The number of the last frame that came.
     received: u64,
-    /// The number of the agent's last result: the agent is told at once when it is stored.
-    last_result: u64,
+    /// The number of the agent's last frame that it waits to hear is stored: a result, or that it can't start.
+    awaited: u64,
     /// The number of the agent's last frame that it was told is stored.
     acknowledged: u64,
+    /// True until the agent of an earlier server's driver has called: from where both directions count is known then.
+    unnumbered: bool,
     connection: Option<Connection>,
     completions: HashMap<i64, oneshot::Sender<Vec<String>>>,
     next_completion: i64,
@@ -146,34 +174,51 @@ impl Supervisor {
                     None => self.link.connection = None,
                 },
                 command = self.commands.recv(), if session_is_there => match command {
-                    Some(Command::Kill) => self.keeper.terminate(),
+                    Some(Command::Kill) => self.terminate(),
                     Some(Command::Stop) => terminate_at = terminate_at.or_else(|| Some(self.ask_to_stop())),
                     Some(command) => self.command(command),
                     None => session_is_there = false,
                 },
                 Some(completion) = self.completions.recv() => self.complete(completion),
                 () = until(terminate_at) => {
-                    self.keeper.terminate();
+                    self.terminate();
                     terminate_at = None;
                 }
             }
         }
+        crate::kill_point!("delete.killed");
         self.drain().await;
         self.keeper.reap();
         let exit = self.run_dir.exit();
         let _ = self.events.send((0, DriverEvent::Exited { exit })).await;
     }
 
-    /// Takes what the agent sent before it ended: a result that came with the end still counts.
+    /// Takes what the agent sent before it ended, and what it could only leave in its outbox: a result that came with the end
+    /// still counts.
     async fn drain(&mut self) {
         while let Ok(call) = self.calls.try_recv() {
             self.connect(call);
         }
-        while let Ok(Some(frame)) =
-            tokio::time::timeout(self.stop_grace, read(&mut self.link.connection)).await
+        while self.link.connection.is_some()
+            && let Ok(Some(frame)) =
+                tokio::time::timeout(self.stop_grace, read(&mut self.link.connection)).await
         {
             self.take(frame).await;
         }
+        self.link.connection = None;
+        let Ok(outbox) = tokio::fs::File::open(self.run_dir.file("outbox")).await else {
+            return;
+        };
+        let mut outbox = FramedRead::new(outbox, self.codec);
+        // The last frame may be torn: the agent was killed while it wrote.
+        while let Some(Ok(frame)) = outbox.next().await {
+            self.take(frame).await;
+        }
+    }
+
+    fn terminate(&self) {
+        self.keeper.terminate();
+        crate::kill_point!("delete.terminated");
     }
 
     fn ask_to_stop(&mut self) -> Instant {
@@ -187,8 +232,12 @@ impl Supervisor {
                 let fields = json!({"id": id, "kind": kind});
                 self.link
                     .send(Frame::new("run", fields, Bytes::copy_from_slice(code.as_bytes())));
+                crate::kill_point!("statement.sent");
             }
-            Command::Cancel { id } => self.link.send(Frame::new("cancel", json!({"id": id}), "")),
+            Command::Cancel { id } => {
+                self.link.send(Frame::new("cancel", json!({"id": id}), ""));
+                crate::kill_point!("cancel.sent");
+            }
             Command::Stored { seq } => self.stored(seq),
             Command::Stop | Command::Kill => {}
         }
@@ -212,17 +261,24 @@ impl Supervisor {
     fn stored(&mut self, seq: u64) {
         let stored = self.slot.stored.fetch_max(seq, Ordering::AcqRel).max(seq);
         let link = &mut self.link;
-        let is_news = link.acknowledged < link.last_result && link.last_result <= stored;
+        let is_news = link.acknowledged < link.awaited && link.awaited <= stored;
         if is_news || stored >= link.acknowledged + UNACKNOWLEDGED {
             link.acknowledged = stored;
             link.write(Frame::new("ack", json!({"seq": stored}), ""));
+            if is_news {
+                crate::kill_point!("statement.result_acked");
+            }
         }
     }
 
     /// A connection replaces the one before it; what the agent has not received is sent again.
     fn connect(&mut self, call: Call) {
         self.link.connection = Some(call.connection);
-        self.link.forget(call.received);
+        if self.link.unnumbered {
+            self.link.number_from(call.received);
+        } else {
+            self.link.forget(call.received);
+        }
         for (_, frame) in self.link.kept.clone() {
             self.link.write(frame);
         }
@@ -234,8 +290,11 @@ impl Supervisor {
             0 if frame.kind() == "ack" => {
                 let acknowledged = frame.number("seq").and_then(|seq| u64::try_from(seq).ok());
                 self.link.forget(acknowledged.unwrap_or(0));
+                crate::kill_point!("statement.acked");
                 return;
             }
+            // An earlier server took those before it; what had not been acknowledged comes again.
+            seq if self.link.received == 0 && self.adopted => self.link.received = seq,
             // Sent again after a break, and had before.
             seq if seq <= self.link.received => return,
             seq if seq == self.link.received + 1 => self.link.received = seq,
@@ -248,8 +307,9 @@ impl Supervisor {
                 return;
             }
         }
-        if frame.kind() == "result" {
-            self.link.last_result = seq;
+        if matches!(frame.kind(), "result" | "failed") {
+            self.link.awaited = seq;
+            crate::kill_point!("statement.result_received");
         }
         if frame.kind() == "completion" {
             let candidates = serde_json::from_slice(&frame.body).unwrap_or_default();
@@ -277,6 +337,25 @@ impl Supervisor {
 }
 
 impl LinkState {
+    /// The numbering with a new driver, or with one that an earlier server started.
+    pub(super) fn new(adopted: bool) -> Self {
+        Self {
+            unnumbered: adopted,
+            ..Self::default()
+        }
+    }
+
+    /// Numbers what waits after `received`, the last frame that the agent has of an earlier server.
+    fn number_from(&mut self, received: u64) {
+        self.unnumbered = false;
+        self.sent = received;
+        for (seq, frame) in &mut self.kept {
+            self.sent += 1;
+            *seq = self.sent;
+            frame.header.insert("seq".to_owned(), self.sent.into());
+        }
+    }
+
     /// Numbers, keeps and sends a frame.
     fn send(&mut self, mut frame: Frame) {
         self.sent += 1;
@@ -325,6 +404,8 @@ fn event(frame: &Frame) -> Option<DriverEvent> {
             app_id: text("app_id"),
             ui_url: text("ui_url"),
             spark_version: text("spark_version"),
+            last_run: frame.number("last_run"),
+            running: frame.number("running"),
         },
         "failed" => DriverEvent::Failed {
             reason: text("reason").unwrap_or_default(),

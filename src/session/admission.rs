@@ -57,6 +57,23 @@ impl Admission {
     }
 }
 
+impl Admission {
+    /// Takes a place for a session that was accepted by an earlier server, however many wait.
+    #[must_use]
+    pub fn enter_again(&self) -> Ticket {
+        Ticket {
+            gate: self.clone(),
+            ahead: self.queued.fetch_add(1, Ordering::AcqRel),
+        }
+    }
+
+    /// Counts a driver that runs already. None where more run than `limits.sessions` allows now: those run on all the same.
+    #[must_use]
+    pub fn count(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.free).try_acquire_owned().ok()
+    }
+}
+
 impl Ticket {
     /// What the log of a session that must wait says.
     #[must_use]

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use super::idempotency::KeyReused;
 use super::kind::Kind;
 use super::state::SessionState;
 use super::statement::Statement;
-use crate::store::StoreError;
+use crate::store::{IdempotencyRow, StoreError};
 
 /// What others ask of a session.
 #[derive(Debug)]
@@ -15,14 +16,16 @@ pub(super) enum Command {
     Submit {
         code: Arc<str>,
         kind: Kind,
+        /// The key of its request, without the statement's id.
+        key: Option<Box<IdempotencyRow>>,
         reply: oneshot::Sender<Result<Submitted, SubmitError>>,
     },
     Cancel {
         id: i64,
-        reply: oneshot::Sender<()>,
+        reply: oneshot::Sender<Result<(), StoreError>>,
     },
     Interrupt {
-        reply: oneshot::Sender<()>,
+        reply: oneshot::Sender<Result<(), StoreError>>,
     },
     Delete {
         reply: oneshot::Sender<Result<(), StoreError>>,
@@ -49,6 +52,12 @@ pub enum SubmitError {
     /// `limits.statements_waiting` are waiting.
     #[error("{0} statements wait in this session (limits.statements_waiting)")]
     QueueFull(usize),
+    /// The key came with another request before.
+    #[error(transparent)]
+    Key(#[from] KeyReused),
+    /// The key's statement is no longer kept.
+    #[error("The statement that this Idempotency-Key made is no longer kept.")]
+    Gone,
     /// It could not be stored.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -6,13 +6,15 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::command::{Command, SubmitError};
+use super::idempotency::{Begun, IdempotencyKey, KeyReused, Keys};
 use super::kind::Kind;
 use super::request::Echo;
 use super::snapshot::Snapshot;
 use super::state::SessionState;
 use super::statement::Statement;
 use super::times::Contacts;
-use crate::store::{Store, StoreError};
+use crate::background::Background;
+use crate::store::{IdempotencyRow, Store, StoreError};
 
 /// A session. Clones name the same one.
 #[derive(Clone, Debug)]
@@ -33,6 +35,8 @@ pub struct Session {
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) contacts: Arc<Contacts>,
     pub(super) store: Store,
+    pub(super) keys: Arc<Keys>,
+    pub(super) background: Background,
     pub(super) answer_within: Duration,
 }
 
@@ -41,6 +45,12 @@ impl Session {
     #[must_use]
     pub fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.snapshot.borrow())
+    }
+
+    /// True once nothing of it runs any more; it is shown for a while yet, and its name is free.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.snapshot.borrow().state == SessionState::Dead
     }
 
     /// A client named this session.
@@ -53,18 +63,52 @@ impl Session {
         self.contacts.active();
     }
 
-    /// Accepts a statement: stored once this answers. Where nothing stands before it, the answer is held for at most
+    /// Accepts a statement: stored once this answers; true where it was stored before, under the same key. Where nothing stands before it, the answer is held for at most
     /// `statement.answer_within`, and then has the result if there is one.
     ///
     /// # Errors
     /// See [`SubmitError`]. Cancel safety: a caller that leaves cancels nothing; the statement may have been accepted.
-    pub async fn submit(&self, code: &str, kind: Kind) -> Result<Arc<Statement>, SubmitError> {
+    pub async fn submit(
+        &self,
+        code: &str,
+        kind: Kind,
+        key: Option<IdempotencyKey>,
+    ) -> Result<(Arc<Statement>, bool), SubmitError> {
         self.active();
+        let code: Arc<str> = code.into();
+        let Some(key) = key else {
+            return Ok((self.accept(code, kind, None).await?, false));
+        };
+        let session = self.clone();
+        // As a task: a client that leaves must not end the key's turn before its statement is stored.
+        let served = self.background.spawn(async move {
+            match session.keys.begin(&session.store, key, session.id).await? {
+                Begun::Reused => Err(KeyReused.into()),
+                Begun::Replay(row) => {
+                    let id = row.statement_id.unwrap_or(-1);
+                    let found = session.held(id).await?.ok_or(SubmitError::Gone)?;
+                    Ok((found, true))
+                }
+                Begun::First(_turn, row) => Ok((session.accept(code, kind, Some(row)).await?, false)),
+            }
+        });
+        served
+            .await
+            .unwrap_or(Err(SubmitError::Store(StoreError::Closed)))
+    }
+
+    async fn accept(
+        &self,
+        code: Arc<str>,
+        kind: Kind,
+        key: Option<Box<IdempotencyRow>>,
+    ) -> Result<Arc<Statement>, SubmitError> {
         let (reply, answer) = oneshot::channel();
         let ended = || SubmitError::Ended(SessionState::Dead);
         let command = Command::Submit {
-            code: code.into(),
+            code,
             kind,
+            key,
             reply,
         };
         self.commands.send(command).await.map_err(|_| ended())?;
@@ -73,7 +117,8 @@ impl Session {
             return Ok(submitted.statement);
         }
         let id = submitted.statement.id;
-        Ok(self.held(id).await?.unwrap_or(submitted.statement))
+        // It is stored: a result that can't be read now is no reason to have it sent again.
+        Ok(self.held(id).await.ok().flatten().unwrap_or(submitted.statement))
     }
 
     /// A statement as it is now; one that runs is waited for, for at most `statement.answer_within`. None: unknown, or no longer
@@ -126,16 +171,24 @@ impl Session {
         Ok((total, rows.into_iter().map(as_now).collect()))
     }
 
-    /// Cancels a statement that waits or runs; anything else stays as it is.
-    pub async fn cancel(&self, id: i64) {
+    /// Cancels a statement that waits or runs; anything else stays as it is. Stored once this answers.
+    ///
+    /// # Errors
+    /// It could not be stored: it is cancelled, and may not be after a restart of the server.
+    pub async fn cancel(&self, id: i64) -> Result<(), StoreError> {
         self.active();
-        self.ask(|reply| Command::Cancel { id, reply }).await;
+        let asked = self.ask(|reply| Command::Cancel { id, reply });
+        asked.await.unwrap_or(Ok(()))
     }
 
     /// Cancels the statement that runs, if one does.
-    pub async fn interrupt(&self) {
+    ///
+    /// # Errors
+    /// As for [`Session::cancel`].
+    pub async fn interrupt(&self) -> Result<(), StoreError> {
         self.active();
-        self.ask(|reply| Command::Interrupt { reply }).await;
+        let asked = self.ask(|reply| Command::Interrupt { reply });
+        asked.await.unwrap_or(Ok(()))
     }
 
     /// Deletes the session: it is not found from the answer on; its driver ends soon after.

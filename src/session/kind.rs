@@ -1,7 +1,8 @@
 //! The languages of sessions and statements, with Livy's names and aliases.
 
 /// A language that runs here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// Python.
     Pyspark,

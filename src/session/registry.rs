@@ -6,28 +6,24 @@ use std::time::Duration;
 
 use dashmap::mapref::entry::Entry;
 use tokio::sync::{mpsc, watch};
-use tracing::{info, warn};
+use tracing::info;
 
-use super::actor::Actor;
+use super::actor::{Actor, Begin, Past};
 use super::admission::{Admission, QueueFull};
 use super::handle::Session;
+use super::idempotency::{Begun, IdempotencyKey, KeyReused};
 use super::request::NewSession;
 use super::shared::{Shared, Table};
-use super::snapshot::Snapshot;
 use super::state::SessionState;
 use super::times::Contacts;
 use crate::background::Background;
 use crate::clock::now_ms;
 use crate::config::Config;
-use crate::driver::{Drivers, RunDir};
-use crate::store::{Op, SessionRow, Store, StoreError};
+use crate::driver::Drivers;
+use crate::store::{IdempotencyRow, Op, SessionRow, Store, StoreError};
 
 /// Commands that may wait for a session's actor; more wait in their callers.
 const COMMANDS_WAITING: usize = 64;
-/// How long an earlier server's driver may take to end before its directory is left for the next start.
-const LEFTOVER_TIMEOUT: Duration = Duration::from_secs(30);
-/// Between two looks at an earlier server's driver.
-const LEFTOVER_POLL: Duration = Duration::from_millis(100);
 
 /// Why a session was not accepted. Nothing of it is left.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +36,12 @@ pub enum CreateError {
         /// The id that the session would have had.
         id: i64,
     },
+    /// The key came with another request before.
+    #[error(transparent)]
+    Key(#[from] KeyReused),
+    /// The key's session has been deleted, or is no longer shown.
+    #[error("The session {0} that this Idempotency-Key made is gone.")]
+    Gone(i64),
     /// `limits.sessions_queued` wait already.
     #[error(transparent)]
     QueueFull(#[from] QueueFull),
@@ -51,13 +53,13 @@ pub enum CreateError {
 /// The sessions of this server. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Sessions {
-    shared: Arc<Shared>,
-    admission: Admission,
+    pub(super) shared: Arc<Shared>,
+    pub(super) admission: Admission,
     next_id: Arc<AtomicI64>,
 }
 
 impl Sessions {
-    /// Opens the registry and closes what an earlier server left: its sessions are told dead, its drivers are ended.
+    /// Opens the registry and takes back what an earlier server left (see `recovery`).
     ///
     /// # Errors
     /// The store can't be used.
@@ -75,25 +77,64 @@ impl Sessions {
             drivers,
             background,
             sessions: Table::default(),
+            keys: Arc::default(),
         });
         let sessions = Self {
             shared,
             admission,
             next_id,
         };
-        sessions.close_leftovers().await?;
+        sessions.take_back().await?;
         Ok(sessions)
     }
 
-    /// Accepts a session: stored once this answers, its driver starting or queued.
+    /// Accepts a session: stored once this answers, its driver starting or queued; true where it was stored before, under the
+    /// same key.
     ///
     /// # Errors
     /// See [`CreateError`].
-    pub async fn create(&self, request: NewSession) -> Result<Session, CreateError> {
+    pub async fn create(
+        &self,
+        request: NewSession,
+        key: Option<IdempotencyKey>,
+    ) -> Result<(Session, bool), CreateError> {
+        let Some(key) = key else {
+            return Ok((self.accept(request, None).await?, false));
+        };
+        let sessions = self.clone();
+        // As a task: a client that leaves must not end the key's turn before its session is stored.
+        let served = self.shared.background.spawn(async move {
+            let shared = &sessions.shared;
+            match shared.keys.begin(&shared.store, key, -1).await? {
+                Begun::Reused => Err(KeyReused.into()),
+                Begun::Replay(row) => {
+                    let found = sessions.by_id(row.session_id);
+                    Ok((found.ok_or(CreateError::Gone(row.session_id))?, true))
+                }
+                Begun::First(_turn, row) => Ok((sessions.accept(request, Some(row)).await?, false)),
+            }
+        });
+        served
+            .await
+            .unwrap_or(Err(CreateError::Store(StoreError::Closed)))
+    }
+
+    async fn accept(
+        &self,
+        request: NewSession,
+        key: Option<Box<IdempotencyRow>>,
+    ) -> Result<Session, CreateError> {
         let ticket = self.admission.enter()?;
         let id = self.reserve(&request)?;
         let shared = &self.shared;
-        if let Err(error) = shared.store.write(self.row(id, &request)).await {
+        let key = key.map(|key| {
+            Box::new(IdempotencyRow {
+                session_id: id,
+                ..*key
+            })
+        });
+        let op = Op::InsertSession(Box::new(self.row(id, &request)), key);
+        if let Err(error) = shared.store.write(op).await {
             shared.sessions.remove(id, &request);
             return Err(error.into());
         }
@@ -102,9 +143,17 @@ impl Sessions {
             session.kind = request.kind.as_str(),
             "a session was created"
         );
+        crate::kill_point!("create.inserted");
+        let past = Past::none(&request);
+        Ok(self.enrol(id, request, past, Begin::Queued(ticket)))
+    }
+
+    /// Puts a stored session into the table and starts its actor.
+    pub(super) fn enrol(&self, id: i64, request: NewSession, past: Past, begin: Begin) -> Session {
+        let shared = &self.shared;
         let contacts = Arc::new(Contacts::new());
         let (commands, commands_waiting) = mpsc::channel(COMMANDS_WAITING);
-        let (publish, snapshot) = watch::channel(Arc::new(Snapshot::new(SessionState::Starting)));
+        let (publish, snapshot) = watch::channel(Arc::new(past.snapshot.clone()));
         let session = Session {
             id,
             name: request.name.clone(),
@@ -116,6 +165,8 @@ impl Sessions {
             commands,
             contacts: Arc::clone(&contacts),
             store: shared.store.clone(),
+            keys: Arc::clone(&shared.keys),
+            background: shared.background.clone(),
             answer_within: shared.config.statement.answer_within.get(),
         };
         shared.sessions.by_id.insert(id, session.clone());
@@ -126,9 +177,10 @@ impl Sessions {
             contacts,
             commands_waiting,
             publish,
+            past,
         );
-        shared.background.spawn(actor.run(ticket));
-        Ok(session)
+        shared.background.spawn(actor.run(begin));
+        session
     }
 
     /// Takes the name, if it is free, and an id.
@@ -142,10 +194,22 @@ impl Sessions {
             .by_name
             .entry((request.owner.clone(), name.clone()))
         {
-            Entry::Occupied(_) => Err(CreateError::DuplicateName {
-                name: name.clone(),
-                id: self.next_id.load(Ordering::Relaxed),
-            }),
+            Entry::Occupied(mut taken) => {
+                let id = self.next_id.load(Ordering::Relaxed);
+                // One that is not found yet is being stored.
+                if self
+                    .by_id(*taken.get())
+                    .is_none_or(|session| !session.has_ended())
+                {
+                    return Err(CreateError::DuplicateName {
+                        name: name.clone(),
+                        id,
+                    });
+                }
+                let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+                taken.insert(id);
+                Ok(id)
+            }
             Entry::Vacant(free) => {
                 let id = self.next_id.fetch_add(1, Ordering::Relaxed);
                 free.insert(id);
@@ -154,15 +218,23 @@ impl Sessions {
         }
     }
 
-    fn row(&self, id: i64, request: &NewSession) -> Op {
-        Op::InsertSession(Box::new(SessionRow {
+    /// Keeps the name of a session that was accepted by an earlier server.
+    pub(super) fn take_name(&self, id: i64, request: &NewSession) {
+        if let Some(name) = &request.name {
+            let key = (request.owner.clone(), name.clone());
+            self.shared.sessions.by_name.insert(key, id);
+        }
+    }
+
+    fn row(&self, id: i64, request: &NewSession) -> SessionRow {
+        SessionRow {
             id,
             name: request.name.clone(),
             owner: request.owner.clone(),
             proxy_user: request.proxy_user.clone(),
             kind: request.kind.as_str().to_owned(),
             state: SessionState::Starting.as_str().to_owned(),
-            request: serde_json::to_string(&request.echo).unwrap_or_default(),
+            request: serde_json::to_string(request).unwrap_or_default(),
             app_id: None,
             ui_url: None,
             driver_id: None,
@@ -170,7 +242,7 @@ impl Sessions {
             diagnosis: None,
             created: now_ms(),
             ended: None,
-        }))
+        }
     }
 
     /// The session with this id.
@@ -228,64 +300,5 @@ impl Sessions {
             }
         };
         tokio::time::timeout(grace, wait).await.is_ok()
-    }
-
-    async fn close_leftovers(&self) -> Result<(), StoreError> {
-        let Shared {
-            store,
-            drivers,
-            background,
-            ..
-        } = &*self.shared;
-        const WHY: &str = "The server was restarted, and this session's driver was ended.";
-        for row in store.unended_sessions().await? {
-            for statement in store.unended_statements(row.id).await? {
-                let statement = super::statement::Statement::from_row(statement);
-                let end = if statement.started > 0 {
-                    statement.lost(WHY)
-                } else {
-                    statement.cancelled()
-                };
-                store.write(end.end(row.id)).await?;
-            }
-            warn!(session.id = row.id, "a session of an earlier server is closed");
-            let op = Op::UpdateSession {
-                id: row.id,
-                epoch: store.epoch(),
-                state: SessionState::Dead.as_str().to_owned(),
-                app_id: None,
-                ui_url: None,
-                diagnosis: Some(WHY.to_owned()),
-                ended: Some(now_ms()),
-            };
-            store.write(op).await?;
-        }
-        for run_dir in drivers.leftovers().unwrap_or_default() {
-            background.spawn(end_leftover(run_dir, background.clone()));
-        }
-        Ok(())
-    }
-}
-
-/// Ends an earlier server's driver by its keeper, whose name can't be another process's, and removes its directory.
-async fn end_leftover(run_dir: RunDir, background: Background) {
-    if let Some(keeper) = run_dir.keeper() {
-        keeper.terminate();
-        let gone = async {
-            while keeper.exists() {
-                tokio::time::sleep(LEFTOVER_POLL).await;
-            }
-        };
-        let gone = tokio::select! {
-            gone = tokio::time::timeout(LEFTOVER_TIMEOUT, gone) => gone.is_ok(),
-            () = background.stopping().cancelled() => false,
-        };
-        if !gone {
-            warn!(run_dir = %run_dir.path().display(), "an earlier server's driver does not end");
-            return;
-        }
-    }
-    if let Err(error) = run_dir.remove() {
-        warn!(%error, "an earlier server's run directory could not be removed");
     }
 }

@@ -43,8 +43,8 @@ pub struct Echo {
     pub queue: Option<String>,
 }
 
-/// A request that the policy has passed.
-#[derive(Clone, Debug)]
+/// A request that the policy has passed: all that is needed to start its driver, now or after a restart of the server.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct NewSession {
     /// The session's name, if it has one.
     pub name: Option<String>,

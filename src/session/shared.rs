@@ -5,6 +5,7 @@ use std::sync::Arc;
 use dashmap::DashMap;
 
 use super::handle::Session;
+use super::idempotency::Keys;
 use super::request::NewSession;
 use crate::background::Background;
 use crate::config::Config;
@@ -19,6 +20,7 @@ pub(super) struct Shared {
     pub drivers: Arc<Drivers>,
     pub background: Background,
     pub sessions: Table,
+    pub keys: Arc<Keys>,
 }
 
 /// Sessions by id and by owner and name.

@@ -9,7 +9,7 @@ use super::kind::Kind;
 use super::state::StatementState;
 use crate::clock::now_ms;
 use crate::driver::StatementResult;
-use crate::store::{Op, StatementRow};
+use crate::store::{IdempotencyRow, Op, StatementRow};
 
 /// One statement, at one moment. Times are epoch milliseconds, 0 until they come.
 #[derive(Clone, Debug)]
@@ -52,11 +52,30 @@ impl Statement {
         }
     }
 
+    /// With the driver. One that is to be cancelled stays so.
     pub(super) fn sent(&self) -> Self {
         Self {
-            state: StatementState::Running,
+            state: match self.state {
+                StatementState::Waiting => StatementState::Running,
+                other => other,
+            },
             started: now_ms(),
             ..self.clone()
+        }
+    }
+
+    pub(super) fn cancelling(&self) -> Self {
+        Self {
+            state: StatementState::Cancelling,
+            ..self.clone()
+        }
+    }
+
+    pub(super) fn mark(&self, session: i64) -> Op {
+        Op::MarkStatement {
+            session_id: session,
+            id: self.id,
+            state: self.state.as_str().to_owned(),
         }
     }
 
@@ -95,11 +114,19 @@ impl Statement {
 
     /// The end of a statement whose driver died under it: told, and never run again.
     pub(super) fn lost(&self, why: &str) -> Self {
+        self.unknown(
+            "DriverDied",
+            &format!("The session ended while the statement ran: {why}"),
+        )
+    }
+
+    /// The end of a statement whose outcome nobody knows: told, and never run again.
+    pub(super) fn unknown(&self, ename: &str, evalue: &str) -> Self {
         let output = json!({
             "status": "error",
             "execution_count": self.id,
-            "ename": "DriverDied",
-            "evalue": format!("The session ended while the statement ran: {why}"),
+            "ename": ename,
+            "evalue": evalue,
             "traceback": [],
         });
         Self {
@@ -111,8 +138,8 @@ impl Statement {
         }
     }
 
-    pub(super) fn insert(&self, session: i64) -> Op {
-        Op::InsertStatement(Box::new(StatementRow {
+    pub(super) fn insert(&self, session: i64, key: Option<Box<IdempotencyRow>>) -> Op {
+        let row = StatementRow {
             session_id: session,
             id: self.id,
             kind: self.kind.as_str().to_owned(),
@@ -123,7 +150,8 @@ impl Statement {
             accepted: self.accepted,
             started: self.started,
             completed: self.completed,
-        }))
+        };
+        Op::InsertStatement(Box::new(row), key)
     }
 
     pub(super) fn end(&self, session: i64) -> Op {

@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::background::Background;
 use crate::config::Durability;
 
-pub use rows::{DriverRow, SessionRow, StatementRow};
+pub use rows::{DriverRow, IdempotencyRow, SessionRow, StatementRow};
 pub use writer::Op;
 
 /// Writes that may wait for the writer, all sessions together; more wait in their callers.

@@ -1,6 +1,6 @@
 //! Reads. Each is one query on the pool; none blocks the writer.
 
-use super::{SessionRow, StatementRow, Store, StoreError};
+use super::{IdempotencyRow, SessionRow, StatementRow, Store, StoreError};
 
 const SESSION: &str = "SELECT id, name, owner, proxy_user, kind, state, request, app_id, ui_url, driver_id, epoch, \
                        diagnosis, created, ended FROM sessions";
@@ -29,6 +29,66 @@ impl Store {
         Ok(sqlx::query_as(sqlx::AssertSqlSafe(query))
             .fetch_all(&self.reads)
             .await?)
+    }
+
+    /// The sessions that ended at `since` or later and were not deleted, oldest first.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn ended_since(&self, since: i64) -> Result<Vec<SessionRow>, StoreError> {
+        let query = format!("{SESSION} WHERE ended >= ? AND deleted IS NULL ORDER BY id");
+        Ok(sqlx::query_as(sqlx::AssertSqlSafe(query))
+            .bind(since)
+            .fetch_all(&self.reads)
+            .await?)
+    }
+
+    /// The drivers that may still have processes though their session has ended, and whether it was deleted.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn abandoned_drivers(&self) -> Result<Vec<(String, bool)>, StoreError> {
+        const QUERY: &str = "SELECT drivers.id, sessions.id IS NULL OR sessions.deleted IS NOT NULL FROM drivers \
+             LEFT JOIN sessions ON sessions.id = drivers.session_id \
+             WHERE drivers.ended IS NULL AND (sessions.id IS NULL OR sessions.ended IS NOT NULL)";
+        Ok(sqlx::query_as(QUERY).fetch_all(&self.reads).await?)
+    }
+
+    /// Whether a driver's log is a stored session's, which was not deleted.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn has_driver(&self, id: &str) -> Result<bool, StoreError> {
+        const QUERY: &str = "SELECT EXISTS (SELECT 1 FROM drivers JOIN sessions ON sessions.id = drivers.session_id \
+             WHERE drivers.id = ? AND sessions.deleted IS NULL)";
+        Ok(sqlx::query_scalar(QUERY).bind(id).fetch_one(&self.reads).await?)
+    }
+
+    /// What was answered to the request with this key.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn idempotent(&self, scope: &str, key: &str) -> Result<Option<IdempotencyRow>, StoreError> {
+        const QUERY: &str = "SELECT scope, key, fingerprint, session_id, statement_id, created FROM idempotency \
+             WHERE scope = ? AND key = ?";
+        Ok(sqlx::query_as(QUERY)
+            .bind(scope)
+            .bind(key)
+            .fetch_optional(&self.reads)
+            .await?)
+    }
+
+    /// The id that the session's next statement gets.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn next_statement_id(&self, session: i64) -> Result<i64, StoreError> {
+        Ok(
+            sqlx::query_scalar("SELECT coalesce(max(id) + 1, 0) FROM statements WHERE session_id = ?")
+                .bind(session)
+                .fetch_one(&self.reads)
+                .await?,
+        )
     }
 
     /// A page of the ended sessions, newest first, of one owner or of all, with how many there are.

@@ -17,7 +17,7 @@ pub struct SessionRow {
     pub kind: String,
     /// Livy's word.
     pub state: String,
-    /// What the request asked for, as JSON, as it is echoed.
+    /// The request as the policy passed it, as JSON.
     pub request: String,
     /// Spark's application id, once known.
     pub app_id: Option<String>,
@@ -35,21 +35,13 @@ pub struct SessionRow {
     pub ended: Option<i64>,
 }
 
-/// A driver's keeper, named so that no other process can be taken for it.
+/// A driver: stored before it is launched, so that a server that comes back knows of each.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
 pub struct DriverRow {
     /// The driver's UUID.
     pub id: String,
     /// The session it serves.
     pub session_id: i64,
-    /// Its directory.
-    pub run_dir: String,
-    /// The keeper's process id.
-    pub keeper_pid: i64,
-    /// The keeper's start, in clock ticks since boot.
-    pub keeper_start: i64,
-    /// The boot in which that counts.
-    pub boot_id: String,
     /// The server start that launched it.
     pub epoch: i64,
     /// When it was launched.
@@ -79,4 +71,21 @@ pub struct StatementRow {
     pub started: i64,
     /// When it ended.
     pub completed: i64,
+}
+
+/// What was answered to a request that had an Idempotency-Key.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct IdempotencyRow {
+    /// Whose key it is, and of which collection.
+    pub scope: String,
+    /// The header's value.
+    pub key: String,
+    /// SHA-256 of the request, as hex digits.
+    pub fingerprint: String,
+    /// The session that was made, or that has the statement.
+    pub session_id: i64,
+    /// The statement that was made; none for a session.
+    pub statement_id: Option<i64>,
+    /// When, in epoch milliseconds.
+    pub created: i64,
 }

@@ -4,7 +4,7 @@
 use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{DriverRow, SessionRow, StatementRow, StoreError};
+use super::{DriverRow, IdempotencyRow, SessionRow, StatementRow, StoreError};
 
 /// The most writes that share a commit.
 const BATCH: usize = 256;
@@ -12,8 +12,8 @@ const BATCH: usize = 256;
 /// One change of the store. Each is idempotent or fails as a whole.
 #[derive(Clone, Debug)]
 pub enum Op {
-    /// A new session; also moves the counter of ids past its id.
-    InsertSession(Box<SessionRow>),
+    /// A new session, with the key of its request; also moves the counter of ids past its id.
+    InsertSession(Box<SessionRow>, Option<Box<IdempotencyRow>>),
     /// A session's state and what became known of it. None leaves a column as it is. A row that has ended stays as it is, so
     /// that a write that had to be tried again can't bring it back.
     UpdateSession {
@@ -41,7 +41,7 @@ pub enum Op {
         /// When.
         at: i64,
     },
-    /// A driver that was launched for a session.
+    /// A driver that is about to be launched for a session.
     InsertDriver(Box<DriverRow>),
     /// A driver of which nothing is left.
     EndDriver {
@@ -50,9 +50,18 @@ pub enum Op {
         /// When.
         at: i64,
     },
-    /// An accepted statement.
-    InsertStatement(Box<StatementRow>),
-    /// A statement's end.
+    /// An accepted statement, with the key of its request.
+    InsertStatement(Box<StatementRow>, Option<Box<IdempotencyRow>>),
+    /// A new state of a statement that has not ended.
+    MarkStatement {
+        /// Its session.
+        session_id: i64,
+        /// The statement.
+        id: i64,
+        /// The state.
+        state: String,
+    },
+    /// A statement's end. One that has ended stays as it is.
     EndStatement {
         /// Its session.
         session_id: i64,
@@ -89,10 +98,12 @@ impl Op {
         match self {
             Self::UpdateSession { .. }
             | Self::EndDriver { .. }
-            | Self::InsertStatement(_)
+            | Self::InsertStatement(_, None)
+            | Self::MarkStatement { .. }
             | Self::EndStatement { .. }
             | Self::DropStatements { .. } => true,
-            Self::InsertSession(_)
+            Self::InsertSession(..)
+            | Self::InsertStatement(_, Some(_))
             | Self::DeleteSession { .. }
             | Self::InsertDriver(_)
             | Self::TrimHistory { .. } => false,
@@ -143,7 +154,10 @@ async fn commit(connection: &mut SqliteConnection, batch: &[Write]) -> Result<()
 
 async fn apply(to: &mut SqliteConnection, op: &Op) -> Result<(), sqlx::Error> {
     match op {
-        Op::InsertSession(row) => insert_session(to, row).await,
+        Op::InsertSession(row, key) => {
+            insert_session(to, row).await?;
+            insert_key(to, key.as_deref()).await
+        }
         Op::UpdateSession {
             id,
             epoch,
@@ -189,7 +203,23 @@ async fn apply(to: &mut SqliteConnection, op: &Op) -> Result<(), sqlx::Error> {
             .execute(to)
             .await
             .map(drop),
-        Op::InsertStatement(row) => insert_statement(to, row).await,
+        Op::InsertStatement(row, key) => {
+            insert_statement(to, row).await?;
+            insert_key(to, key.as_deref()).await
+        }
+        Op::MarkStatement {
+            session_id,
+            id,
+            state,
+        } => {
+            sqlx::query("UPDATE statements SET state = ? WHERE session_id = ? AND id = ? AND completed = 0")
+                .bind(state)
+                .bind(session_id)
+                .bind(id)
+                .execute(to)
+                .await
+                .map(drop)
+        }
         Op::EndStatement {
             session_id,
             id,
@@ -200,7 +230,7 @@ async fn apply(to: &mut SqliteConnection, op: &Op) -> Result<(), sqlx::Error> {
             completed,
         } => sqlx::query(
             "UPDATE statements SET state = ?, output = ?, rows_cut = ?, started = ?, completed = ? \
-             WHERE session_id = ? AND id = ?",
+             WHERE session_id = ? AND id = ? AND completed = 0",
         )
         .bind(state)
         .bind(output)
@@ -254,20 +284,13 @@ async fn insert_session(to: &mut SqliteConnection, row: &SessionRow) -> Result<(
 }
 
 async fn insert_driver(to: &mut SqliteConnection, row: &DriverRow) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "INSERT INTO drivers (id, session_id, run_dir, keeper_pid, keeper_start, boot_id, epoch, created) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-    )
-    .bind(&row.id)
-    .bind(row.session_id)
-    .bind(&row.run_dir)
-    .bind(row.keeper_pid)
-    .bind(row.keeper_start)
-    .bind(&row.boot_id)
-    .bind(row.epoch)
-    .bind(row.created)
-    .execute(&mut *to)
-    .await?;
+    sqlx::query("INSERT INTO drivers (id, session_id, epoch, created) VALUES (?, ?, ?, ?)")
+        .bind(&row.id)
+        .bind(row.session_id)
+        .bind(row.epoch)
+        .bind(row.created)
+        .execute(&mut *to)
+        .await?;
     sqlx::query("UPDATE sessions SET driver_id = ? WHERE id = ?")
         .bind(&row.id)
         .bind(row.session_id)
@@ -291,6 +314,22 @@ async fn insert_statement(to: &mut SqliteConnection, row: &StatementRow) -> Resu
     .bind(row.accepted)
     .bind(row.started)
     .bind(row.completed)
+    .execute(to)
+    .await
+    .map(drop)
+}
+
+async fn insert_key(to: &mut SqliteConnection, row: Option<&IdempotencyRow>) -> Result<(), sqlx::Error> {
+    let Some(row) = row else { return Ok(()) };
+    sqlx::query(
+        "INSERT INTO idempotency (scope, key, fingerprint, session_id, statement_id, created) VALUES (?, ?, ?, ?, ?, ?)",
+    )
+    .bind(&row.scope)
+    .bind(&row.key)
+    .bind(&row.fingerprint)
+    .bind(row.session_id)
+    .bind(row.statement_id)
+    .bind(row.created)
     .execute(to)
     .await
     .map(drop)

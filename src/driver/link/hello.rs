@@ -1,61 +1,17 @@
 //! The hello: both sides prove that they hold the driver's secret, and say what they have received.
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use secrecy::{ExposeSecret as _, SecretString};
+use hmac::Mac as _;
 use serde_json::json;
-use sha2::Sha256;
 use tokio::net::UnixStream;
 use tokio_util::codec::Framed;
 use uuid::Uuid;
 
 use super::frame::{Frame, FrameCodec, FrameError};
+use super::secret::{Secret, from_hex, hex, random_hex};
 
 /// The version of `docs/link.md` that this server speaks.
 const PROTOCOL: i64 = 1;
-
-/// The secret of one driver's link: 256 bits from the operating system, as hex digits. Its `Debug` shows nothing.
-#[derive(Clone, Debug)]
-pub struct Secret(SecretString);
-
-impl Secret {
-    /// A new one.
-    ///
-    /// # Errors
-    /// The operating system has no random bytes.
-    pub fn generate() -> Result<Self, getrandom::Error> {
-        Ok(Self(random_hex()?.into()))
-    }
-
-    /// The hex digits, for the driver's 0600 file.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        self.0.expose_secret()
-    }
-
-    fn mac(&self, side: &str, driver: Uuid, agent_nonce: &str, server_nonce: &str) -> Option<Hmac<Sha256>> {
-        let mut mac = Hmac::<Sha256>::new_from_slice(self.expose().as_bytes()).ok()?;
-        mac.update(format!("firesteel-link-1\n{side}\n{driver}\n{agent_nonce}\n{server_nonce}").as_bytes());
-        Some(mac)
-    }
-}
-
-fn random_hex() -> Result<String, getrandom::Error> {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes)?;
-    Ok(hex(&bytes))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    (0..text.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok())
-        .collect()
-}
 
 /// Why an agent was not let in. The text goes to the agent and to the server's log.
 #[derive(Debug, thiserror::Error)]
@@ -115,6 +71,11 @@ pub(super) async fn receive(connection: &mut Handshake) -> Result<Hello, Refused
     })
 }
 
+/// What a side's proof is made over.
+fn proven(side: &str, driver: Uuid, agent_nonce: &str, server_nonce: &str) -> String {
+    format!("firesteel-link-1\n{side}\n{driver}\n{agent_nonce}\n{server_nonce}")
+}
+
 /// Proves the secret to the agent, and has it prove the same.
 pub(super) async fn prove(
     connection: &mut Handshake,
@@ -124,23 +85,20 @@ pub(super) async fn prove(
     epoch: i64,
 ) -> Result<(), Refused> {
     let nonce = random_hex().map_err(|_| Refused::Random)?;
-    let mac = |side| {
-        secret
-            .mac(side, hello.driver, &hello.nonce, &nonce)
-            .ok_or(Refused::Proof)
-    };
-    let proof = hex(&mac("server")?.finalize().into_bytes());
+    let mac = |side| secret.mac(&proven(side, hello.driver, &hello.nonce, &nonce));
+    let proof = hex(&mac("server").finalize().into_bytes());
     let fields = json!({"nonce": nonce, "proof": proof, "received": received, "epoch": epoch});
     connection.send(Frame::new("challenge", fields, "")).await?;
     let answer = next(connection, "proof").await?;
     let proof = answer.text("proof").and_then(from_hex).ok_or(Refused::Proof)?;
     // Compares in constant time.
-    mac("agent")?.verify_slice(&proof).map_err(|_| Refused::Proof)?;
+    mac("agent").verify_slice(&proof).map_err(|_| Refused::Proof)?;
     Ok(connection.send(Frame::new("welcome", json!({}), "")).await?)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::secret::LinkKey;
     use super::*;
 
     /// The agent's part, written from docs/link.md.
@@ -153,16 +111,14 @@ mod tests {
         assert_eq!(challenge.number("received"), Some(3));
         let theirs = challenge.text("nonce").unwrap().to_owned();
         let expected = hex(&secret
-            .mac("server", driver, &nonce, &theirs)
-            .unwrap()
+            .mac(&proven("server", driver, &nonce, &theirs))
             .finalize()
             .into_bytes());
         if challenge.text("proof") != Some(&expected) {
             return Err(Refused::Proof);
         }
         let proof = hex(&secret
-            .mac("agent", driver, &nonce, &theirs)
-            .unwrap()
+            .mac(&proven("agent", driver, &nonce, &theirs))
             .finalize()
             .into_bytes());
         connection
@@ -181,7 +137,7 @@ mod tests {
     #[tokio::test]
     async fn both_sides_hold_the_secret() {
         let (near, far) = UnixStream::pair().unwrap();
-        let secret = Secret::generate().unwrap();
+        let secret = LinkKey::generate().unwrap().secret(Uuid::nil());
         let (ours, theirs) = tokio::join!(server(near, &secret), agent(far, Uuid::new_v4(), &secret));
         assert_eq!(ours.unwrap(), 7);
         theirs.unwrap();
@@ -190,16 +146,10 @@ mod tests {
     #[tokio::test]
     async fn an_impostor_is_refused_by_either_side() {
         let (near, far) = UnixStream::pair().unwrap();
-        let (right, wrong) = (Secret::generate().unwrap(), Secret::generate().unwrap());
+        let key = LinkKey::generate().unwrap();
+        let (right, wrong) = (key.secret(Uuid::nil()), key.secret(Uuid::new_v4()));
         let (ours, theirs) = tokio::join!(server(near, &right), agent(far, Uuid::new_v4(), &wrong));
         assert!(ours.is_err());
         assert!(matches!(theirs, Err(Refused::Proof)));
-    }
-
-    #[test]
-    fn a_secret_is_never_shown() {
-        let secret = Secret::generate().unwrap();
-        assert_eq!(secret.expose().len(), 64);
-        assert!(!format!("{secret:?}").contains(secret.expose()));
     }
 }

@@ -17,7 +17,8 @@ use uuid::Uuid;
 
 use super::connection::Connection;
 use super::frame::{Frame, FrameCodec};
-use super::hello::{self, Handshake, Refused, Secret};
+use super::hello::{self, Handshake, Refused};
+use super::secret::Secret;
 use crate::background::Background;
 use crate::driver::process::descends;
 
@@ -177,11 +178,13 @@ async fn greet(
     codec: FrameCodec,
     epoch: i64,
 ) -> Result<(), Refused> {
+    crate::kill_point!("create.accepted");
     let peer = stream.peer_cred().ok();
     let mut connection: Handshake = Framed::new(stream, codec);
     let outcome = admit(&mut connection, peer, slots, epoch).await;
     match outcome {
         Ok((slot, received)) => {
+            crate::kill_point!("create.handshaken");
             // The driver has ended meanwhile when nobody takes the call.
             let connection = connection.into();
             let _ = slot.calls.send(Call { connection, received }).await;

@@ -7,8 +7,9 @@ mod connection;
 mod frame;
 mod hello;
 mod listener;
+mod secret;
 
 pub use connection::Connection;
-pub use frame::Frame;
-pub use hello::Secret;
+pub use frame::{Frame, FrameCodec};
 pub use listener::{Call, Listener, Slot};
+pub use secret::{LinkKey, Secret};

@@ -4,28 +4,28 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::{Accepted, Actor, Done};
+use super::{Accepted, Actor, Done, Reply};
 use crate::clock::now_ms;
 use crate::session::command::{Command, SubmitError, Submitted};
 use crate::session::kind::Kind;
-use crate::session::state::{SessionState, StatementState};
+use crate::session::state::SessionState;
 use crate::session::statement::Statement;
-use crate::store::{Op, StoreError};
+use crate::store::{IdempotencyRow, Op, StoreError};
 
 impl Actor {
     pub(super) async fn command(&mut self, command: Command) {
         match command {
-            Command::Submit { code, kind, reply } => self.submit(code, kind, reply).await,
-            Command::Cancel { id, reply } => {
-                self.cancel(id).await;
-                let _ = reply.send(());
-            }
-            Command::Interrupt { reply } => {
-                if let Some(running) = self.running.as_ref().map(|running| running.statement.id) {
-                    self.cancel(running).await;
-                }
-                let _ = reply.send(());
-            }
+            Command::Submit {
+                code,
+                kind,
+                key,
+                reply,
+            } => self.submit(code, kind, key, reply).await,
+            Command::Cancel { id, reply } => self.cancel(id, reply).await,
+            Command::Interrupt { reply } => match self.running.as_ref().map(|running| running.statement.id) {
+                Some(running) => self.cancel(running, reply).await,
+                None => drop(reply.send(Ok(()))),
+            },
             Command::Delete { reply } => {
                 let store = self.shared.store.clone();
                 let state = SessionState::Dead.as_str().to_owned();
@@ -49,6 +49,7 @@ impl Actor {
         &mut self,
         code: Arc<str>,
         kind: Kind,
+        key: Option<Box<IdempotencyRow>>,
         reply: oneshot::Sender<Result<Submitted, SubmitError>>,
     ) {
         let limit = self.shared.config.limits.statements_waiting;
@@ -65,7 +66,13 @@ impl Actor {
         }
         let statement = Arc::new(Statement::new(self.next_statement, code, kind));
         self.next_statement += 1;
-        let answer = self.shared.store.submit(statement.insert(self.id)).await;
+        let key = key.map(|key| {
+            Box::new(IdempotencyRow {
+                statement_id: Some(statement.id),
+                ..*key
+            })
+        });
+        let answer = self.shared.store.submit(statement.insert(self.id, key)).await;
         self.accepting.push_back(Box::pin(async move {
             let stored = match answer {
                 Ok(answer) => answer.await.unwrap_or(Err(StoreError::Closed)),
@@ -91,6 +98,7 @@ impl Actor {
             let _ = reply.send(Err(error.into()));
             return;
         }
+        crate::kill_point!("statement.inserted");
         if !self.snapshot.state.is_open() {
             // The session ended between the write and its commit. What is stored is never refused: clients would send it again.
             let statement = statement.cancelled();
@@ -110,28 +118,31 @@ impl Actor {
         let _ = reply.send(Ok(Submitted { statement, is_next }));
     }
 
-    async fn cancel(&mut self, id: i64) {
+    /// Cancels a statement; the answer waits until that is stored, so that a later server knows it too.
+    async fn cancel(&mut self, id: i64, reply: Reply) {
         let waiting = self.queue.iter().position(|statement| statement.id == id);
         if let Some(statement) = waiting.and_then(|at| self.queue.remove(at)) {
-            self.finish(&statement.cancelled());
+            let statement = Arc::new(statement.cancelled());
+            self.store_and_reply(statement.end(self.id), reply);
+            self.remember(statement);
             self.publish();
             return;
         }
         let running = self
             .running
             .as_mut()
-            .filter(|running| running.statement.id == id && !running.cancel_asked);
-        if let Some(running) = running {
-            running.cancel_asked = true;
-            let statement = Statement {
-                state: StatementState::Cancelling,
-                ..(*running.statement).clone()
-            };
-            running.statement = Arc::new(statement);
-            if let Some(driver) = &self.driver {
-                driver.cancel(id).await;
-            }
-            self.publish();
+            .filter(|running| running.statement.id == id && !running.cancel_asked && !running.answered);
+        let Some(running) = running else {
+            let _ = reply.send(Ok(()));
+            return;
+        };
+        running.cancel_asked = true;
+        running.statement = Arc::new(running.statement.cancelling());
+        let mark = running.statement.mark(self.id);
+        if let Some(driver) = &self.driver {
+            driver.cancel(id).await;
         }
+        self.store_and_reply(mark, reply);
+        self.publish();
     }
 }

@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
-use tracing::{info, warn};
+use tracing::info;
 
 use super::{Actor, Done, Running, one_line, store_for_sure};
 use crate::driver::{DriverEvent, Exit, StatementResult, diagnose};
 use crate::session::snapshot::{RECENT, RECENT_BYTES};
-use crate::session::state::{SessionEvent, SessionState};
+use crate::session::state::{SessionEvent, SessionState, StatementState};
 use crate::session::statement::Statement;
 use crate::store::Op;
 
 impl Actor {
     /// Hands the next statement to the driver, if it has none; without a next one the session is idle.
     pub(super) async fn dispatch(&mut self) {
+        let mut published = false;
         let ready = matches!(self.snapshot.state, SessionState::Idle | SessionState::Busy);
         if ready && self.running.is_none() {
             if let (Some(driver), Some(statement)) = (self.driver.clone(), self.queue.pop_front()) {
@@ -24,13 +25,16 @@ impl Actor {
                 self.running = Some(Running {
                     statement,
                     cancel_asked: false,
+                    answered: false,
                 });
-                self.apply(SessionEvent::StatementSent);
+                published = self.apply(SessionEvent::StatementSent);
             } else {
-                self.apply(SessionEvent::QueueEmpty);
+                published = self.apply(SessionEvent::QueueEmpty);
             }
         }
-        self.publish();
+        if !published {
+            self.publish();
+        }
     }
 
     pub(super) async fn driver_event(&mut self, event: Option<(u64, DriverEvent)>) {
@@ -40,6 +44,8 @@ impl Actor {
                 app_id,
                 ui_url,
                 spark_version,
+                last_run,
+                running,
             } => {
                 info!(
                     session.id = self.id,
@@ -50,12 +56,16 @@ impl Actor {
                 self.snapshot.app_id = app_id;
                 self.snapshot.ui_url = ui_url;
                 self.was_ready = true;
+                self.ready_by = None;
                 self.contacts.active();
-                self.apply(SessionEvent::DriverReady);
-                self.dispatch().await;
+                self.catch_up(last_run, running).await;
             }
             DriverEvent::Failed { reason } => self.reason = Some(one_line(&reason)),
-            DriverEvent::Started { id, at } => self.update_running(id, |statement| statement.started = at),
+            DriverEvent::Started { id, at } => {
+                self.driver_has(id);
+                self.update_running(id, |statement| statement.started = at);
+                crate::kill_point!("statement.started");
+            }
             #[expect(
                 clippy::cast_precision_loss,
                 reason = "a share of tasks, shown with a few digits"
@@ -64,6 +74,10 @@ impl Actor {
                 statement.progress = done as f64 / total.max(1) as f64;
             }),
             DriverEvent::Notice { text } => {
+                if self.running.as_ref().is_some_and(|running| running.cancel_asked) {
+                    // Its interpreter was replaced.
+                    crate::kill_point!("cancel.escalated");
+                }
                 self.note(one_line(&text));
                 self.publish();
             }
@@ -98,6 +112,52 @@ impl Actor {
         }
     }
 
+    /// Takes note that the driver has a statement that an earlier server handed to it.
+    fn driver_has(&mut self, id: i64) {
+        let is_next = self.queue.front().is_some_and(|statement| statement.id == id);
+        if is_next && self.running.is_none() {
+            self.running = self.queue.pop_front().map(|statement| Running {
+                cancel_asked: statement.state == StatementState::Cancelling,
+                statement: Arc::new(statement.sent()),
+                answered: false,
+            });
+        }
+    }
+
+    /// The driver is ready: for the first time, or for this server. What it was handed before goes on; the rest is handed to it.
+    async fn catch_up(&mut self, last_run: Option<i64>, runs: Option<i64>) {
+        let first = self.queue.front().map(|statement| statement.id);
+        if let Some(id) = first.filter(|id| last_run.is_some_and(|last| *id <= last)) {
+            self.driver_has(id);
+        }
+        if let Some(running) = self.running.take_if(|running| !running.answered) {
+            if runs == Some(running.statement.id) {
+                if let Some(driver) = self.driver.as_ref().filter(|_| running.cancel_asked) {
+                    driver.cancel(running.statement.id).await;
+                }
+                self.running = Some(running);
+            } else {
+                const WHY: &str = "The statement was handed to the driver, and what became of it was lost when the server \
+                                   was restarted. It is not run again.";
+                self.finish(&running.statement.unknown("ResultLost", WHY));
+            }
+        }
+        // One whose cancel was answered and that never reached the driver must not run.
+        while let Some(first) = self
+            .queue
+            .pop_front_if(|first| first.state == StatementState::Cancelling)
+        {
+            self.finish(&first.cancelled());
+        }
+        if self.running.is_none() {
+            self.apply(SessionEvent::DriverReady);
+            self.dispatch().await;
+        } else if !self.apply(SessionEvent::StatementSent) {
+            self.apply(SessionEvent::DriverReady);
+            self.apply(SessionEvent::StatementSent);
+        }
+    }
+
     fn update_running(&mut self, id: i64, change: impl FnOnce(&mut Statement)) {
         if let Some(running) = self.running.as_mut().filter(|running| running.statement.id == id) {
             change(Arc::make_mut(&mut running.statement));
@@ -107,22 +167,25 @@ impl Actor {
 
     /// Stores the running statement's result; false for a result of another statement, which is nobody's.
     fn result(&mut self, seq: u64, result: StatementResult) -> bool {
+        self.driver_has(result.id);
         let Some(running) = self
             .running
-            .as_ref()
-            .filter(|running| running.statement.id == result.id)
+            .as_mut()
+            .filter(|running| running.statement.id == result.id && !running.answered)
         else {
-            warn!(
+            info!(
                 session.id = self.id,
                 statement.id = result.id,
                 "a result came that was not waited for"
             );
             return false;
         };
+        running.answered = true;
         let statement = Arc::new(running.statement.ended(result));
         let (store, op) = (self.shared.store.clone(), statement.end(self.id));
         self.work.push(Box::pin(async move {
             store_for_sure(&store, op).await;
+            crate::kill_point!("statement.result_stored");
             Done::ResultStored { seq, statement }
         }));
         true
@@ -132,7 +195,9 @@ impl Actor {
         if let Some(driver) = &self.driver {
             driver.stored(seq).await;
         }
-        // Gone where the driver's end has been told meanwhile.
+        if statement.state == StatementState::Cancelled {
+            crate::kill_point!("cancel.confirmed");
+        }
         if self
             .running
             .as_ref()
@@ -152,7 +217,7 @@ impl Actor {
         self.remember(Arc::new(statement.clone()));
     }
 
-    fn remember(&mut self, statement: Arc<Statement>) {
+    pub(super) fn remember(&mut self, statement: Arc<Statement>) {
         if statement.output.as_ref().map_or(0, |output| output.get().len()) > RECENT_BYTES {
             return;
         }

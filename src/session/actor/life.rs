@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
+use tracing::warn;
+use uuid::Uuid;
 
-use super::{Actor, Done};
+use super::{Actor, Done, store_for_sure};
 use crate::clock::now_ms;
-use crate::driver::{Driver, DriverEvent};
+use crate::driver::{Driver, Events};
 use crate::session::state::{SessionEvent, SessionState};
 use crate::session::times::{Ages, Limits, overdue};
 use crate::store::{DriverRow, Op};
@@ -20,12 +22,14 @@ impl Actor {
             Done::Admitted(permit) => self.launch(permit),
             Done::Launched(Ok((driver, events))) => self.launched(driver, events).await,
             Done::Launched(Err(error)) => {
+                self.launching = false;
                 self.driver_gone(format!("The driver could not be started: {error}"));
             }
             Done::ResultStored { seq, statement } => self.result_stored(seq, statement).await,
             Done::Deleted { stored, reply } => {
                 if stored.is_ok() && !self.deleted {
                     self.deleted = true;
+                    crate::kill_point!("delete.marked");
                     self.shared.sessions.remove(self.id, &self.request);
                     self.end("It was deleted.".to_owned()).await;
                 }
@@ -40,52 +44,87 @@ impl Actor {
             return;
         }
         self.permit = Some(permit);
-        let (drivers, background) = (Arc::clone(&self.shared.drivers), self.shared.background.clone());
+        self.launching = true;
+        let shared = Arc::clone(&self.shared);
+        let (session_id, id) = (self.id, Uuid::new_v4());
         let mut spec = self.request.driver.clone();
         if spec.app_name.is_empty() {
             spec.app_name = format!("firesteel-session-{}", self.id);
         }
         self.work.push(Box::pin(async move {
-            let launched = background.blocking(move || drivers.launch(&spec)).await;
+            // Stored first: a server that dies between the two leaves a row without a driver, never a driver without a row.
+            let row = DriverRow {
+                id: id.to_string(),
+                session_id,
+                epoch: shared.store.epoch(),
+                created: now_ms(),
+            };
+            store_for_sure(&shared.store, Op::InsertDriver(Box::new(row))).await;
+            let drivers = Arc::clone(&shared.drivers);
+            let launched = shared
+                .background
+                .blocking(move || drivers.launch(id, &spec))
+                .await;
             Done::Launched(launched.unwrap_or_else(|panicked| Err(std::io::Error::other(panicked))))
         }));
     }
 
-    async fn launched(&mut self, driver: Driver, events: mpsc::Receiver<(u64, DriverEvent)>) {
-        self.launched = Some(Instant::now());
-        self.events = Some(events);
-        self.snapshot.run_dir = Some(driver.run_dir.clone());
-        self.snapshot.driver = Some(driver.clone());
-        if let Some(keeper) = &driver.keeper {
-            self.store_later(Op::InsertDriver(Box::new(DriverRow {
-                id: driver.id.to_string(),
-                session_id: self.id,
-                run_dir: driver.run_dir.path().display().to_string(),
-                keeper_pid: keeper.pid.into(),
-                keeper_start: i64::try_from(keeper.start).unwrap_or(i64::MAX),
-                boot_id: keeper.boot.clone(),
-                epoch: self.shared.store.epoch(),
-                created: now_ms(),
-            })));
-        }
+    async fn launched(&mut self, driver: Driver, events: Events) {
+        let limit = self.shared.config.session.start_timeout;
+        let sentence = format!("The driver was not ready within {limit} (session.start_timeout).");
+        crate::kill_point!("create.named");
+        self.launching = false;
+        self.ready_by = Some((Instant::now() + limit.get(), sentence));
         if !self.snapshot.state.is_open() {
             driver.kill().await;
         }
-        self.driver = Some(driver);
+        self.has_driver(driver, events);
+        self.write_notes();
         self.publish();
+    }
+
+    /// Takes back a driver of an earlier server: it calls, or its end is told.
+    pub(super) async fn adopted(
+        &mut self,
+        driver: Driver,
+        events: Events,
+        permit: Option<OwnedSemaphorePermit>,
+    ) {
+        let config = &self.shared.config.session;
+        let (wait, key) = if self.was_ready {
+            (config.recover_timeout.get(), "session.recover_timeout")
+        } else {
+            // At least the time that its agent may take to call.
+            let left = config.start_timeout.get().saturating_sub(self.age);
+            (left.max(config.watch_interval.get()), "session.start_timeout")
+        };
+        let sentence = format!("The driver that an earlier server started did not call in time ({key}).");
+        self.ready_by = Some((Instant::now() + wait, sentence));
+        self.permit = permit;
+        if !self.snapshot.state.is_open() {
+            driver.kill().await;
+        }
+        self.has_driver(driver, events);
+        self.note("The server was restarted and takes this session back.".to_owned());
+    }
+
+    fn has_driver(&mut self, driver: Driver, events: Events) {
+        self.events = Some(events);
+        self.snapshot.run_dir = Some(driver.run_dir.clone());
+        self.snapshot.driver = Some(driver.clone());
+        self.driver = Some(driver);
     }
 
     /// Ends the session: asks its driver, where there is one.
     pub(super) async fn end(&mut self, reason: String) {
         self.reason.get_or_insert(reason.clone());
         self.apply(SessionEvent::Stop);
-        let is_starting_one = self.permit.is_some() && self.launched.is_none() && self.ended.is_none();
         match &self.driver {
             Some(driver) if self.was_ready => driver.stop().await,
             // Its agent can't stop a context that it does not have yet.
             Some(driver) => driver.kill().await,
             // Its launch is under way: it is stopped when it is there.
-            None if is_starting_one => {}
+            None if self.launching => {}
             None => self.driver_gone(reason),
         }
     }
@@ -95,19 +134,15 @@ impl Actor {
         if self.ended.is_some() {
             return;
         }
-        self.ended = Some(Instant::now());
         if let Some(driver) = self.driver.take() {
             self.shared.drivers.forget(&driver);
-            self.store_later(Op::EndDriver {
-                id: driver.id.to_string(),
-                at: now_ms(),
-            });
+            self.close(driver);
         }
         self.snapshot.driver = None;
         self.permit = None;
         if !self.deleted {
             self.note(format!("The session has ended: {why}"));
-            if let Some(running) = self.running.take() {
+            if let Some(running) = self.running.take_if(|running| !running.answered) {
                 self.finish(&running.statement.lost(&why));
             }
             for statement in std::mem::take(&mut self.queue) {
@@ -115,9 +150,38 @@ impl Actor {
             }
             self.snapshot.diagnosis = Some(why.into());
         }
+        self.ended = Some(Instant::now());
+        self.age = Duration::ZERO;
         self.apply(SessionEvent::DriverGone);
         let kept = i64::try_from(self.shared.config.session.history_kept).unwrap_or(i64::MAX);
         self.store_later(Op::TrimHistory { kept });
+    }
+
+    /// Clears up after a driver of which no process is left, then closes its row: until then a later server would clear up.
+    fn close(&self, driver: Driver) {
+        crate::kill_point!("delete.reaped");
+        let (shared, deleted, session_id) = (Arc::clone(&self.shared), self.deleted, self.id);
+        self.work.push(Box::pin(async move {
+            let run_dir = driver.run_dir;
+            let clear = move || {
+                if deleted {
+                    run_dir.remove()
+                } else {
+                    run_dir.keep_log()
+                }
+            };
+            if let Ok(Err(error)) = shared.background.blocking(clear).await {
+                warn!(session.id = session_id, %error, "a run directory could not be cleared");
+            }
+            crate::kill_point!("delete.files_removed");
+            let op = Op::EndDriver {
+                id: driver.id.to_string(),
+                at: now_ms(),
+            };
+            store_for_sure(&shared.store, op).await;
+            crate::kill_point!("delete.row_closed");
+            Done::Nothing
+        }));
     }
 
     /// Looks at the session's times.
@@ -125,19 +189,14 @@ impl Actor {
         if !self.snapshot.state.is_open() {
             return;
         }
-        let config = &self.shared.config.session;
-        let is_late = self
-            .launched
-            .is_some_and(|at| at.elapsed() > config.start_timeout.get());
-        if is_late && !self.was_ready {
-            if self.reason.is_none() {
-                let limit = config.start_timeout;
-                let sentence = format!("The driver was not ready within {limit} (session.start_timeout).");
-                self.reason = Some(sentence);
-                if let Some(driver) = &self.driver {
-                    driver.kill().await;
-                }
+        if let Some((_, sentence)) = self.ready_by.take_if(|(by, _)| Instant::now() > *by) {
+            self.reason.get_or_insert(sentence);
+            if let Some(driver) = &self.driver {
+                driver.kill().await;
             }
+        }
+        if self.reason.is_some() {
+            // It is ending.
             return;
         }
         let heartbeat = u64::try_from(self.request.echo.heartbeat_timeout_in_second).unwrap_or(0);
@@ -148,7 +207,7 @@ impl Actor {
             heartbeat: Some(Duration::from_secs(heartbeat)).filter(|limit| !limit.is_zero()),
         };
         let ages = Ages {
-            life: self.created.elapsed(),
+            life: self.age + self.begun.elapsed(),
             idle: is_idle.then(|| self.contacts.inactive()),
             unheard: self.contacts.unheard(),
         };

@@ -31,7 +31,7 @@ use super::state::{SessionEvent, SessionState};
 use super::statement::Statement;
 use super::times::Contacts;
 use crate::clock::now_ms;
-use crate::driver::{Driver, DriverEvent};
+use crate::driver::{Driver, DriverEvent, Events};
 use crate::store::{Op, Store, StoreError};
 
 /// Lines that the server adds to one session's log, at most; the oldest go.
@@ -39,19 +39,21 @@ const NOTES: usize = 200;
 /// Between two tries of a write that must not be lost.
 const STORE_RETRY: Duration = Duration::from_millis(500);
 
+/// What a client waits for: that its request is stored.
+type Reply = oneshot::Sender<Result<(), StoreError>>;
 type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Something that went on beside the loop has ended.
 enum Done {
     Admitted(OwnedSemaphorePermit),
-    Launched(std::io::Result<(Driver, mpsc::Receiver<(u64, DriverEvent)>)>),
+    Launched(std::io::Result<(Driver, Events)>),
     ResultStored {
         seq: u64,
         statement: Arc<Statement>,
     },
     Deleted {
         stored: Result<(), StoreError>,
-        reply: oneshot::Sender<Result<(), StoreError>>,
+        reply: Reply,
     },
     Diagnosed(String),
     Nothing,
@@ -67,6 +69,50 @@ struct Accepted {
 struct Running {
     statement: Arc<Statement>,
     cancel_asked: bool,
+    /// Its result has come and is being stored: nothing else ends it.
+    answered: bool,
+}
+
+/// How an actor begins.
+#[derive(Debug)]
+pub(super) enum Begin {
+    /// A driver is launched when it is the session's turn.
+    Queued(Ticket),
+    /// An earlier server launched a driver, which is taken back.
+    Adopted {
+        driver: Driver,
+        events: Events,
+        permit: Option<OwnedSemaphorePermit>,
+    },
+    /// It ended under an earlier server, and is shown for a while yet.
+    Ended,
+}
+
+/// What a session has behind it when its actor begins; nothing for a new one.
+#[derive(Debug)]
+pub(super) struct Past {
+    pub snapshot: Snapshot,
+    /// Statements without an end, oldest first.
+    pub statements: VecDeque<Arc<Statement>>,
+    pub next_statement: i64,
+    /// True once its driver was ready.
+    pub was_ready: bool,
+    /// How long it has lived, or, once it has ended, how long ago that was.
+    pub age: Duration,
+}
+
+impl Past {
+    pub(super) fn none(request: &NewSession) -> Self {
+        let mut snapshot = Snapshot::new(SessionState::Starting);
+        snapshot.notes = Arc::new(request.notes.clone());
+        Self {
+            snapshot,
+            statements: VecDeque::new(),
+            next_statement: 0,
+            was_ready: false,
+            age: Duration::ZERO,
+        }
+    }
 }
 
 pub(super) struct Actor {
@@ -81,14 +127,18 @@ pub(super) struct Actor {
     work: FuturesUnordered<Work<Done>>,
     permit: Option<OwnedSemaphorePermit>,
     driver: Option<Driver>,
-    events: Option<mpsc::Receiver<(u64, DriverEvent)>>,
+    events: Option<Events>,
     queue: VecDeque<Arc<Statement>>,
     running: Option<Running>,
     recent: VecDeque<Arc<Statement>>,
     next_statement: i64,
     was_ready: bool,
-    created: Instant,
-    launched: Option<Instant>,
+    begun: Instant,
+    /// How long it had lived before this server, or how long ago it had ended.
+    age: Duration,
+    launching: bool,
+    /// When its driver must be ready, and the sentence for one that is not.
+    ready_by: Option<(Instant, String)>,
     ended: Option<Instant>,
     /// Why it ends, where this is known before the driver's log has been read.
     reason: Option<String>,
@@ -103,9 +153,8 @@ impl Actor {
         contacts: Arc<Contacts>,
         commands: mpsc::Receiver<Command>,
         publish: watch::Sender<Arc<Snapshot>>,
+        past: Past,
     ) -> Self {
-        let mut snapshot = Snapshot::new(SessionState::Starting);
-        snapshot.notes = Arc::new(request.notes.clone());
         Self {
             id,
             request,
@@ -113,19 +162,21 @@ impl Actor {
             contacts,
             commands,
             publish,
-            snapshot,
+            snapshot: past.snapshot,
             accepting: FuturesOrdered::new(),
             work: FuturesUnordered::new(),
             permit: None,
             driver: None,
             events: None,
-            queue: VecDeque::new(),
+            queue: past.statements,
             running: None,
             recent: VecDeque::new(),
-            next_statement: 0,
-            was_ready: false,
-            created: Instant::now(),
-            launched: None,
+            next_statement: past.next_statement,
+            was_ready: past.was_ready,
+            begun: Instant::now(),
+            age: past.age,
+            launching: false,
+            ready_by: None,
             ended: None,
             reason: None,
             deleted: false,
@@ -133,17 +184,27 @@ impl Actor {
     }
 
     /// Runs until the session is deleted or has been shown long enough after its end, or the server stops.
-    pub(super) async fn run(mut self, ticket: Ticket) {
-        if let Some(notice) = ticket.notice() {
-            self.note(notice);
+    pub(super) async fn run(mut self, begin: Begin) {
+        match begin {
+            Begin::Queued(ticket) => {
+                if let Some(notice) = ticket.notice() {
+                    self.note(notice);
+                }
+                self.work.push(Box::pin(async {
+                    match ticket.admitted().await {
+                        Some(permit) => Done::Admitted(permit),
+                        None => Done::Nothing,
+                    }
+                }));
+            }
+            Begin::Adopted {
+                driver,
+                events,
+                permit,
+            } => self.adopted(driver, events, permit).await,
+            Begin::Ended => self.ended = Some(self.begun),
         }
         self.publish();
-        self.work.push(Box::pin(async {
-            match ticket.admitted().await {
-                Some(permit) => Done::Admitted(permit),
-                None => Done::Nothing,
-            }
-        }));
         let mut tick = tokio::time::interval(self.shared.config.session.watch_interval.get());
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let stopping = self.shared.background.stopping().clone();
@@ -162,7 +223,8 @@ impl Actor {
             return;
         }
         self.shared.sessions.remove(self.id, &self.request);
-        if let Some(run_dir) = self.snapshot.run_dir.take() {
+        if let Some(run_dir) = self.snapshot.run_dir.take().filter(|_| self.deleted) {
+            // Its log, where it had ended before it was deleted.
             let removed = self.shared.background.blocking(move || run_dir.remove()).await;
             if let Ok(Err(error)) = removed {
                 warn!(session.id = self.id, %error, "a run directory could not be removed");
@@ -174,7 +236,7 @@ impl Actor {
         let shown = self.shared.config.session.ended_shown.get();
         let ended = self
             .ended
-            .is_some_and(|ended| self.deleted || ended.elapsed() >= shown);
+            .is_some_and(|ended| self.deleted || ended.elapsed() + self.age >= shown);
         ended && self.work.is_empty() && self.accepting.is_empty()
     }
 
@@ -198,7 +260,7 @@ impl Actor {
         let ended = (next == SessionState::Dead).then(now_ms);
         // Which of idle and busy it is follows from the statements: the store has one word for both.
         if !is_toggle && !self.deleted {
-            self.store_later(Op::UpdateSession {
+            let op = Op::UpdateSession {
                 id: self.id,
                 epoch: self.shared.store.epoch(),
                 state: next.as_str().to_owned(),
@@ -206,7 +268,15 @@ impl Actor {
                 ui_url: self.snapshot.ui_url.clone(),
                 diagnosis: self.snapshot.diagnosis.as_deref().map(str::to_owned),
                 ended,
-            });
+            };
+            let store = self.shared.store.clone();
+            self.work.push(Box::pin(async move {
+                store_for_sure(&store, op).await;
+                if next == SessionState::Idle {
+                    crate::kill_point!("create.idle_stored");
+                }
+                Done::Nothing
+            }));
         }
         self.publish();
         true
@@ -228,6 +298,33 @@ impl Actor {
             notes.remove(0);
         }
         notes.push(line);
+        self.write_notes();
+    }
+
+    /// Writes what the server adds to the log beside the driver's own, for a later server. A few short lines at most.
+    fn write_notes(&self) {
+        let Some(run_dir) = self.snapshot.run_dir.as_ref().filter(|_| self.ended.is_none()) else {
+            return;
+        };
+        if let Err(error) = run_dir.replace("notes", self.snapshot.notes.join("\n").as_bytes()) {
+            warn!(session.id = self.id, %error, "a line of the log could not be written");
+        }
+    }
+
+    /// Stores beside the loop and then answers. One that fails is answered so, and tried again all the same: what it stores has
+    /// happened already.
+    fn store_and_reply(&self, op: Op, reply: Reply) {
+        let store = self.shared.store.clone();
+        self.work.push(Box::pin(async move {
+            let stored = store.write(op.clone()).await;
+            let failed = stored.is_err();
+            crate::kill_point!("cancel.stored");
+            let _ = reply.send(stored);
+            if failed {
+                store_for_sure(&store, op).await;
+            }
+            Done::Nothing
+        }));
     }
 
     /// Stores beside the loop; tries again until it is stored or the server stops.
@@ -241,7 +338,7 @@ impl Actor {
 }
 
 /// The driver's next event; waits for ever without a driver. None: its task has ended, and the driver with it.
-async fn next_event(events: &mut Option<mpsc::Receiver<(u64, DriverEvent)>>) -> Option<(u64, DriverEvent)> {
+async fn next_event(events: &mut Option<Events>) -> Option<(u64, DriverEvent)> {
     match events {
         Some(events) => events.recv().await,
         None => std::future::pending().await,

@@ -1,0 +1,215 @@
+//! What an earlier server left, taken back at the start: sessions with their drivers, sessions that wait for one, sessions that have
+//! ended and are still shown, and drivers that nobody needs any more.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::{error, info, warn};
+use uuid::Uuid;
+
+use super::actor::{Begin, Past};
+use super::registry::Sessions;
+use super::request::NewSession;
+use super::snapshot::Snapshot;
+use super::state::SessionState;
+use super::statement::Statement;
+use crate::clock::now_ms;
+use crate::driver::RunDir;
+use crate::store::{Op, SessionRow, StoreError};
+
+/// How long a driver that nobody needs may take to end before its directory is left for the next start.
+const LEFTOVER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Between two looks at it.
+const LEFTOVER_POLL: Duration = Duration::from_millis(100);
+
+impl Sessions {
+    /// Takes back everything in the store; what can't be is told dead with the reason. One bad session costs only itself.
+    pub(super) async fn take_back(&self) -> Result<(), StoreError> {
+        let store = &self.shared.store;
+        let shown = self.shared.config.session.ended_shown.get();
+        let since = now_ms().saturating_sub(i64::try_from(shown.as_millis()).unwrap_or(i64::MAX));
+        for row in store.ended_since(since).await? {
+            self.show_ended(&row);
+        }
+        let rows = store.unended_sessions().await?;
+        crate::kill_point!("recovery.scanned");
+        let count = rows.len();
+        for (at, row) in rows.into_iter().enumerate() {
+            if at == count / 2 {
+                crate::kill_point!("recovery.half");
+            }
+            let id = row.id;
+            if let Err(why) = self.take_back_one(row).await {
+                error!(session.id = id, %why, "a session of an earlier server can't be taken back");
+                self.close(id, &why).await?;
+            }
+        }
+        if count > 0 {
+            info!(sessions = count, "sessions of an earlier server are taken back");
+        }
+        self.shared.background.spawn(clear_up(self.clone()));
+        Ok(())
+    }
+
+    /// Starts the session's actor on what is left of it. An error is the sentence why nothing can be.
+    async fn take_back_one(&self, row: SessionRow) -> Result<(), String> {
+        let stored = |error: StoreError| error.to_string();
+        let request: NewSession = serde_json::from_str(&row.request)
+            .map_err(|error| format!("The stored request can't be read: {error}."))?;
+        let driver = match &row.driver_id {
+            Some(id) => {
+                let id = id.parse().map_err(|_| format!("{id:?} is no driver's id."))?;
+                let drivers = Arc::clone(&self.shared.drivers);
+                let adopted = self.shared.background.blocking(move || drivers.adopt(id)).await;
+                adopted
+                    .map_err(|panicked| panicked.to_string())?
+                    .map_err(|error| format!("The session's driver can't be taken back: {error}."))?
+            }
+            None => None,
+        };
+        let statements = self
+            .shared
+            .store
+            .unended_statements(row.id)
+            .await
+            .map_err(stored)?;
+        let was_ready = row.app_id.is_some();
+        let state = match row.state.as_str() {
+            "shutting_down" => SessionState::ShuttingDown,
+            // Clients that wait for a start know no other word (clients.md, W3).
+            _ if !was_ready || driver.is_none() => SessionState::Starting,
+            _ => SessionState::Recovering,
+        };
+        let mut snapshot = of_row(&row, state);
+        if let Some((driver, _)) = &driver {
+            snapshot.notes = Arc::new(driver.run_dir.notes());
+        }
+        let past = Past {
+            snapshot,
+            statements: statements
+                .into_iter()
+                .map(|row| Arc::new(Statement::from_row(row)))
+                .collect(),
+            next_statement: self
+                .shared
+                .store
+                .next_statement_id(row.id)
+                .await
+                .map_err(stored)?,
+            was_ready,
+            age: driver
+                .as_ref()
+                .and_then(|(driver, _)| driver.run_dir.keeper())
+                .map_or(Duration::ZERO, |keeper| keeper.age()),
+        };
+        let begin = match driver {
+            Some((driver, events)) => Begin::Adopted {
+                driver,
+                events,
+                permit: self.admission.count(),
+            },
+            None => Begin::Queued(self.admission.enter_again()),
+        };
+        self.take_name(row.id, &request);
+        self.enrol(row.id, request, past, begin);
+        Ok(())
+    }
+
+    fn show_ended(&self, row: &SessionRow) {
+        let Ok(request) = serde_json::from_str::<NewSession>(&row.request) else {
+            // Its row stays in the history.
+            return;
+        };
+        let mut snapshot = of_row(row, SessionState::Dead);
+        let driver = row.driver_id.as_deref().and_then(|id| id.parse().ok());
+        snapshot.run_dir = driver.map(|id: Uuid| self.shared.drivers.run_dir(id));
+        snapshot.notes = Arc::new(snapshot.run_dir.as_ref().map_or_else(Vec::new, RunDir::notes));
+        let ago = now_ms().saturating_sub(row.ended.unwrap_or(0));
+        let past = Past {
+            snapshot,
+            age: Duration::from_millis(u64::try_from(ago).unwrap_or(0)),
+            ..Past::none(&request)
+        };
+        self.enrol(row.id, request, past, Begin::Ended);
+    }
+
+    /// Ends a session of which nothing can be taken back. Its statements say so.
+    async fn close(&self, id: i64, why: &str) -> Result<(), StoreError> {
+        let store = &self.shared.store;
+        for statement in store.unended_statements(id).await? {
+            let statement = Statement::from_row(statement).lost(why);
+            store.write(statement.end(id)).await?;
+        }
+        let op = Op::UpdateSession {
+            id,
+            epoch: store.epoch(),
+            state: SessionState::Dead.as_str().to_owned(),
+            app_id: None,
+            ui_url: None,
+            diagnosis: Some(why.to_owned()),
+            ended: Some(now_ms()),
+        };
+        store.write(op).await
+    }
+}
+
+fn of_row(row: &SessionRow, state: SessionState) -> Snapshot {
+    let mut snapshot = Snapshot::new(state);
+    snapshot.app_id.clone_from(&row.app_id);
+    snapshot.ui_url.clone_from(&row.ui_url);
+    snapshot.diagnosis = row.diagnosis.as_deref().map(Into::into);
+    snapshot
+}
+
+/// Ends the drivers of sessions that have ended, and removes directories that belong to no session.
+async fn clear_up(sessions: Sessions) {
+    let shared = Arc::clone(&sessions.shared);
+    drop(sessions);
+    let abandoned = shared.store.abandoned_drivers().await.unwrap_or_else(|error| {
+        warn!(%error, "drivers of ended sessions could not be looked for");
+        Vec::new()
+    });
+    for (id, deleted) in abandoned {
+        let Ok(driver) = id.parse() else { continue };
+        let cleared = clear(&shared.drivers.run_dir(driver), deleted, &shared.background).await;
+        let at = now_ms();
+        if cleared && let Err(error) = shared.store.write(Op::EndDriver { id, at }).await {
+            warn!(%error, "a driver's row could not be closed");
+        }
+    }
+    for id in shared.drivers.on_disk().unwrap_or_default() {
+        if let Ok(false) = shared.store.has_driver(&id.to_string()).await {
+            clear(&shared.drivers.run_dir(id), true, &shared.background).await;
+        }
+    }
+}
+
+/// Ends a driver by its keeper, whose name can't be another process's, and clears its directory. False where it does not end.
+async fn clear(run_dir: &RunDir, deleted: bool, background: &crate::background::Background) -> bool {
+    if !run_dir.withdraw_launch()
+        && let Some(keeper) = run_dir.keeper()
+    {
+        keeper.terminate();
+        let gone = async {
+            while keeper.exists() {
+                tokio::time::sleep(LEFTOVER_POLL).await;
+            }
+        };
+        let gone = tokio::select! {
+            gone = tokio::time::timeout(LEFTOVER_TIMEOUT, gone) => gone.is_ok(),
+            () = background.stopping().cancelled() => false,
+        };
+        if !gone {
+            warn!(run_dir = %run_dir.path().display(), "an earlier server's driver does not end");
+            return false;
+        }
+    }
+    let cleared = if deleted {
+        run_dir.remove()
+    } else {
+        run_dir.keep_log()
+    };
+    cleared
+        .inspect_err(|error| warn!(%error, "an earlier server's run directory could not be cleared"))
+        .is_ok()
+}
