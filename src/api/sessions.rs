@@ -9,6 +9,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::App;
+use super::answered::answered;
 use super::error::ApiError;
 use super::guard::{Create, List, Modify, OnServer, OnSession, See, View};
 use super::json::{ignore, ok, read, respond};
@@ -91,12 +92,13 @@ pub async fn create(
     let app = on.app.clone();
     let body = read(&request, payload).await?;
     let new = accept(&on, query.into_inner().do_as, body)?;
+    crate::kill_point!("create.parsed");
     let session = app.sessions.create(new).await?;
     let location = link_to(&request, &format!("/sessions/{}", session.id));
     let mut response = HttpResponse::Created();
     response.insert_header((LOCATION, location));
     let view = view(&app, &request, &session, false).await;
-    Ok(respond(&request, response, &view))
+    Ok(answered("create.answered", respond(&request, response, &view)))
 }
 
 /// Applies the policy to a request; nothing is used up when it is refused.
