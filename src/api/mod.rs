@@ -3,6 +3,7 @@
 //! One file for each of Livy's resources; `wire` has the exact JSON, `error` the exact error bodies, `guard` the permissions,
 //! `gate` what every request passes. Called by `serve`; calls `access`, `policy`, `session`, `web`, and `store` for history.
 
+mod answered;
 mod error;
 mod gate;
 mod guard;

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::App;
+use super::answered::answered;
 use super::error::ApiError;
 use super::guard::{Create, List, Modify, OnServer, OnSession, See, View};
 use super::json::{REPLAYED, ignore, ok, read_keyed, respond};
@@ -99,6 +100,7 @@ pub async fn create(
     };
     let (body, key) = read_keyed(&request, payload, scope).await?;
     let new = accept(&on, query.into_inner().do_as, body)?;
+    crate::kill_point!("create.parsed");
     let (session, replayed) = app.sessions.create(new, key).await?;
     let location = link_to(&request, &format!("/sessions/{}", session.id));
     let mut response = HttpResponse::Created();
@@ -107,7 +109,7 @@ pub async fn create(
         response.insert_header(REPLAYED);
     }
     let view = view(&app, &request, &session, false).await;
-    Ok(respond(&request, response, &view))
+    Ok(answered("create.answered", respond(&request, response, &view)))
 }
 
 /// Applies the policy to a request; nothing is used up when it is refused.

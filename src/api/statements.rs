@@ -4,6 +4,7 @@ use actix_web::http::header::LOCATION;
 use actix_web::web::{Payload, Query};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, get, post};
 
+use super::answered::answered;
 use super::error::ApiError;
 use super::guard::{Modify, OnSession, View};
 use super::json::{REPLAYED, ignore, ok, read, read_keyed, respond};
@@ -78,6 +79,7 @@ pub async fn run(
         .code
         .ok_or_else(|| ApiError::BadBody("code: the statement's code is missing".to_owned()))?;
     let kind = statement_kind(body.kind.as_deref(), on.session.kind)?;
+    crate::kill_point!("statement.parsed");
     let (statement, replayed) = on.session.submit(&code, kind, key).await?;
     let path = format!("/sessions/{}/statements/{}", on.session.id, statement.id);
     let mut response = HttpResponse::Created();
@@ -85,7 +87,10 @@ pub async fn run(
     if replayed {
         response.insert_header(REPLAYED);
     }
-    Ok(answer(&request, response, &statement))
+    Ok(answered(
+        "statement.answered",
+        answer(&request, response, &statement),
+    ))
 }
 
 /// One statement.
