@@ -6,15 +6,17 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import re
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import threading
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from harness import processes
 from harness.api import Api
@@ -34,6 +36,23 @@ def binary() -> Path:
     path = Path(os.environ.get("FIRESTEEL_TEST_BIN") or ROOT / "target/debug/firesteel")
     assert path.is_file(), f"{path} is missing: run 'cargo build', or set FIRESTEEL_TEST_BIN"
     return path
+
+
+def failpoints_binary() -> Path:
+    """The same with the points at which it can be killed: FIRESTEEL_TEST_FAILPOINTS_BIN, or what
+    `scripts/binaries.sh` made."""
+    path = Path(os.environ.get("FIRESTEEL_TEST_FAILPOINTS_BIN") or ROOT / "target/debug/firesteel-failpoints")
+    assert path.is_file(), f"{path} is missing: run scripts/binaries.sh, or set FIRESTEEL_TEST_FAILPOINTS_BIN"
+    return path
+
+
+def free_port() -> int:
+    """A port of loopback that nobody has, below those that outgoing connections take."""
+    while True:
+        port = random.SystemRandom().randrange(15000, 30000)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -57,7 +76,11 @@ def toml(settings: dict[str, Any]) -> str:
 
 
 class Server:
-    """A running `firesteel serve`. `stop` ends it and checks that nothing of it is left."""
+    """A running `firesteel serve`. `stop` ends it and checks that nothing of it is left.
+
+    It can be killed and started again on the same state directory: `kill9`, then `start` or `restart`. With a
+    `port` it has the same address each time.
+    """
 
     def __init__(
         self,
@@ -67,6 +90,8 @@ class Server:
         env: dict[str, str] | None = None,
         state_dir: Path | None = None,
         allowed: tuple[str, ...] = (),
+        program: Path | None = None,
+        port: int = 0,
     ):
         # Not below pytest's own directories: a Unix socket's path has 107 bytes at most.
         self.home = Path(tempfile.mkdtemp(prefix="firesteel-"))
@@ -74,30 +99,67 @@ class Server:
         self.log_path = self.home / "log"
         self.allowed = allowed
         self.drivers: set[str] = set()
+        self.starts = 0
+        self.env = env or {}
         config = self.home / "firesteel.toml"
         config.write_text(toml({"shutdown.sessions": "end", **(settings or {})}))
-        argv = [str(binary()), "serve", "--config", str(config), "--listen", "127.0.0.1:0"]
-        argv += ["--state-dir", str(self.state_dir)]
+        self.argv = [str(program or binary()), "serve", "--config", str(config)]
+        self.argv += ["--listen", f"127.0.0.1:{port}", "--state-dir", str(self.state_dir)]
         for key, value in (sets or {}).items():
-            argv += ["--set", f"{key}={value}"]
-        with self.log_path.open("wb") as log:
-            self.process = subprocess.Popen(
-                argv,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                env=environment(**(env or {})),
-            )
-        self.stdout: list[str] = []
+            self.argv += ["--set", f"{key}={value}"]
+        self.start()
+
+    def start(self, **env: str) -> None:
+        """Start it, again on the same state directory where it has run before, and wait until it listens."""
+        self.spawn(**env)
         try:
             self.url = self._listening()
         except BaseException:
-            self.process.kill()
-            self.process.wait()
+            self.kill9()
             raise
-        self._drain = threading.Thread(target=self._drain_stdout, daemon=True)
+        self._watch()
+
+    def start_to_die(self, limit: float = START_LIMIT, **env: str) -> int:
+        """Start it with something in its environment that ends it before it listens; give its status."""
+        self.spawn(**env)
+        try:
+            assert self.process.stdout is not None
+            ready, _, _ = select.select([self.process.stdout], [], [], limit)
+            assert ready, f"the server neither listens nor ends; its log:\n{self.log()[-4000:]}"
+            line = self.process.stdout.readline().decode()
+            assert not line, f"the server did not end before it listened, but said {line!r}"
+            return self.process.wait(limit)
+        except BaseException:
+            self.kill9()
+            raise
+
+    def spawn(self, **env: str) -> None:
+        """Start the process and wait for nothing."""
+        self.starts += 1
+        self.stdout: list[str] = []
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.argv,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=environment(**{**self.env, **env}),
+            )
+
+    def _watch(self) -> None:
+        self._drain = threading.Thread(target=self._drain_stdout, args=(self.process.stdout,), daemon=True)
         self._drain.start()
         self.api = Api(self.url)
+
+    def kill9(self) -> None:
+        """As a crash or the kernel's out-of-memory killer ends it."""
+        self.process.kill()
+        self.process.wait()
+
+    def restart(self, **env: str) -> None:
+        """Kill it and start it again."""
+        self.kill9()
+        self.start(**env)
 
     def _listening(self) -> str:
         """Wait for the one line that says where it listens."""
@@ -109,10 +171,10 @@ class Server:
         self.stdout.append(line)
         return found.group(1)
 
-    def _drain_stdout(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.stdout.append(line.decode(errors="replace"))
+    def _drain_stdout(self, pipe: IO[bytes]) -> None:
+        said = self.stdout
+        for line in pipe:
+            said.append(line.decode(errors="replace"))
 
     @property
     def pid(self) -> int:
