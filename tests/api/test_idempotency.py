@@ -4,13 +4,12 @@ was killed."""
 from __future__ import annotations
 
 import concurrent.futures
-from pathlib import Path
 from typing import Iterator
 
 import pytest
 from harness.api import Session
 from harness.fake import Fake
-from harness.server import Server
+from harness.server import Server, serving
 
 
 @pytest.fixture(scope="module")
@@ -112,23 +111,18 @@ def test_a_session_created_again(server: Server) -> None:
     assert f"Session '{first.json()['id']}' not found." in gone.text
 
 
-def test_keys_outlive_the_server(fake: Fake, tmp_path: Path) -> None:
+def test_keys_outlive_the_server(fake: Fake) -> None:
     """Killed and started again, it knows what it answered."""
-    settings = {**fake.settings, "shutdown.sessions": "keep"}
-    before = Server(settings, state_dir=tmp_path / "state")
-    made = before.api.post("/sessions", {"kind": "pyspark"}, headers=key("k"))
-    session = Session(before.api, made.json())
-    statement = session.api.post(f"{session.path}/statements", {"code": "ledger kept"}, headers=key("k"))
-    before.kill()
-    after = Server({**settings, "shutdown.sessions": "end"}, state_dir=tmp_path / "state")
-    try:
-        again = after.api.post("/sessions", {"kind": "pyspark"}, headers=key("k"))
+    with serving(fake.settings) as server:
+        made = server.api.post("/sessions", {"kind": "pyspark"}, headers=key("k"))
+        path = f"{made.headers['Location']}/statements"
+        statement = server.api.post(path, {"code": "ledger kept"}, headers=key("k"))
+        server.restart()
+        again = server.api.post("/sessions", {"kind": "pyspark"}, headers=key("k"))
         assert again.headers["Idempotent-Replayed"] == "true"
-        assert again.json()["id"] == session.id
-        again = after.api.post(f"{session.path}/statements", {"code": "ledger kept"}, headers=key("k"))
+        assert again.json()["id"] == made.json()["id"]
+        again = server.api.post(path, {"code": "ledger kept"}, headers=key("k"))
         assert again.headers["Idempotent-Replayed"] == "true"
         assert again.json()["id"] == statement.json()["id"]
-        Session(after.api, made.json()).wait_statement(again.json()["id"])
+        Session(server.api, made.json()).wait_statement(again.json()["id"])
         assert [line.nonce for line in fake.lines()].count("kept") == 1
-    finally:
-        after.stop()
