@@ -79,7 +79,9 @@ fn spawn(launch: &Launch, keeper: i32) -> std::io::Result<Child> {
         .argv
         .split_first()
         .ok_or(std::io::ErrorKind::InvalidInput)?;
-    let child = Command::new(program)
+    let mut command = Command::new(program);
+    crate::sys::unblock_signals(&mut command);
+    let child = command
         .args(arguments)
         .env_clear()
         .envs(&launch.environment)

@@ -146,7 +146,7 @@ pub(super) struct LinkState {
     sent: u64,
     /// The number of the last frame that came.
     received: u64,
-    /// The number of the agent's last frame that it waits to hear is stored: a result, or that it can't start.
+    /// The number of the agent's last frame that it is told of at once when it is stored.
     awaited: u64,
     /// The number of the agent's last frame that it was told is stored.
     acknowledged: u64,
@@ -256,8 +256,8 @@ impl Supervisor {
         link.send(Frame::new("complete", fields, completion.code));
     }
 
-    /// Tells the agent what is stored: a result at once, so that the agent can forget its output; of the others only so
-    /// many, since each telling wakes the agent.
+    /// Tells the agent what is stored: a result at once, so that the agent can forget its output, and whatever else may be its
+    /// last word; that a statement has started only now and then, since each telling wakes the agent.
     fn stored(&mut self, seq: u64) {
         let stored = self.slot.stored.fetch_max(seq, Ordering::AcqRel).max(seq);
         let link = &mut self.link;
@@ -307,8 +307,11 @@ impl Supervisor {
                 return;
             }
         }
-        if matches!(frame.kind(), "result" | "failed") {
+        // Those two come with every statement, and its result follows.
+        if !matches!(frame.kind(), "started" | "progress") {
             self.link.awaited = seq;
+        }
+        if frame.kind() == "result" {
             crate::kill_point!("statement.result_received");
         }
         if frame.kind() == "completion" {
