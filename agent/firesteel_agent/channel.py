@@ -40,6 +40,10 @@ class Channel:
         self._on_broken = on_broken
         self._out: Deque[Union[bytes, memoryview]] = collections.deque()
         self._writing = False
+        self.waiting = 0
+        """Bytes that were written and that the system has not taken."""
+        self.on_drained: Optional[Callable[[], None]] = None
+        """Called when nothing is waiting any more."""
         loop.watch(end.fileno(), READ, self._ready)
 
     def write(self, data: bytes) -> None:
@@ -49,6 +53,7 @@ class Channel:
         if not self._out:
             self._loop.soon(self._flush_soon)
         self._out.append(data)
+        self.waiting += len(data)
 
     def _flush_soon(self) -> None:
         try:
@@ -63,6 +68,7 @@ class Channel:
             self._socket.close()
             self._socket = None
             self._out.clear()
+            self.waiting = 0
 
     def _break(self, reason: str) -> None:
         if self._socket is not None:
@@ -108,6 +114,7 @@ class Channel:
                 sent = self._socket.send(out[0])
             except BlockingIOError:
                 break
+            self.waiting -= sent
             if sent < len(out[0]):
                 out[0] = memoryview(out[0])[sent:]
             else:
@@ -115,3 +122,5 @@ class Channel:
         if bool(self._out) != self._writing:
             self._writing = bool(self._out)
             self._loop.watch(self._socket.fileno(), READ | WRITE if self._writing else READ, self._ready)
+        if not out and self.on_drained is not None:
+            self.on_drained()

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Config(NamedTuple):
-    """The fields of `agent.json` (docs/link.md), and the secret."""
+    """The fields of `agent.json` (docs/link.md), the secret and where the outbox is."""
 
     driver: str
     socket: str
@@ -19,6 +19,9 @@ class Config(NamedTuple):
     cancel_grace_ms: int
     max_frame: int
     orphan_grace_ms: int
+    outbox: str
+    keep_bytes: int = 32 << 20
+    outbox_bytes: int = 1 << 30
 
 
 def load(run_dir: str) -> Config:
@@ -27,5 +30,5 @@ def load(run_dir: str) -> Config:
     secret_file = Path(given.pop("secret_file"))
     secret = secret_file.read_text(encoding="ascii").strip().encode("ascii")
     secret_file.unlink()
-    known = {name: given[name] for name in Config._fields if name != "secret"}
-    return Config(secret=secret, **known)
+    given.update(secret=secret, outbox=str(Path(run_dir, "outbox")))
+    return Config(**{name: given[name] for name in Config._fields if name in given})

@@ -28,10 +28,15 @@ class BadFrame(Exception):
 
 def encode(header: Header, body: bytes = b"") -> bytes:
     """One frame as bytes."""
-    head = _encode_json(header).encode("ascii")
-    if len(head) > MAX_HEADER:
-        raise BadFrame(f"a header of {len(head)} bytes, at most {MAX_HEADER} are allowed")
-    return b"".join((_LENGTHS.pack(4 + len(head) + len(body), len(head)), head, body))
+    return head(header, len(body)) + body
+
+
+def head(header: Header, body_length: int) -> bytes:
+    """All of a frame but its body."""
+    text = _encode_json(header).encode("ascii")
+    if len(text) > MAX_HEADER:
+        raise BadFrame(f"a header of {len(text)} bytes, at most {MAX_HEADER} are allowed")
+    return _LENGTHS.pack(4 + len(text) + body_length, len(text)) + text
 
 
 class Decoder:

@@ -1,40 +1,39 @@
 """The link to the server: dials, proves the secret, numbers frames and sends them again after a break.
 
-docs/link.md is the contract. Runs on the loop; calls channel, frames, output, proof, and the handler given.
+docs/link.md is the contract. Runs on the loop; calls channel, frames, outbox, proof, say, and the handler.
 """
 
-import collections
 import os
 import socket
-import sys
-from typing import Any, Callable, Deque, NamedTuple, Optional
+import time
+from typing import Any, Callable, Optional
 
 from . import VERSION
 from .channel import Channel
 from .config import Config
 from .frames import BadFrame, Header, encode
 from .loop import Loop
-from .output import error
+from .outbox import Outbox
 from .proof import equal, hmac_sha256
+from .say import say
 
 PROTOCOL = 1
-KEEP_BYTES = 256 << 20
-"""What is kept for a server that is away; beyond it the oldest outputs are cut."""
-
-SMALL_FRAME = 4096
-"""A frame of fewer bytes is never cut."""
+WINDOW = 1 << 20
+"""Frames are handed to the socket while fewer bytes than these wait there; the others stay in the outbox."""
 
 HELLO_SECONDS = 5.0
-REDIAL_FIRST_SECONDS = 0.05
-REDIAL_SECONDS = 1.0
 
+REDIAL_FIRST = 0.05
+REDIAL_SOON = 0.1
+SOON_SECONDS = 5.0
+REDIAL_LATER = 0.5
+"""A server that was restarted is found within REDIAL_SOON, for SOON_SECONDS; then with less work."""
 
-class Kept(NamedTuple):
-    """A frame that the server has not acknowledged."""
+REJECTED_MOST = 2.0
+"""The longest wait after hellos that failed; the first is REDIAL_SOON, each further one twice as long."""
 
-    seq: int
-    data: bytes
-    header: Header
+STEADY_SECONDS = 1.0
+"""A connection that lasted for less does not let the dialing start afresh."""
 
 
 class Link:
@@ -44,37 +43,48 @@ class Link:
         self._loop = loop
         self._config = config
         self._on_frame = on_frame
-        self._kept: Deque[Kept] = collections.deque()
-        self._kept_bytes = 0
-        self._sent_seq = 0
+        self._outbox = Outbox(config.outbox, config.keep_bytes, config.outbox_bytes)
         self._received_seq = 0
         self._channel: Optional[Channel] = None
         self._expect: Callable[[Header, bytes], None] = self._challenged
         self._nonce = ""
-        self._dials_since_break = 0
+        self._offered_epoch = 0
+        self._welcomed_at = 0.0
+        self._away_since = time.monotonic()
+        self._dials = 0
+        self._rejections = 0
+        self._reason = ""
         self._hello_timer = self._loop.later(0, self._dial)
+        self.epoch: Optional[int] = None
+        """The epoch of the server that welcomed the agent last, which is the highest so far."""
         self.connected = False
         self.on_connection: Callable[[bool], None] = lambda _connected: None
         """Called with True when the server has welcomed the agent, with False when it is gone."""
+        self.on_other_server: Callable[[], None] = lambda: None
+        """Called when a server of another epoch than the last one's has welcomed the agent."""
 
     def send(self, header: Header, body: bytes = b"") -> None:
         """Number a frame, keep it until the server has stored it, and send it when there is a server."""
-        self._sent_seq += 1
-        data = encode(dict(header, seq=self._sent_seq), body)
-        self._kept.append(Kept(self._sent_seq, data, header))
-        self._kept_bytes += len(data)
-        self._write(data)
-        if self._kept_bytes > KEEP_BYTES:
-            self._cut_oldest()
+        self._outbox.add(header, body)
+        self._pump()
+
+    def tell(self, header: Header, body: bytes = b"") -> None:
+        """Send a frame that is of use only now: it has no number and is lost when there is no server."""
+        if self.connected and self._channel is not None:
+            self._channel.write(encode(header, body))
 
     def flushed(self) -> bool:
         """Whether the server has acknowledged all that was sent."""
-        return not self._kept
+        return not self._outbox
+
+    def leave(self) -> None:
+        """The agent ends: what the server has not acknowledged goes to the outbox's file."""
+        self._outbox.spill()
 
     # Connecting
 
     def _dial(self) -> None:
-        self._dials_since_break += 1
+        self._dials += 1
         end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         end.setblocking(False)
         try:
@@ -91,13 +101,21 @@ class Link:
             lambda header, body: self._expect(header, body),
             self._broken,
         )
+        self._channel.on_drained = self._pump
         self._hello_timer = self._loop.later(HELLO_SECONDS, self._hello_late)
         self._nonce = os.urandom(32).hex()
         hello = {"type": "hello", "protocol": PROTOCOL, "driver": self._config.driver, "nonce": self._nonce}
         self._channel.write(encode(dict(hello, received=self._received_seq, version=VERSION)))
 
     def _redial(self) -> None:
-        wait = REDIAL_FIRST_SECONDS if self._dials_since_break <= 1 else REDIAL_SECONDS
+        if self._rejections:
+            # Somebody is there and does not take us: perhaps a server that does not know its drivers yet.
+            wait = min(REJECTED_MOST, REDIAL_SOON * 2 ** (self._rejections - 1))
+        elif self._dials == 0:
+            wait = REDIAL_FIRST
+        else:
+            is_recent = time.monotonic() - self._away_since < SOON_SECONDS
+            wait = REDIAL_SOON if is_recent else REDIAL_LATER
         self._loop.later(wait, self._dial)
 
     def _hello_late(self) -> None:
@@ -107,13 +125,22 @@ class Link:
 
     def _broken(self, reason: str) -> None:
         """Dial again; nothing that was kept is lost."""
-        print(f"firesteel: the link broke: {reason}", file=sys.stderr, flush=True)
+        if reason != self._reason:
+            self._reason = reason
+            say(f"the link broke: {reason}")
         self._hello_timer.cancel()
         self._channel = None
         if self.connected:
             self.connected = False
-            self._dials_since_break = 0
+            if time.monotonic() - self._welcomed_at >= STEADY_SECONDS:
+                self._dials = 0
+                self._away_since = time.monotonic()
+            self._outbox.away = True
+            self._outbox.rewind()
+            self._outbox.spill()
             self.on_connection(False)
+        else:
+            self._rejections += 1
         self._redial()
 
     def _proof(self, side: str, server_nonce: str) -> str:
@@ -125,7 +152,11 @@ class Link:
         proof = _field(header, "proof", str, "challenge")
         if not equal(proof, self._proof("server", nonce)):
             raise BadFrame("the server does not know the secret")
-        self._drop_kept(_field(header, "received", int, "challenge"))
+        epoch = _field(header, "epoch", int, "challenge")
+        if self.epoch is not None and epoch < self.epoch:
+            raise BadFrame(f"a server of epoch {epoch} called, after one of epoch {self.epoch}")
+        self._offered_epoch = epoch
+        self._outbox.acknowledge(_field(header, "received", int, "challenge"))
         assert self._channel is not None
         self._channel.write(encode({"type": "proof", "proof": self._proof("agent", nonce)}))
         self._expect = self._welcomed
@@ -135,52 +166,40 @@ class Link:
             raise BadFrame(f"{header['type']} {header.get('reason', '')}")
         self._hello_timer.cancel()
         self._expect = self._taken
+        self._rejections = 0
+        self._reason = ""
+        self._welcomed_at = time.monotonic()
+        last, self.epoch = self.epoch, self._offered_epoch
         self.connected = True
-        for kept in self._kept:
-            self._write(kept.data)
+        self._outbox.away = False
         self.on_connection(True)
+        if last is not None and last != self.epoch:
+            self.on_other_server()
+        self._pump()
 
     # Connected
 
-    def _write(self, data: bytes) -> None:
-        if self.connected and self._channel is not None:
-            self._channel.write(data)
+    def _pump(self) -> None:
+        """Hand frames to the socket, which takes a long replay piece by piece."""
+        channel = self._channel
+        while self.connected and channel is not None and channel.waiting < WINDOW:
+            data = self._outbox.next()
+            if data is None:
+                return
+            channel.write(data)
 
     def _taken(self, header: Header, body: bytes) -> None:
         seq = _field(header, "seq", int)
         if header["type"] == "ack":
-            self._drop_kept(seq)
+            self._outbox.acknowledge(seq)
             return
         if seq > self._received_seq + 1:
             raise BadFrame(f"frame {seq} came after {self._received_seq}")
         if seq <= self._received_seq:
             return
         self._received_seq = seq
-        self._write(encode({"type": "ack", "seq": seq}))
+        self.tell({"type": "ack", "seq": seq})
         self._on_frame(header, body)
-
-    def _drop_kept(self, upto: int) -> None:
-        while self._kept and self._kept[0].seq <= upto:
-            self._kept_bytes -= len(self._kept.popleft().data)
-
-    def _cut_oldest(self) -> None:
-        """Replace the outputs of the oldest results; their states and numbers stay."""
-        for index, kept in enumerate(self._kept):
-            if self._kept_bytes <= KEEP_BYTES:
-                return
-            if kept.header["type"] != "result" or len(kept.data) < SMALL_FRAME:
-                continue
-            note = encode(
-                dict(kept.header, seq=kept.seq),
-                error(
-                    kept.header["id"],
-                    "ResultTooLarge",
-                    "The server was away, and the results that waited for it had over 256 MiB: "
-                    "this one was dropped.",
-                ),
-            )
-            self._kept_bytes += len(note) - len(kept.data)
-            self._kept[index] = kept._replace(data=note)
 
 
 def _field(header: Header, name: str, kind: type, frame: str = "") -> Any:

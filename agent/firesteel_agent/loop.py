@@ -1,4 +1,4 @@
-"""The event loop: file descriptors, timers, and closures posted by other threads. Calls only its callbacks.
+"""The event loop: descriptors, timers, and closures posted by other threads. Calls its callbacks and say.
 
 One thread runs it. A callback must not block: work that may block (py4j) goes to a `worker.Worker`.
 """
@@ -9,10 +9,11 @@ import heapq
 import itertools
 import os
 import selectors
-import sys
 import time
 import traceback
 from typing import Callable, Deque, List, Optional, Tuple
+
+from .say import say
 
 READ = selectors.EVENT_READ
 WRITE = selectors.EVENT_WRITE
@@ -122,4 +123,4 @@ def _call(callback: Callable[..., None], *arguments: int) -> None:
     try:
         callback(*arguments)
     except Exception:
-        traceback.print_exc(file=sys.stderr)
+        say(traceback.format_exc())

@@ -1,10 +1,9 @@
-"""SQL statements: run in the JVM on a worker of their own. Calls spark, sql_values and output.
+"""SQL statements: run in the JVM on a worker of their own. Calls say, spark, sql_values and output.
 
 A cancelled statement's thread is never used again, so that a late interrupt can't hit the next statement.
 """
 
 import json
-import sys
 from typing import Any, Callable, List, NamedTuple, Optional, Tuple
 
 from py4j.protocol import Py4JError, Py4JJavaError
@@ -12,6 +11,7 @@ from py4j.protocol import Py4JError, Py4JJavaError
 from .config import Config
 from .loop import Loop, Timer
 from .output import dumps, error, too_large
+from .say import say
 from .spark import Spark
 from .sql_values import row_expression, row_writer
 from .worker import Worker
@@ -193,7 +193,7 @@ class SqlInterpreter:
 def _describe(failure: Exception) -> Tuple[str, List[str]]:
     """The message and the Java frames of what the JVM raised."""
     if not isinstance(failure, Py4JJavaError):
-        print(f"firesteel: a SQL statement failed: {failure!r}", file=sys.stderr, flush=True)
+        say(f"a SQL statement failed: {failure!r}")
         return str(failure), []
     thrown = failure.java_exception
     try:

@@ -5,11 +5,12 @@ Calls all the others.
 One thread runs the loop; what may block is on workers. No user code runs here.
 """
 
+import contextlib
 import os
 import signal
 import sys
 import traceback
-from typing import List, Optional, Set
+from typing import List, Optional
 
 from .background import BackgroundLog
 from .config import Config, load
@@ -19,6 +20,7 @@ from .loop import Loop, Timer
 from .output import error
 from .progress import Progress
 from .python_interpreter import Events, PythonInterpreter, now_ms
+from .say import say
 from .watch import ProcessWatch
 from .worker import Worker
 
@@ -50,13 +52,14 @@ class Supervisor:
         self._loop = Loop()
         self._link = Link(self._loop, config, self._frame)
         self._link.on_connection = self._connection
+        self._link.on_other_server = self._other_server
         self._worker = Worker(self._loop, "spark")
         self._spark = None
         self._sql = None
         self._described = None
-        self._python_version: Optional[str] = None
+        self._python_version = ""
         self._running: Optional[int] = None
-        self._seen: Set[int] = set()
+        self._last_run: Optional[int] = None
         self._ready = False
         self._exit_code: Optional[int] = None
         self._orphan_timer: Optional[Timer] = None
@@ -69,6 +72,7 @@ class Supervisor:
     def start(self, gateway_port: str, gateway_secret: str) -> None:
         """Start the interpreter, the SparkContext and the watches, all at once."""
         signal.signal(signal.SIGTERM, lambda _signal, _frame: self._loop.post(self._stop))
+        self._watch_orphan()
         if self._config.kind in PYTHON_KINDS:
             self._python.start()
 
@@ -88,8 +92,10 @@ class Supervisor:
     def run(self) -> int:
         """Serve until the driver ends."""
         self._loop.run()
-        sys.stderr.flush()
-        sys.stdout.flush()
+        self._link.leave()
+        with contextlib.suppress(OSError):  # The keeper may be gone.
+            sys.stderr.flush()
+            sys.stdout.flush()
         # Threads may be in calls that don't return: nothing is waited for.
         os._exit(self._exit_code or 0)
 
@@ -99,7 +105,7 @@ class Supervisor:
         if self._exit_code is not None:
             return
         if failure is not None:
-            traceback.print_exception(type(failure), failure, failure.__traceback__)
+            say("".join(traceback.format_exception(type(failure), failure, failure.__traceback__)))
             spark = self._spark
             if spark is None:
                 self._fail(f"The agent can't reach the driver's JVM: {failure}")
@@ -113,13 +119,14 @@ class Supervisor:
             self._python.attach(self._spark, self._worker)
         else:
             self._python.attach(self._spark, self._worker)
-            self._tell_ready("")
+            self._tell_ready()
 
     def _attached(self, python_version: str) -> None:
+        self._python_version = python_version
         if not self._ready:
-            self._tell_ready(python_version)
+            self._tell_ready()
 
-    def _tell_ready(self, python_version: str) -> None:
+    def _tell_ready(self) -> None:
         self._ready = True
         described = self._described
         self._link.send(
@@ -127,11 +134,18 @@ class Supervisor:
                 "type": "ready",
                 "app_id": described.app_id,
                 "spark_version": described.spark_version,
-                "python_version": python_version,
+                "python_version": self._python_version,
                 "ui_url": described.ui_url,
                 "pid": os.getpid(),
+                "last_run": self._last_run,
+                "running": self._running,
             }
         )
+
+    def _other_server(self) -> None:
+        """A server was restarted: it knows the session, and must be told how far the driver has come."""
+        if self._ready:
+            self._tell_ready()
 
     def _python_failed(self, reason: str) -> None:
         if self._ready:
@@ -144,7 +158,7 @@ class Supervisor:
         if self._exit_code is None:
             self._exit_code = 1
             self._link.send({"type": "failed", "reason": reason})
-            print(f"firesteel: {reason}", file=sys.stderr, flush=True)
+            say(reason)
             self._python.stop()
             self._leave(TELL_SECONDS)
 
@@ -153,12 +167,16 @@ class Supervisor:
     def _frame(self, header: Header, body: bytes) -> None:
         kind = header["type"]
         if kind == "run":
-            self._run(header["id"], header["kind"], body)
+            if self._last_run is None or header["id"] > self._last_run:
+                self._run(header["id"], header["kind"], body)
+            # Else it was sent twice; its result is kept, or on its way. Ids rise, so one number tells.
         elif kind == "cancel":
             self._python.cancel(header["id"])
             if self._sql is not None:
                 self._sql.cancel(header["id"])
         elif kind == "complete":
+            # A later server numbers its questions anew.
+            header["epoch"] = self._link.epoch
             if header["kind"] in PYTHON_KINDS:
                 self._python.complete(header, body)
             else:
@@ -167,10 +185,7 @@ class Supervisor:
             self._stop()
 
     def _run(self, number: int, kind: str, code: bytes) -> None:
-        if number in self._seen:
-            return  # It was sent twice; its result is kept, or on its way.
-        self._seen.add(number)
-        self._running = number
+        self._last_run = self._running = number
         if self._orphan_timer is not None:
             self._orphan_timer.cancel()
         if kind == "pyspark":
@@ -214,11 +229,11 @@ class Supervisor:
         self._watch_orphan()
 
     def _completed(self, header: Header, candidates: bytes) -> None:
-        self._link.send({"type": "completion", "request": header["request"]}, candidates)
+        if header["epoch"] == self._link.epoch:
+            self._link.tell({"type": "completion", "request": header["request"]}, candidates)
 
     def _progressed(self, number: int, done: int, total: int) -> None:
-        if self._link.connected:
-            self._link.send({"type": "progress", "id": number, "done": done, "total": total})
+        self._link.tell({"type": "progress", "id": number, "done": done, "total": total})
 
     def _notice(self, text: str) -> None:
         self._link.send({"type": "notice", "text": text.replace("\n", " ")})
@@ -233,11 +248,16 @@ class Supervisor:
 
     def _watch_orphan(self) -> None:
         """A driver that is idle and has no server ends after a while."""
-        if not self._link.connected and self._running is None:
-            if self._orphan_timer is not None:
-                self._orphan_timer.cancel()
-            print("firesteel: no server; the driver ends if none comes", file=sys.stderr, flush=True)
-            self._orphan_timer = self._loop.later(self._config.orphan_grace_ms / 1000, self._stop)
+        if self._link.connected or self._running is not None:
+            return
+        if self._orphan_timer is not None:
+            self._orphan_timer.cancel()
+        self._orphan_timer = self._loop.later(self._config.orphan_grace_ms / 1000, self._orphaned)
+
+    def _orphaned(self) -> None:
+        grace = self._config.orphan_grace_ms / 1000
+        say(f"no server came for {grace:g} s; the driver ends")
+        self._stop()
 
     def _stop(self) -> None:
         """Stop the SparkContext, end the interpreter, then the agent, with code 0."""
@@ -255,7 +275,7 @@ class Supervisor:
 
     def _context_stopped(self, _done: None, failure: Optional[Exception]) -> None:
         if failure is not None:
-            print(f"firesteel: the SparkContext did not stop: {failure}", file=sys.stderr, flush=True)
+            say(f"the SparkContext did not stop: {failure}")
         self._leave(TELL_SECONDS if self._link.connected else 0)
 
     def _leave(self, seconds: float) -> None:
@@ -266,14 +286,14 @@ class Supervisor:
             self._loop.later(0.05, lambda: self._leave(seconds - 0.05))
 
     def _keeper_gone(self, jvm: int) -> None:
-        print("firesteel: the keeper is gone; the driver ends", file=sys.stderr, flush=True)
+        say("the keeper is gone; the driver ends")
         self._python.stop()
         os.kill(jvm, signal.SIGTERM)
         self._exit_code = 1
         self._loop.later(STOP_SECONDS, lambda: (os.kill(jvm, signal.SIGKILL), self._loop.stop()))
 
     def _end_now(self, why: str) -> None:
-        print(f"firesteel: {why}", file=sys.stderr, flush=True)
+        say(why)
         self._python.stop()
         self._exit_code = 1
         self._loop.stop()

@@ -1,23 +1,16 @@
-"""Plays the server's side of the link to a real agent that a real spark-submit started.
-
-It is written from docs/link.md and shares no code with the agent.
-"""
+"""A real agent that a real spark-submit started, and the server's side of its link."""
 
 import contextlib
-import hmac
 import json
 import os
 import secrets
 import shutil
 import signal
-import socket
-import struct
 import subprocess
-import tempfile
-import threading
 import time
-import uuid
 from pathlib import Path
+
+from peer import Peer
 
 AGENT = Path(__file__).resolve().parents[2] / "agent" / "main.py"
 DEFAULT_CONF = {
@@ -54,33 +47,13 @@ def spark_home(python):
     return subprocess.run([python, "-c", code], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
-class Driver:
-    """A driver with a server's side of its link. Frames of the agent are kept in `frames`, in order."""
+class Driver(Peer):
+    """A driver with a server's side of its link."""
 
     def __init__(self, spark_python, conf=None, env=None, **agent_json):
-        self.id = str(uuid.uuid4())
-        self.dir = Path(tempfile.mkdtemp(prefix="fs-agent-"))
-        self.secret = secrets.token_hex(32)
-        self.frames = []
-        self.changed = threading.Condition()
+        super().__init__()
         self.next_statement = 0
-        self.sent_seq = 0
-        self.unacked = []
-        self.received_seq = 0
-        self.connections = 0
-        self.hold_acks = False
-        self.refuse_connections = False
-        self.connection = None
-        self._lock = threading.RLock()
-        self._listen()
         self._start(spark_python, conf or {}, env or {}, agent_json)
-
-    def _listen(self):
-        self.path = str(self.dir / "link.sock")
-        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.listener.bind(self.path)
-        self.listener.listen()
-        threading.Thread(target=self._accept, daemon=True).start()
 
     def _start(self, spark_python, conf, env, agent_json):
         (self.dir / "secret").write_text(self.secret)
@@ -124,87 +97,6 @@ class Driver:
                 stderr=log,
                 start_new_session=True,
             )
-
-    # The server's side
-
-    def _accept(self):
-        while True:
-            try:
-                end, _address = self.listener.accept()
-            except OSError:
-                return
-            if self.refuse_connections:
-                end.close()
-                continue
-            threading.Thread(target=self._serve, args=(end,), daemon=True).start()
-
-    def _serve(self, end):
-        try:
-            self._hello(end)
-            while True:
-                header, body = _read(end)
-                self._take(end, header, body)
-        except (OSError, EOFError):
-            end.close()
-
-    def _hello(self, end):
-        hello, _body = _read(end)
-        assert hello["type"] == "hello" and hello["protocol"] == 1 and hello["driver"] == self.id
-        nonce = secrets.token_hex(32)
-        text = f"{self.id}\n{hello['nonce']}\n{nonce}"
-        _write(
-            end,
-            {
-                "type": "challenge",
-                "nonce": nonce,
-                "proof": self._proof("server", text),
-                "received": self.received_seq,
-                "epoch": 1,
-            },
-        )
-        proof, _body = _read(end)
-        assert proof["proof"] == self._proof("agent", text)
-        with self._lock:
-            _write(end, {"type": "welcome"})
-            for seq, header, body in self.unacked:
-                if seq > hello["received"]:
-                    _write(end, header, body)
-            self.connection = end
-            self.connections += 1
-
-    def _proof(self, side, text):
-        message = f"firesteel-link-1\n{side}\n{text}".encode()
-        return hmac.new(self.secret.encode(), message, "sha256").hexdigest()
-
-    def _take(self, end, header, body):
-        if header["type"] == "ack":
-            self.unacked = [frame for frame in self.unacked if frame[0] > header["seq"]]
-            return
-        with self.changed:
-            assert header["seq"] <= self.received_seq + 1, "a gap"
-            if header["seq"] == self.received_seq + 1:
-                self.received_seq += 1
-                self.frames.append((header, body))
-                self.changed.notify_all()
-        if not self.hold_acks:
-            _write(end, {"type": "ack", "seq": header["seq"]})
-
-    def send(self, header, body=b""):
-        with self._lock:
-            self.sent_seq += 1
-            header = dict(header, seq=self.sent_seq)
-            self.unacked.append((self.sent_seq, header, body))
-            if self.connection is not None:
-                with contextlib.suppress(OSError):
-                    _write(self.connection, header, body)
-
-    def cut(self):
-        """Break the connection, as a server does that is killed."""
-        with self._lock:
-            end, self.connection = self.connection, None
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-            end.close()
 
     # What tests ask
 
@@ -262,12 +154,6 @@ class Driver:
     def wait_log(self, text, seconds=30):
         self.wait_until(lambda: text in self.log(), seconds)
 
-    def forget(self, count):
-        """Lose the last frames, as a server that was killed before it stored them."""
-        with self.changed:
-            del self.frames[-count:]
-            self.received_seq -= count
-
     def restart_interpreter(self):
         """Kill the interpreter; what runs next runs in a new one."""
         pid = self.interpreter_pid()
@@ -309,26 +195,5 @@ class Driver:
         for pid in self.processes():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        self.listener.close()
+        self.go_away()
         shutil.rmtree(self.dir, ignore_errors=True)
-
-
-def _read(end):
-    length, header_length = struct.unpack(">II", _exactly(end, 8))
-    rest = _exactly(end, length - 4)
-    return json.loads(rest[:header_length]), rest[header_length:]
-
-
-def _exactly(end, count):
-    data = bytearray()
-    while len(data) < count:
-        piece = end.recv(min(1 << 20, count - len(data)))
-        if not piece:
-            raise EOFError
-        data += piece
-    return bytes(data)
-
-
-def _write(end, header, body=b""):
-    head = json.dumps(header).encode()
-    end.sendall(struct.pack(">II", 4 + len(head) + len(body), len(head)) + head + body)
