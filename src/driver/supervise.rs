@@ -287,12 +287,7 @@ impl Supervisor {
     async fn take(&mut self, frame: Frame) {
         let seq = frame.seq();
         match seq {
-            0 if frame.kind() == "ack" => {
-                let acknowledged = frame.number("seq").and_then(|seq| u64::try_from(seq).ok());
-                self.link.forget(acknowledged.unwrap_or(0));
-                crate::kill_point!("statement.acked");
-                return;
-            }
+            0 => return self.take_unnumbered(&frame).await,
             // An earlier server took those before it; what had not been acknowledged comes again.
             seq if self.link.received == 0 && self.adopted => self.link.received = seq,
             // Sent again after a break, and had before.
@@ -307,23 +302,12 @@ impl Supervisor {
                 return;
             }
         }
-        // Those two come with every statement, and its result follows.
-        if !matches!(frame.kind(), "started" | "progress") {
+        // It comes with every statement, and its result follows.
+        if frame.kind() != "started" {
             self.link.awaited = seq;
         }
         if frame.kind() == "result" {
             crate::kill_point!("statement.result_received");
-        }
-        if frame.kind() == "completion" {
-            let candidates = serde_json::from_slice(&frame.body).unwrap_or_default();
-            let waiting = frame
-                .number("request")
-                .and_then(|request| self.link.completions.remove(&request));
-            if let Some(answer) = waiting {
-                let _ = answer.send(candidates);
-            }
-            self.stored(seq);
-            return;
         }
         match event(&frame) {
             // The session is gone only when it has been deleted: the driver is ending then.
@@ -335,6 +319,33 @@ impl Supervisor {
                 );
                 self.stored(seq);
             }
+        }
+    }
+
+    /// Frames that are of use only now: neither kept nor sent again.
+    async fn take_unnumbered(&mut self, frame: &Frame) {
+        match frame.kind() {
+            "ack" => {
+                let acknowledged = frame.number("seq").and_then(|seq| u64::try_from(seq).ok());
+                self.link.forget(acknowledged.unwrap_or(0));
+                crate::kill_point!("statement.acked");
+            }
+            "completion" => {
+                let candidates = serde_json::from_slice(&frame.body).unwrap_or_default();
+                let waiting = frame
+                    .number("request")
+                    .and_then(|request| self.link.completions.remove(&request));
+                if let Some(answer) = waiting {
+                    let _ = answer.send(candidates);
+                }
+            }
+            "progress" => {
+                if let Some(event) = event(frame) {
+                    // The session is gone only when it has been deleted: the driver is ending then.
+                    let _ = self.events.send((0, event)).await;
+                }
+            }
+            kind => debug!(frame.kind = kind, "a frame without a number was ignored"),
         }
     }
 }

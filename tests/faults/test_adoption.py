@@ -47,7 +47,7 @@ def again(server: Server, session: Session) -> Session:
 
 
 def test_a_statement_goes_on_through_twenty_kills(server: Server, tmp_path: Path) -> None:
-    """One run, one result with the prints of the time without a server; the driver's processes are the same."""
+    """One run, one result with the prints of the time without a server, by the same processes."""
     seed = random.SystemRandom().randrange(1 << 32)
     print(f"seed {seed}")
     chance = random.Random(seed)
