@@ -2,10 +2,7 @@
 //!
 //! Called by `main`; calls everything.
 
-use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +10,6 @@ use actix_web::middleware::{NormalizePath, from_fn};
 use actix_web::web::{self, Data};
 use actix_web::{App as ActixApp, HttpServer};
 use anyhow::{Context as _, Result};
-use nix::fcntl::{Flock, FlockArg};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 use utoipa_actix_web::AppExt as _;
@@ -23,6 +19,7 @@ use crate::api::{self, App, RouteTable};
 use crate::background::Background;
 use crate::config::{AccessMode, AtShutdown, Config};
 use crate::driver::{Drivers, Spark};
+use crate::service::StateDir;
 use crate::session::Sessions;
 use crate::store::Store;
 
@@ -38,7 +35,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 pub async fn serve(config: Config) -> Result<()> {
     let config = Arc::new(config);
     let state_dir = config.server.state_dir.clone();
-    let _lock = take_state_dir(&state_dir)?;
+    let lock = StateDir::take(&state_dir)?;
     let spark = Spark::find(&config, std::env::var("SPARK_HOME").ok().as_deref())?;
     info!(
         spark.home = %spark.home.display(),
@@ -70,6 +67,8 @@ pub async fn serve(config: Config) -> Result<()> {
     let sessions = Sessions::open(Arc::clone(&config), store, Arc::new(drivers), background.clone()).await?;
     let app = App::new(Arc::clone(&config), sessions.clone(), background.clone(), users);
     let server = http_server(&config, Data::new(app), listener)?;
+    lock.announce(&format!("http://{address}"))
+        .context("can't write the state directory's lock file")?;
     announce(&format!("firesteel listening on http://{address}"))?;
 
     let handle = server.handle();
@@ -94,31 +93,6 @@ pub async fn serve(config: Config) -> Result<()> {
     }
     info!("stopped");
     Ok(())
-}
-
-/// Makes the state directory, 0700, and takes it: a second server on it would act on the same sessions.
-fn take_state_dir(path: &Path) -> Result<Flock<File>> {
-    let what = || {
-        format!(
-            "can't use the state directory {} (server.state_dir)",
-            path.display()
-        )
-    };
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .with_context(what)?;
-    let lock = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(path.join("lock"))
-        .with_context(what)?;
-    Flock::lock(lock, FlockArg::LockExclusiveNonblock)
-        .map_err(|(_, error)| error)
-        .with_context(|| format!("another server uses the state directory {}", path.display()))
 }
 
 fn http_server(
