@@ -4,7 +4,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd as _, OwnedFd};
 
-use nix::sys::socket::{AddressFamily, SockType, getsockopt, sockopt};
+use nix::sys::socket::{SockType, getsockopt, sockopt};
 
 use crate::config::{Config, Exposed};
 use crate::sys;
@@ -40,7 +40,9 @@ pub enum NoSocket {
     )]
     Several(usize),
     /// Of the wrong kind.
-    #[error("the socket that was handed in (LISTEN_FDS) is not a listening TCP socket ({0}): ListenStream= needs an address with a port")]
+    #[error(
+        "the socket that was handed in (LISTEN_FDS) is not a listening TCP socket ({0}): ListenStream= needs an address with a port"
+    )]
     Kind(&'static str),
     /// Reachable by others while nobody is asked for a name.
     #[error("the socket that was handed in (LISTEN_FDS): {0}")]
