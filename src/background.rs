@@ -1,6 +1,6 @@
 //! Work that outlives a request.
 //!
-//! Owns: the main runtime's handle, the tracker of what runs on it, and the token that ends it. Every task of the server is
+//! Owns: the main runtime's handle, the tracker of what runs on it, and the tokens that tell and end it. Every task of the server is
 //! spawned here and nowhere else, because an actix worker's own runtime ends with the HTTP server and takes its tasks along.
 //! Called by every module; calls none.
 
@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 pub struct Background {
     runtime: Handle,
     tracker: TaskTracker,
+    drain: CancellationToken,
     stop: CancellationToken,
 }
 
@@ -27,6 +28,7 @@ impl Background {
         Self {
             runtime: Handle::current(),
             tracker: TaskTracker::new(),
+            drain: CancellationToken::new(),
             stop: CancellationToken::new(),
         }
     }
@@ -55,7 +57,13 @@ impl Background {
             .map_err(|_| WorkPanicked)
     }
 
-    /// Is cancelled when the server begins to stop.
+    /// Is cancelled when the server takes no new sessions any more and only answers what has been asked: cancel it to begin that.
+    #[must_use]
+    pub fn draining(&self) -> &CancellationToken {
+        &self.drain
+    }
+
+    /// Is cancelled when all work has to end.
     #[must_use]
     pub fn stopping(&self) -> &CancellationToken {
         &self.stop

@@ -13,6 +13,7 @@ pub mod driver;
 pub mod failpoint;
 pub mod policy;
 pub mod serve;
+pub mod service;
 pub mod session;
 pub mod store;
 mod sys;

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 use firesteel::config::{Config, Sources};
-use firesteel::{access, api, driver, serve, telemetry};
+use firesteel::{access, api, driver, serve, service, telemetry};
 
 /// Wrong usage or a wrong configuration: sysexits' EX_USAGE.
 const USAGE: u8 = 64;
@@ -135,10 +135,12 @@ fn run(command: Command) -> Result<ExitCode> {
                     return Ok(ExitCode::from(USAGE));
                 }
             };
+            // Before any thread is there.
+            let handed_in = service::handed_in()?;
             telemetry::init(&config.log)?;
             let _failpoints = fail::FailScenario::setup();
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-            runtime.block_on(serve::serve(config))?;
+            runtime.block_on(serve::serve(config, handed_in))?;
         }
     }
     Ok(ExitCode::SUCCESS)

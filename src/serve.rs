@@ -2,142 +2,227 @@
 //!
 //! Called by `main`; calls everything.
 
-use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::dev::ServerHandle;
 use actix_web::middleware::{NormalizePath, from_fn};
 use actix_web::web::{self, Data};
 use actix_web::{App as ActixApp, HttpServer};
 use anyhow::{Context as _, Result};
-use nix::fcntl::{Flock, FlockArg};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 use tracing::{info, warn};
 use utoipa_actix_web::AppExt as _;
 
 use crate::access::BasicFile;
 use crate::api::{self, App, RouteTable};
 use crate::background::Background;
-use crate::config::{AccessMode, AtShutdown, Config};
+use crate::config::{AccessMode, AtShutdown, Config, Listen};
 use crate::driver::{Drivers, Spark};
-use crate::session::Sessions;
-use crate::store::Store;
+use crate::service::{self, Listening, StateDir, Traffic, Workers, notify};
+use crate::session::{SessionState, Sessions};
+use crate::store::{Op, Store};
 
 /// How long background work may take once the last request is done.
 const BACKGROUND_GRACE: Duration = Duration::from_secs(5);
 /// How long an idle connection is kept for its next request: longer than the pauses of the clients' polls.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// How long systemd lets one step of the start take: a large store's migration, the return of thousands of drivers.
+const START_STEP: Duration = Duration::from_secs(300);
 
-/// Serves until SIGTERM or SIGINT.
+/// Serves until SIGTERM or SIGINT; a second one ends it at once. `handed_in` is what [`service::handed_in`] gave.
 ///
 /// # Errors
 /// Something that the server needs is not there; the error says what, and nothing is left running.
-pub async fn serve(config: Config) -> Result<()> {
-    let config = Arc::new(config);
-    let state_dir = config.server.state_dir.clone();
-    let _lock = take_state_dir(&state_dir)?;
-    let spark = Spark::find(&config, std::env::var("SPARK_HOME").ok().as_deref())?;
-    info!(
-        spark.home = %spark.home.display(),
-        spark.version = spark.version.as_deref().unwrap_or("unknown"),
-        spark.python = spark.python,
-        "Spark was chosen by {}",
-        spark.chosen_by
-    );
-    let users = match config.access.mode {
-        AccessMode::None => None,
-        AccessMode::Basic => Some(Arc::new(BasicFile::open(
-            &config.access.basic_file,
-            config.access.cache.get(),
-        )?)),
-    };
-    let listener = std::net::TcpListener::bind(*config.server.listen)
-        .with_context(|| format!("can't listen on {} (server.listen)", config.server.listen))?;
-    let address = listener.local_addr()?;
-
+pub async fn serve(mut config: Config, handed_in: Vec<OwnedFd>) -> Result<()> {
+    let mut signals = Signals::listen()?;
+    let lock = StateDir::take(&config.server.state_dir)?;
+    let listening = service::listen(&config, handed_in)?;
+    // A `Host` may name the real address.
+    config.server.listen = Listen(listening.address);
     let background = Background::new();
-    let store = Store::open(
-        &state_dir.join("firesteel.db"),
-        config.store.durability,
-        &background,
-    )
-    .await?;
-    let drivers = Drivers::open(Arc::clone(&config), spark, &state_dir, store.epoch(), &background)
-        .context("can't set up the state directory for drivers")?;
-    let sessions = Sessions::open(Arc::clone(&config), store, Arc::new(drivers), background.clone()).await?;
-    let app = App::new(Arc::clone(&config), sessions.clone(), background.clone(), users);
-    let server = http_server(&config, Data::new(app), listener)?;
-    announce(&format!("firesteel listening on http://{address}"))?;
-
-    let handle = server.handle();
-    let mut serving = background.spawn(server);
+    let mut server = tokio::select! {
+        server = Server::start(Arc::new(config), listening, &lock, &background) => server?,
+        // As good as killed: what is stored is as the next server expects it.
+        () = signals.asked() => return Ok(()),
+    };
     tokio::select! {
-        ended = &mut serving => ended.context("the HTTP server ended")??,
-        () = asked_to_stop() => {
-            info!("stopping");
-            handle.stop(true).await;
-            serving.await.context("the HTTP server ended")??;
+        ended = &mut server.serving => ended.context("the HTTP server ended")??,
+        () = signals.asked() => {}
+    }
+    info!("stopping");
+    tokio::select! {
+        () = server.stop(&background) => info!("stopped"),
+        () = signals.asked() => {
+            warn!("asked to stop a second time: ending at once");
+            std::process::exit(1);
         }
     }
-    if config.shutdown.sessions == AtShutdown::End {
-        let grace = config.driver.stop_grace.get() + config.driver.kill_grace.get() + BACKGROUND_GRACE;
-        if !sessions.end_all(grace).await {
-            warn!("not every driver has ended");
-        }
-    }
-    drop(sessions);
-    if !background.shut_down(BACKGROUND_GRACE).await {
-        warn!("not all work has ended in time");
-    }
-    info!("stopped");
     Ok(())
 }
 
-/// Makes the state directory, 0700, and takes it: a second server on it would act on the same sessions.
-fn take_state_dir(path: &Path) -> Result<Flock<File>> {
-    let what = || {
-        format!(
-            "can't use the state directory {} (server.state_dir)",
-            path.display()
+/// A server that answers requests.
+struct Server {
+    config: Arc<Config>,
+    sessions: Sessions,
+    workers: Workers,
+    traffic: Traffic,
+    handle: ServerHandle,
+    /// The listening socket, which `serving` owns.
+    listener: RawFd,
+    serving: JoinHandle<std::io::Result<()>>,
+}
+
+impl Server {
+    async fn start(
+        config: Arc<Config>,
+        listening: Listening,
+        lock: &StateDir,
+        background: &Background,
+    ) -> Result<Self> {
+        let state_dir = config.server.state_dir.clone();
+        if let Some(notice) = service::notice(&config) {
+            warn!("{notice}");
+        }
+        let address = listening.address;
+        if listening.is_handed_in {
+            info!("listening on {address}, a socket that was handed in: server.listen is not used");
+        }
+        let spark = Spark::find(&config, std::env::var("SPARK_HOME").ok().as_deref())?;
+        let spark_version = spark.version.as_deref().unwrap_or("unknown").to_owned();
+        info!(
+            spark.home = %spark.home.display(),
+            spark.version = spark_version,
+            spark.python = spark.python,
+            "Spark was chosen by {}",
+            spark.chosen_by
+        );
+        let users = match config.access.mode {
+            AccessMode::None => None,
+            AccessMode::Basic => Some(Arc::new(BasicFile::open(
+                &config.access.basic_file,
+                config.access.cache.get(),
+            )?)),
+        };
+
+        notify::starting("opening the store", START_STEP);
+        let store = Store::open(
+            &state_dir.join("firesteel.db"),
+            config.store.durability,
+            background,
         )
-    };
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .with_context(what)?;
-    let lock = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(path.join("lock"))
-        .with_context(what)?;
-    Flock::lock(lock, FlockArg::LockExclusiveNonblock)
-        .map_err(|(_, error)| error)
-        .with_context(|| format!("another server uses the state directory {}", path.display()))
+        .await?;
+        let drivers = Drivers::open(Arc::clone(&config), spark, &state_dir, store.epoch(), background)
+            .context("can't set up the state directory for drivers")?;
+        notify::starting("taking sessions back", START_STEP);
+        let sessions =
+            Sessions::open(Arc::clone(&config), store, Arc::new(drivers), background.clone()).await?;
+        let taken_back = sessions
+            .all()
+            .iter()
+            .filter(|session| session.snapshot().state != SessionState::Dead)
+            .count();
+
+        let app = App::new(Arc::clone(&config), sessions.clone(), background.clone(), users);
+        let workers = Workers::default();
+        let traffic = Traffic::new(background.draining().clone());
+        let listener = listening.listener.as_raw_fd();
+        let server = http_server(&config, Data::new(app), listening.listener, &workers, &traffic)?;
+        let handle = server.handle();
+        let mut serving = background.spawn(server);
+        tokio::select! {
+            ended = &mut serving => ended.context("the HTTP server ended")??,
+            () = workers.joined(config.server.workers) => {}
+        }
+        let url = format!("http://{address}");
+        lock.announce(&url)
+            .context("can't write the state directory's lock file")?;
+        announce(&format!("firesteel listening on {url}"))?;
+        notify::ready(&format!(
+            "listening on {address}; sessions taken back: {taken_back}; Spark {spark_version}"
+        ));
+        watch(background, &workers, sessions.store().clone());
+        Ok(Self {
+            config,
+            sessions,
+            workers,
+            traffic,
+            handle,
+            listener,
+            serving,
+        })
+    }
+
+    /// Answers what has been asked, then takes everything down.
+    async fn stop(self, background: &Background) {
+        let config = &self.config;
+        let grace = config.server.shutdown_grace.get();
+        let drivers = match config.shutdown.sessions {
+            AtShutdown::Keep => Duration::ZERO,
+            AtShutdown::End => {
+                config.driver.stop_grace.get() + config.driver.kill_grace.get() + BACKGROUND_GRACE
+            }
+        };
+        notify::stopping(grace + drivers + 2 * BACKGROUND_GRACE);
+        background.draining().cancel();
+        service::drain(&self.handle, self.listener, &self.workers, &self.traffic, grace).await;
+        // Dropping it ends its workers.
+        self.serving.abort();
+        let _ = self.serving.await;
+        if config.shutdown.sessions == AtShutdown::End && !self.sessions.end_all(drivers).await {
+            warn!("not every driver has ended");
+        }
+        drop(self.sessions);
+        if !background.shut_down(BACKGROUND_GRACE).await {
+            warn!("not all work has ended in time");
+        }
+    }
+}
+
+fn watch(background: &Background, workers: &Workers, store: Store) {
+    service::watch(background, workers.clone(), move || {
+        let store = store.clone();
+        async move {
+            // A write that changes nothing: no driver has this id. An error is an answer, and is logged where it matters.
+            let nothing = Op::EndDriver {
+                id: String::new(),
+                at: 0,
+            };
+            let _ = store.write(nothing).await;
+        }
+    });
 }
 
 fn http_server(
     config: &Arc<Config>,
     app: Data<App>,
     listener: std::net::TcpListener,
+    workers: &Workers,
+    traffic: &Traffic,
 ) -> Result<actix_web::dev::Server> {
     let base_path = config.server.base_path.clone();
     let table = Data::new(RouteTable::new(&base_path));
+    let (workers, counted) = (workers.clone(), traffic.clone());
     let factory = move || {
+        workers.join();
+        let traffic = counted.clone();
         ActixApp::new()
             .into_utoipa_app()
             .app_data(app.clone())
             .app_data(table.clone())
-            .map(|app| app.wrap(from_fn(api::pass)).wrap(NormalizePath::trim()))
+            .map(|app| {
+                app.wrap(from_fn(api::pass))
+                    .wrap(NormalizePath::trim())
+                    .wrap(from_fn(move |request, next| traffic.clone().pass(request, next)))
+            })
             .service(utoipa_actix_web::scope(base_path.as_str()).configure(api::routes))
             .default_service(web::to(api::not_routed))
             .into_app()
     };
+    let traffic = traffic.clone();
     let server = HttpServer::new(factory)
         .workers(config.server.workers)
         .keep_alive(KEEP_ALIVE)
@@ -147,6 +232,7 @@ fn http_server(
         .h1_allow_half_closed(false)
         .shutdown_timeout(config.server.shutdown_grace.get().as_secs())
         .disable_signals()
+        .on_connect(move |connection, data| traffic.connected(connection, data))
         .listen(listener)
         .context("can't serve the listening socket")?;
     Ok(server.run())
@@ -159,14 +245,31 @@ fn announce(line: &str) -> std::io::Result<()> {
     stdout.flush()
 }
 
-async fn asked_to_stop() {
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// SIGTERM and SIGINT, which ask for the end, and SIGHUP, which asks for nothing here: its default is the end. SIGPIPE is ignored
+/// by Rust's runtime.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for the next request to end. Cancel safe.
+    async fn asked(&mut self) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hang_up.recv() => info!("SIGHUP was ignored: the configuration is read at start only"),
+            }
+        }
     }
 }

@@ -1,8 +1,8 @@
-//! The one module with `unsafe` code, each use with the reason why it is sound. Called by `driver`; calls none.
+//! The one module with `unsafe` code, each use with the reason why it is sound. Called by `driver` and `service`; calls none.
 #![expect(unsafe_code, reason = "the one place for it; each use says why it is sound")]
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{FromRawFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
@@ -32,4 +32,23 @@ pub fn unblock_signals(command: &mut Command) {
             )?)
         });
     }
+}
+
+/// Takes the descriptors that a service manager has handed in (LISTEN_PID, LISTEN_FDS), and those variables out of the
+/// environment. Close-on-exec is set on each. The second call gives none.
+///
+/// # Errors
+/// The variables can't be read, name a descriptor that is not open, or there is a second thread already.
+pub fn take_listen_fds() -> io::Result<Vec<OwnedFd>> {
+    if std::fs::read_dir("/proc/self/task")?.count() > 1 {
+        return Err(io::Error::other("there are threads already"));
+    }
+    // SAFETY: no other thread reads or changes the environment, because there is none.
+    let descriptors = unsafe { sd_notify::listen_fds_with_names_and_unset_env()? };
+    let owned = descriptors.map(|(descriptor, _)| {
+        // SAFETY: it is open, which setting close-on-exec has shown, and it was handed to this very process (LISTEN_PID), which
+        // has opened nothing else under its number. The variables are gone, so nobody takes it twice.
+        unsafe { OwnedFd::from_raw_fd(descriptor) }
+    });
+    Ok(owned.collect())
 }

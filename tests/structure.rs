@@ -12,10 +12,14 @@ const LEAVES: &[&str] = &["background", "clock", "sys", "failpoint"];
 const MAY_USE: &[(&str, &str)] = &[
     (
         "main",
-        "check serve api web access session policy driver store telemetry config",
+        "check serve service api web access session policy driver store telemetry config",
     ),
     ("check", "access driver config"),
-    ("serve", "api access session driver store telemetry config"),
+    (
+        "serve",
+        "service api access session driver store telemetry config",
+    ),
+    ("service", "driver config"),
     ("api", "web access session policy store config"),
     ("web", ""),
     ("access", "config"),

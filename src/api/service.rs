@@ -48,7 +48,7 @@ pub async fn metrics_healthcheck(_on: OnServer<Open>, request: HttpRequest) -> H
 #[utoipa::path(tag = "service", responses((status = 200), (status = 503)))]
 #[get("/readiness")]
 pub async fn readiness(on: OnServer<Open>, request: HttpRequest) -> HttpResponse {
-    let stopping = on.app.background.stopping().is_cancelled();
+    let stopping = on.app.background.draining().is_cancelled();
     let store = on.app.sessions.store().next_session_id().await;
     if let Err(error) = &store {
         warn!(%error, "not ready: the store can't be read");

@@ -83,7 +83,7 @@ pub async fn list(
         (status = 403, description = "the caller may not act as that user"),
         (status = 413, description = "the body is over limits.request_body"),
         (status = 422, description = "the Idempotency-Key came with another request before"),
-        (status = 503, description = "the queue is full or the store fails; try again after Retry-After"),
+        (status = 503, description = "the queue is full, the store fails, or the server is stopping; try again after Retry-After"),
     )
 )]
 #[post("/sessions")]
@@ -101,6 +101,11 @@ pub async fn create(
     let (body, key) = read_keyed(&request, payload, scope).await?;
     let new = accept(&on, query.into_inner().do_as, body)?;
     crate::kill_point!("create.parsed");
+    if app.background.draining().is_cancelled() {
+        return Err(ApiError::Unavailable(
+            "The server is stopping and starts no sessions any more. Try again once it is back.".to_owned(),
+        ));
+    }
     let (session, replayed) = app.sessions.create(new, key).await?;
     let location = link_to(&request, &format!("/sessions/{}", session.id));
     let mut response = HttpResponse::Created();

@@ -1,5 +1,6 @@
 //! Checks of the configuration as a whole. Each table is taken apart completely, so that a new key can't be forgotten here.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::error::ConfigError;
@@ -383,18 +384,30 @@ fn check_access(access: &Access, server: &Server, fail: &Fail<'_>) -> Result<(),
         );
     }
     match mode {
-        AccessMode::None if !server.listen.ip().to_canonical().is_loopback() => {
-            let reason = format!(
-                "{} can be reached from other hosts, and access.mode = \"none\" lets everybody who reaches it run code as \
-                 the server's user: listen on 127.0.0.1, or set access.mode = \"basic\"",
-                server.listen
-            );
-            fail.because("server.listen", reason)
-        }
+        AccessMode::None => match may_listen(*mode, *server.listen) {
+            Ok(()) => Ok(()),
+            Err(exposed) => fail.because("server.listen", exposed.to_string()),
+        },
         AccessMode::Basic if basic_file == Path::new("") => fail.because(
             "access.basic_file",
             "access.mode = \"basic\" needs a file of users; `firesteel passwd` makes one",
         ),
-        AccessMode::None | AccessMode::Basic => Ok(()),
+        AccessMode::Basic => Ok(()),
     }
+}
+
+/// An address that others reach, where nobody is asked for a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0} can be reached from other hosts, and access.mode = \"none\" lets everybody who reaches it run code as the \
+     server's user: listen on 127.0.0.1, or set access.mode = \"basic\""
+)]
+pub struct Exposed(SocketAddr);
+
+/// Without authentication only this host may reach the server, whoever made the socket.
+pub(super) fn may_listen(mode: AccessMode, address: SocketAddr) -> Result<(), Exposed> {
+    if mode == AccessMode::None && !address.ip().to_canonical().is_loopback() {
+        return Err(Exposed(address));
+    }
+    Ok(())
 }

@@ -13,10 +13,12 @@ mod sources;
 mod tests;
 mod values;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use check::Exposed;
 pub use error::{ConfigError, Place};
 pub use keys::{
     Access, AccessMode, AtShutdown, ConfMode, DeployMode, Driver, Durability, Files, Key, Limits, Link,
@@ -107,5 +109,14 @@ impl Config {
         check::resolve(&mut config, &environment, &origins)?;
         check::check(&config, &origins)?;
         Ok(config)
+    }
+
+    /// Whether this configuration may be served on an address: `server.listen` was checked when it was read, a socket that is
+    /// handed in may have another.
+    ///
+    /// # Errors
+    /// Others reach the address, and nobody is asked for a name.
+    pub fn may_listen(&self, address: SocketAddr) -> Result<(), Exposed> {
+        check::may_listen(self.access.mode, address)
     }
 }

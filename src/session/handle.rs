@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::command::{Command, SubmitError};
 use super::idempotency::{Begun, IdempotencyKey, KeyReused, Keys};
@@ -38,6 +39,7 @@ pub struct Session {
     pub(super) keys: Arc<Keys>,
     pub(super) background: Background,
     pub(super) answer_within: Duration,
+    pub(super) draining: CancellationToken,
 }
 
 impl Session {
@@ -131,8 +133,11 @@ impl Session {
         let runs =
             |snapshot: &Arc<Snapshot>| snapshot.live(id).is_some_and(|statement| statement.started > 0);
         if runs(&self.snapshot()) {
-            // Out of time, or an actor that has ended: either way, what is there now is the answer.
-            let _ = tokio::time::timeout(self.answer_within, snapshots.wait_for(|now| !runs(now))).await;
+            // Out of time, an actor that has ended, or a server that ends: in each case, what is there now is the answer.
+            tokio::select! {
+                _ = tokio::time::timeout(self.answer_within, snapshots.wait_for(|now| !runs(now))) => {}
+                () = self.draining.cancelled() => {}
+            }
         }
         self.statement(id).await
     }

@@ -168,6 +168,7 @@ impl Sessions {
             keys: Arc::clone(&shared.keys),
             background: shared.background.clone(),
             answer_within: shared.config.statement.answer_within.get(),
+            draining: shared.background.draining().clone(),
         };
         shared.sessions.by_id.insert(id, session.clone());
         let actor = Actor::new(

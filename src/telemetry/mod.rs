@@ -19,7 +19,9 @@ pub fn init(log: &Log) -> Result<(), BadLevel> {
     let filter = EnvFilter::try_new(directives).map_err(|error| BadLevel(error.to_string()))?;
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        .with_writer(std::io::stderr)
+        // It would tell on standard error that standard error is gone, and panic over that.
+        .log_internal_errors(false);
     let set = match log.format {
         LogFormat::Text => subscriber.with_ansi(false).try_init(),
         LogFormat::Json => subscriber.json().try_init(),
