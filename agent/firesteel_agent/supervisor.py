@@ -256,7 +256,10 @@ class Supervisor:
 
     def _orphaned(self) -> None:
         grace = self._config.orphan_grace_ms / 1000
-        say(f"no server came for {grace:g} s; the driver ends")
+        reason = f"No server came for {grace:g} s (driver.orphan_grace), and the idle driver ended itself."
+        say(reason)
+        # It goes to the outbox, where a later server finds it.
+        self._link.send({"type": "failed", "reason": reason})
         self._stop()
 
     def _stop(self) -> None:

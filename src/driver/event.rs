@@ -1,7 +1,9 @@
 //! What a driver tells its session.
 
+use serde_json::json;
 use serde_json::value::RawValue;
 
+use super::link::Frame;
 use super::run_dir::Exit;
 
 /// A driver's news, in the order in which it came.
@@ -20,7 +22,7 @@ pub enum DriverEvent {
         /// The statement that runs.
         running: Option<i64>,
     },
-    /// The SparkContext could not be made; [`DriverEvent::Exited`] follows.
+    /// The SparkContext could not be made, or the driver says why it ends; [`DriverEvent::Exited`] follows.
     Failed {
         /// One sentence.
         reason: String,
@@ -70,4 +72,63 @@ pub struct StatementResult {
     pub started: i64,
     /// When it ended.
     pub completed: i64,
+}
+
+impl DriverEvent {
+    /// What a frame of the agent's means; none for a frame that is no event, or lacks what it needs.
+    pub(super) fn read(frame: &Frame) -> Option<Self> {
+        let text = |field| frame.text(field).map(str::to_owned);
+        Some(match frame.kind() {
+            "ready" => Self::Ready {
+                app_id: text("app_id"),
+                ui_url: text("ui_url"),
+                spark_version: text("spark_version"),
+                last_run: frame.number("last_run"),
+                running: frame.number("running"),
+            },
+            "failed" => Self::Failed {
+                reason: text("reason").unwrap_or_default(),
+            },
+            "started" => Self::Started {
+                id: frame.number("id")?,
+                at: frame.number("at")?,
+            },
+            "progress" => Self::Progress {
+                id: frame.number("id")?,
+                done: frame.number("done")?,
+                total: frame.number("total")?,
+            },
+            "notice" => Self::Notice { text: text("text")? },
+            "result" => Self::Result(Box::new(StatementResult {
+                id: frame.number("id")?,
+                cancelled: frame.text("state") == Some("cancelled"),
+                output: output(frame),
+                rows_cut: frame.number("rows_cut"),
+                started: frame.number("started").unwrap_or(0),
+                completed: frame.number("completed").unwrap_or(0),
+            })),
+            _ => return None,
+        })
+    }
+}
+
+/// The output as it came. The driver is not trusted: what is no JSON object becomes an error that says so.
+fn output(frame: &Frame) -> Option<Box<RawValue>> {
+    if frame.body.is_empty() {
+        return None;
+    }
+    let text = std::str::from_utf8(&frame.body).ok().map(str::to_owned);
+    let parsed = text
+        .and_then(|text| RawValue::from_string(text).ok())
+        .filter(|raw| raw.get().starts_with('{'));
+    parsed.or_else(|| {
+        let error = json!({
+            "status": "error",
+            "execution_count": frame.number("id"),
+            "ename": "InvalidOutput",
+            "evalue": "the driver sent an output that is not a JSON object",
+            "traceback": [],
+        });
+        serde_json::value::to_raw_value(&error).ok()
+    })
 }

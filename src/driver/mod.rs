@@ -8,6 +8,7 @@ mod agent;
 mod diagnosis;
 mod event;
 pub mod keeper;
+mod keeper_watch;
 mod link;
 pub mod log;
 mod process;
@@ -31,8 +32,9 @@ use uuid::Uuid;
 
 use crate::background::Background;
 use crate::config::Config;
+use keeper_watch::Keeper;
 use link::{FrameCodec, LinkKey, Listener, Secret, Slot};
-use supervise::{COMPLETIONS_WAITING, Command, Completion, Keeper, LinkState, Supervisor};
+use supervise::{COMPLETIONS_WAITING, Command, Completion, LinkState, Supervisor};
 
 pub use diagnosis::diagnose;
 pub use event::{DriverEvent, StatementResult};
@@ -129,10 +131,8 @@ impl Drivers {
         if run_dir.withdraw_launch() {
             return run_dir.remove().map(|()| None);
         }
-        let name = run_dir.keeper();
-        let keeper = Keeper::adopt(name.as_ref())?;
-        let pid = name.map_or(0, |name| name.pid);
-        Ok(Some(self.supervise(id, &run_dir, keeper, pid, true)))
+        let keeper = Keeper::adopt(run_dir.keeper())?;
+        Ok(Some(self.supervise(id, &run_dir, keeper)))
     }
 
     fn launch_in(&self, id: Uuid, run_dir: &RunDir, spec: &DriverSpec) -> io::Result<(Driver, Events)> {
@@ -148,22 +148,14 @@ impl Drivers {
             .stderr(Stdio::null())
             .spawn()?;
         crate::kill_point!("create.spawned");
-        let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or(0);
-        Ok(self.supervise(id, run_dir, Keeper::new(child)?, pid, false))
+        Ok(self.supervise(id, run_dir, Keeper::new(child)?))
     }
 
-    fn supervise(
-        &self,
-        id: Uuid,
-        run_dir: &RunDir,
-        keeper: Keeper,
-        keeper_pid: i32,
-        adopted: bool,
-    ) -> (Driver, Events) {
+    fn supervise(&self, id: Uuid, run_dir: &RunDir, keeper: Keeper) -> (Driver, Events) {
         let (calls, calls_waiting) = mpsc::channel(CALLS_WAITING);
         let slot = Arc::new(Slot {
             secret: self.key.secret(id),
-            keeper_pid,
+            keeper_pid: keeper.pid,
             stored: AtomicU64::new(0),
             calls,
         });
@@ -173,7 +165,6 @@ impl Drivers {
         let (completions, completions_waiting) = mpsc::channel(COMPLETIONS_WAITING);
         let supervisor = Supervisor {
             run_dir: run_dir.clone(),
-            keeper,
             slot,
             commands: commands_waiting,
             completions: completions_waiting,
@@ -184,8 +175,8 @@ impl Drivers {
                 max: self.config.link.max_frame.len(),
             },
             background: self.background.clone(),
-            adopted,
-            link: LinkState::new(adopted),
+            link: LinkState::new(keeper.is_adopted),
+            keeper,
         };
         self.background.spawn(supervisor.run());
         let driver = Driver {

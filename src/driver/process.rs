@@ -27,15 +27,17 @@ impl ProcessName {
     /// The process that has `pid` now; none when there is none.
     #[must_use]
     pub fn of(pid: i32) -> Option<Self> {
-        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")
-            .ok()?
-            .trim()
-            .to_owned();
         Some(Self {
             pid,
             start: stat(pid)?.start,
-            boot,
+            boot: boot_id()?,
         })
+    }
+
+    /// True when the host was restarted since.
+    #[must_use]
+    pub fn is_of_another_boot(&self) -> bool {
+        boot_id().is_some_and(|boot| boot != self.boot)
     }
 
     /// True while this very process exists, be it a zombie.
@@ -70,6 +72,11 @@ impl ProcessName {
         let up = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from);
         up.saturating_sub(Duration::from_millis(self.start.saturating_mul(1000) / ticks))
     }
+}
+
+fn boot_id() -> Option<String> {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(text.trim().to_owned())
 }
 
 struct Stat {

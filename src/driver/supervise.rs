@@ -3,25 +3,21 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::future::pending;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde_json::json;
-use serde_json::value::RawValue;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::codec::FramedRead;
 use tracing::{debug, warn};
 
-use super::event::{DriverEvent, StatementResult};
+use super::event::DriverEvent;
+use super::keeper_watch::Keeper;
 use super::link::{Call, Connection, Frame, FrameCodec, Slot};
-use super::process::ProcessName;
 use super::run_dir::RunDir;
 use crate::background::Background;
 
@@ -60,67 +56,6 @@ pub(super) struct Completion {
     pub answer: oneshot::Sender<Vec<String>>,
 }
 
-/// A driver's keeper, watched without being waited for: works for a child and for a keeper of an earlier server alike.
-pub(super) struct Keeper {
-    /// None: it has ended already.
-    pidfd: Option<AsyncFd<OwnedFd>>,
-    /// None: it is an earlier server's.
-    child: Option<tokio::process::Child>,
-}
-
-impl Keeper {
-    /// Watches a keeper that was just spawned; one that can't be watched is killed.
-    pub(super) fn new(mut child: tokio::process::Child) -> std::io::Result<Self> {
-        let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
-        let pid = pid.and_then(rustix::process::Pid::from_raw);
-        let watch = |pid| crate::sys::watch(pidfd_open(pid, PidfdFlags::NONBLOCK)?);
-        match pid
-            .ok_or_else(|| std::io::ErrorKind::InvalidInput.into())
-            .and_then(watch)
-        {
-            Ok(pidfd) => Ok(Self {
-                pidfd: Some(pidfd),
-                child: Some(child),
-            }),
-            Err(error) => {
-                // Its agent sees it die and ends the driver.
-                let _ = child.start_kill();
-                Err(error)
-            }
-        }
-    }
-
-    /// Watches an earlier server's keeper, by the name that it gave itself; one that has ended is seen as ended.
-    pub(super) fn adopt(name: Option<&ProcessName>) -> std::io::Result<Self> {
-        let pidfd = name.and_then(ProcessName::open).map(crate::sys::watch);
-        Ok(Self {
-            pidfd: pidfd.transpose()?,
-            child: None,
-        })
-    }
-
-    /// Cancel safe.
-    async fn ended(&self) {
-        if let Some(pidfd) = &self.pidfd {
-            // An error here would come again and again: better to believe that it has ended than to spin.
-            let _ = pidfd.readable().await;
-        }
-    }
-
-    fn terminate(&self) {
-        if let Some(pidfd) = &self.pidfd {
-            // It may have ended since.
-            let _ = pidfd_send_signal(pidfd, Signal::TERM);
-        }
-    }
-
-    fn reap(&mut self) {
-        if let Some(child) = &mut self.child {
-            let _ = child.try_wait();
-        }
-    }
-}
-
 pub(super) struct Supervisor {
     pub run_dir: RunDir,
     pub keeper: Keeper,
@@ -132,8 +67,6 @@ pub(super) struct Supervisor {
     pub stop_grace: Duration,
     pub codec: FrameCodec,
     pub background: Background,
-    /// True for a driver that an earlier server started.
-    pub adopted: bool,
     pub link: LinkState,
 }
 
@@ -190,6 +123,10 @@ impl Supervisor {
         self.drain().await;
         self.keeper.reap();
         let exit = self.run_dir.exit();
+        if self.keeper.rebooted && exit.is_none() {
+            let reason = "The host was restarted, which ended the driver.".to_owned();
+            let _ = self.events.send((0, DriverEvent::Failed { reason })).await;
+        }
         let _ = self.events.send((0, DriverEvent::Exited { exit })).await;
     }
 
@@ -289,7 +226,7 @@ impl Supervisor {
         match seq {
             0 => return self.take_unnumbered(&frame).await,
             // An earlier server took those before it; what had not been acknowledged comes again.
-            seq if self.link.received == 0 && self.adopted => self.link.received = seq,
+            seq if self.link.received == 0 && self.keeper.is_adopted => self.link.received = seq,
             // Sent again after a break, and had before.
             seq if seq <= self.link.received => return,
             seq if seq == self.link.received + 1 => self.link.received = seq,
@@ -309,7 +246,7 @@ impl Supervisor {
         if frame.kind() == "result" {
             crate::kill_point!("statement.result_received");
         }
-        match event(&frame) {
+        match DriverEvent::read(&frame) {
             // The session is gone only when it has been deleted: the driver is ending then.
             Some(event) => drop(self.events.send((seq, event)).await),
             None => {
@@ -340,7 +277,7 @@ impl Supervisor {
                 }
             }
             "progress" => {
-                if let Some(event) = event(frame) {
+                if let Some(event) = DriverEvent::read(frame) {
                     // The session is gone only when it has been deleted: the driver is ending then.
                     let _ = self.events.send((0, event)).await;
                 }
@@ -409,60 +346,4 @@ async fn until(instant: Option<Instant>) {
         Some(instant) => sleep_until(instant).await,
         None => pending().await,
     }
-}
-
-fn event(frame: &Frame) -> Option<DriverEvent> {
-    let text = |field| frame.text(field).map(str::to_owned);
-    Some(match frame.kind() {
-        "ready" => DriverEvent::Ready {
-            app_id: text("app_id"),
-            ui_url: text("ui_url"),
-            spark_version: text("spark_version"),
-            last_run: frame.number("last_run"),
-            running: frame.number("running"),
-        },
-        "failed" => DriverEvent::Failed {
-            reason: text("reason").unwrap_or_default(),
-        },
-        "started" => DriverEvent::Started {
-            id: frame.number("id")?,
-            at: frame.number("at")?,
-        },
-        "progress" => DriverEvent::Progress {
-            id: frame.number("id")?,
-            done: frame.number("done")?,
-            total: frame.number("total")?,
-        },
-        "notice" => DriverEvent::Notice { text: text("text")? },
-        "result" => DriverEvent::Result(Box::new(StatementResult {
-            id: frame.number("id")?,
-            cancelled: frame.text("state") == Some("cancelled"),
-            output: output(frame),
-            rows_cut: frame.number("rows_cut"),
-            started: frame.number("started").unwrap_or(0),
-            completed: frame.number("completed").unwrap_or(0),
-        })),
-        _ => return None,
-    })
-}
-
-/// The output as it came. The driver is not trusted: what is no JSON object becomes an error that says so.
-fn output(frame: &Frame) -> Option<Box<RawValue>> {
-    if frame.body.is_empty() {
-        return None;
-    }
-    let text = std::str::from_utf8(&frame.body).ok().map(str::to_owned);
-    let parsed = text
-        .and_then(|text| RawValue::from_string(text).ok())
-        .filter(|raw| raw.get().starts_with('{'));
-    parsed.or_else(|| {
-        let error = json!({
-            "status": "error",
-            "execution_count": frame.number("id"),
-            "ename": "InvalidOutput",
-            "evalue": "the driver sent an output that is not a JSON object",
-            "traceback": [],
-        });
-        serde_json::value::to_raw_value(&error).ok()
-    })
 }

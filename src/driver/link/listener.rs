@@ -12,6 +12,7 @@ use futures_util::SinkExt as _;
 use serde_json::json;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
 use tokio_util::codec::Framed;
 use uuid::Uuid;
 
@@ -22,6 +23,8 @@ use super::secret::Secret;
 use crate::background::Background;
 use crate::driver::process::descends;
 
+/// Between two looks whether the socket's file is still there.
+const LOOK: Duration = Duration::from_secs(2);
 /// The longest path that a Unix socket can have on Linux.
 const SOCKET_PATH_MAX: usize = 107;
 
@@ -68,22 +71,17 @@ impl Listener {
         background: &Background,
     ) -> io::Result<Self> {
         let path = socket_path(state_dir)?;
-        // A socket left by an earlier server; the lock on the state directory says that it is gone.
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let listener = UnixListener::bind(&path)?;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666))?;
+        let socket = Socket::bind(&path)?;
         let slots: Arc<DashMap<Uuid, Arc<Slot>>> = Arc::default();
         let accept = Accept {
+            state_dir: state_dir.to_owned(),
             slots: Arc::clone(&slots),
             codec: FrameCodec { max: max_frame },
             hello_timeout,
             epoch,
             background: background.clone(),
         };
-        background.spawn(accept.run(listener));
+        background.spawn(accept.run(socket));
         Ok(Self { path, slots })
     }
 
@@ -133,7 +131,35 @@ fn fingerprint(path: &Path) -> [u8; 16] {
     std::array::from_fn(|at| digest[at])
 }
 
+/// A bound socket, and which file it is.
+struct Socket {
+    listener: UnixListener,
+    inode: u64,
+}
+
+impl Socket {
+    fn bind(path: &Path) -> io::Result<Self> {
+        // A socket left by an earlier server; the lock on the state directory says that it is gone.
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let listener = UnixListener::bind(path)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
+        Ok(Self {
+            listener,
+            inode: nix::sys::stat::lstat(path)?.st_ino,
+        })
+    }
+
+    /// False once something has removed the file or put another in its place: nobody can call any more.
+    fn is_there(&self, path: &Path) -> bool {
+        nix::sys::stat::lstat(path).is_ok_and(|found| found.st_ino == self.inode)
+    }
+}
+
 struct Accept {
+    state_dir: PathBuf,
     slots: Arc<DashMap<Uuid, Arc<Slot>>>,
     codec: FrameCodec,
     hello_timeout: Duration,
@@ -142,10 +168,16 @@ struct Accept {
 }
 
 impl Accept {
-    async fn run(self, listener: UnixListener) {
+    async fn run(self, mut socket: Socket) {
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
+                accepted = socket.listener.accept() => accepted,
+                _ = look.tick() => {
+                    self.keep(&mut socket);
+                    continue;
+                }
                 () = self.background.stopping().cancelled() => return,
             };
             match accepted {
@@ -156,6 +188,22 @@ impl Accept {
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }
+        }
+    }
+
+    /// Binds the socket again where a cleaner of temporary files has taken it. Drivers that are connected did not notice.
+    fn keep(&self, socket: &mut Socket) {
+        let bound = match socket_path(&self.state_dir) {
+            Ok(path) if socket.is_there(&path) => return,
+            Ok(path) => Socket::bind(&path),
+            Err(error) => Err(error),
+        };
+        match bound {
+            Ok(fresh) => {
+                tracing::warn!("the link's socket was removed and is made again");
+                *socket = fresh;
+            }
+            Err(error) => tracing::warn!(%error, "the link's socket was removed and can't be made again"),
         }
     }
 
