@@ -182,14 +182,6 @@ def test_who_dies_takes_the_driver(own_driver, victim):
     keeper.wait()
 
 
-def test_an_orphan_ends(own_driver):
-    started = own_driver(kind="sql", orphan_grace_ms=500)
-    started.ready()
-    started.refuse_connections = True
-    started.cut()
-    assert started.process.wait(20) == 0
-
-
 @pytest.mark.parametrize(
     "conf, words",
     [
