@@ -174,6 +174,8 @@ impl Drivers {
             codec: FrameCodec {
                 max: self.config.link.max_frame.len(),
             },
+            // What the agent may write, and what it adds at its end.
+            outbox_bytes: self.config.link.outbox_bytes.bytes() + self.config.link.max_frame.bytes(),
             background: self.background.clone(),
             link: LinkState::new(keeper.is_adopted),
             keeper,

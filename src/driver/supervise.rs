@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use serde_json::json;
+use tokio::io::AsyncReadExt as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::codec::FramedRead;
@@ -66,6 +67,7 @@ pub(super) struct Supervisor {
     pub events: mpsc::Sender<(u64, DriverEvent)>,
     pub stop_grace: Duration,
     pub codec: FrameCodec,
+    pub outbox_bytes: u64,
     pub background: Background,
     pub link: LinkState,
 }
@@ -143,7 +145,7 @@ impl Supervisor {
             self.take(frame).await;
         }
         self.link.connection = None;
-        let Ok(outbox) = tokio::fs::File::open(self.run_dir.file("outbox")).await else {
+        let Some(outbox) = self.open_outbox().await else {
             return;
         };
         let mut outbox = FramedRead::new(outbox, self.codec);
@@ -151,6 +153,18 @@ impl Supervisor {
         while let Some(Ok(frame)) = outbox.next().await {
             self.take(frame).await;
         }
+    }
+
+    /// The outbox, at most as much of it as the agent may write. User code may have put anything in its place.
+    async fn open_outbox(&self) -> Option<tokio::io::Take<tokio::fs::File>> {
+        let file = tokio::fs::OpenOptions::new()
+            .read(true)
+            .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
+            .open(self.run_dir.file("outbox"))
+            .await
+            .ok()?;
+        let is_file = file.metadata().await.is_ok_and(|found| found.is_file());
+        is_file.then(|| file.take(self.outbox_bytes))
     }
 
     fn terminate(&self) {
