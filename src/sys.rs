@@ -3,10 +3,6 @@
 
 use std::io;
 use std::os::fd::{FromRawFd as _, OwnedFd};
-use std::os::unix::process::CommandExt as _;
-use std::process::Command;
-
-use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 
 use tokio::io::unix::AsyncFd;
 
@@ -18,20 +14,6 @@ pub fn watch(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: `AsyncFd` owns the descriptor from here on, and `OwnedFd` gives the same open descriptor for as long as it
     // lives; nothing else closes it.
     unsafe { Ok(AsyncFd::register(descriptor)?) }
-}
-
-/// Lets a child be reached by every signal, though its parent takes some of them from a descriptor and so blocks them.
-pub fn unblock_signals(command: &mut Command) {
-    // SAFETY: between fork and exec only one async-signal-safe call is made, and nothing is allocated.
-    unsafe {
-        command.pre_exec(|| {
-            Ok(sigprocmask(
-                SigmaskHow::SIG_SETMASK,
-                Some(&SigSet::empty()),
-                None,
-            )?)
-        });
-    }
 }
 
 /// Takes the descriptors that a service manager has handed in (LISTEN_PID, LISTEN_FDS), and those variables out of the

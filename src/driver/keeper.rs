@@ -10,6 +10,7 @@
 use std::fs;
 use std::io::Read as _;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -19,10 +20,10 @@ use anyhow::{Context as _, Result};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal, kill};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, setsid};
+use signal_hook::low_level::pipe;
 
 use super::log::Segments;
 use super::process::{ProcessName, descendants};
@@ -43,12 +44,7 @@ pub fn run(run_dir: &Path) -> Result<()> {
     // Fails only for a process group's leader, which has been given a session already.
     let _ = setsid();
     nix::sys::prctl::set_child_subreaper(true).context("become a child subreaper")?;
-    let mut signals = SigSet::empty();
-    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGCHLD] {
-        signals.add(signal);
-    }
-    signals.thread_block().context("block signals")?;
-    let signals = SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+    let signals = Signals::listen().context("listen to signals")?;
 
     let me = ProcessName::of(nix::unistd::getpid().as_raw()).context("read /proc")?;
     run_dir
@@ -79,9 +75,7 @@ fn spawn(launch: &Launch, keeper: i32) -> std::io::Result<Child> {
         .argv
         .split_first()
         .ok_or(std::io::ErrorKind::InvalidInput)?;
-    let mut command = Command::new(program);
-    crate::sys::unblock_signals(&mut command);
-    let child = command
+    let child = Command::new(program)
         .args(arguments)
         .env_clear()
         .envs(&launch.environment)
@@ -98,6 +92,42 @@ fn spawn(launch: &Launch, keeper: i32) -> std::io::Result<Child> {
         launch.oom_score_adj.to_string(),
     );
     Ok(child)
+}
+
+/// Signals as bytes in sockets. None is blocked: a child would inherit that and be deaf to them.
+struct Signals {
+    /// Somebody wants the driver to end.
+    end: UnixStream,
+    /// Nothing but a reason to look: a child has ended, or a terminal has closed.
+    look: UnixStream,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        let receive = |signals: [Signal; 2]| {
+            let (read, write) = UnixStream::pair()?;
+            read.set_nonblocking(true)?;
+            for signal in signals {
+                pipe::register(signal as i32, write.try_clone()?)?;
+            }
+            Ok::<_, std::io::Error>(read)
+        };
+        Ok(Self {
+            end: receive([Signal::SIGTERM, Signal::SIGINT])?,
+            look: receive([Signal::SIGCHLD, Signal::SIGHUP])?,
+        })
+    }
+
+    /// Takes what has come; true when one asks for the end.
+    fn take(&mut self) -> bool {
+        let mut bytes = [0; 64];
+        while self.look.read(&mut bytes).is_ok_and(|read| read > 0) {}
+        let mut end = false;
+        while self.end.read(&mut bytes).is_ok_and(|read| read > 0) {
+            end = true;
+        }
+        end
+    }
 }
 
 struct Stream {
@@ -134,14 +164,14 @@ impl Stream {
 struct Keeper {
     main: Pid,
     streams: [Stream; 2],
-    signals: SignalFd,
+    signals: Signals,
     kill_grace: Duration,
     kill_at: Option<Instant>,
     status: Option<ExitStatus>,
 }
 
 impl Keeper {
-    fn new(mut child: Child, run_dir: &RunDir, launch: &Launch, signals: SignalFd) -> Result<Self> {
+    fn new(mut child: Child, run_dir: &RunDir, launch: &Launch, signals: Signals) -> Result<Self> {
         let segments = |stream| Segments::new(run_dir.path(), stream, launch.log_max_bytes);
         Ok(Self {
             main: Pid::from_raw(i32::try_from(child.id())?),
@@ -163,7 +193,7 @@ impl Keeper {
             for stream in &mut self.streams {
                 stream.drain(&mut buffer);
             }
-            if self.take_signals()? {
+            if self.signals.take() {
                 self.ask_to_end();
             }
             let childless = self.reap();
@@ -194,7 +224,10 @@ impl Keeper {
             }
             (None, None) => PollTimeout::NONE,
         };
-        let mut watched = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+        let signals = [&self.signals.end, &self.signals.look];
+        let mut watched: Vec<PollFd<'_>> = signals
+            .map(|signal| PollFd::new(signal.as_fd(), PollFlags::POLLIN))
+            .into();
         watched.extend(
             self.streams
                 .iter()
@@ -204,16 +237,6 @@ impl Keeper {
             Ok(_) | Err(Errno::EINTR) => Ok(()),
             Err(error) => Err(error).context("poll"),
         }
-    }
-
-    /// Reads pending signals; true when one asks for the end.
-    fn take_signals(&self) -> Result<bool> {
-        let mut end = false;
-        while let Some(signal) = self.signals.read_signal()? {
-            let number = i32::try_from(signal.ssi_signo).unwrap_or(0);
-            end |= number == Signal::SIGTERM as i32 || number == Signal::SIGINT as i32;
-        }
-        Ok(end)
     }
 
     fn ask_to_end(&mut self) {
