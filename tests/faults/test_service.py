@@ -14,7 +14,7 @@ from typing import Callable, Iterator
 
 import pytest
 from harness import processes
-from harness.server import ROOT, environment
+from harness.server import ROOT, environment, failpoints_binary
 from harness.service import Notices, Unit, listening
 from harness.stub import Stub
 from harness.wire import Wire
@@ -183,7 +183,7 @@ def test_wedged_worker_is_not_told_alive(unit, tmp_path: Path) -> None:
             "FAILPOINTS": "http.worker=8*off->1*sleep(3000)->off",
         }
         one = unit(
-            {"server.workers": 2}, env=env, program=Path(FAILPOINTS), allowed=("does not answer",)
+            {"server.workers": 2}, env=env, program=failpoints_binary(), allowed=("does not answer",)
         ).start()
         notices.wait("READY=1")
         longest = max(notices.wait("WATCHDOG=1", 10) for _ in range(12))

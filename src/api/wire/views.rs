@@ -204,7 +204,11 @@ impl<'a> From<&'a Statement> for StatementView<'a> {
             output: statement.output.as_deref(),
             progress: statement.progress,
             started: statement.started,
-            completed: statement.completed,
+            // Dates of a wall clock that may have been set back in between; a duration is never negative.
+            completed: match statement.completed {
+                0 => 0,
+                completed => completed.max(statement.started),
+            },
         }
     }
 }

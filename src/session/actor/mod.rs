@@ -211,7 +211,11 @@ impl Actor {
         while !self.is_over() {
             tokio::select! {
                 Some(command) = self.commands.recv() => self.command(command).await,
-                event = next_event(&mut self.events) => self.driver_event(event).await,
+                event = next_event(&mut self.events) => match event {
+                    // The driver's task ends with the server as well: that is no end of the driver.
+                    None if stopping.is_cancelled() => break,
+                    event => self.driver_event(event).await,
+                },
                 Some(accepted) = self.accepting.next() => self.accepted(accepted).await,
                 Some(done) = self.work.next() => self.done(done).await,
                 _ = tick.tick() => self.watch().await,
