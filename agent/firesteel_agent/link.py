@@ -61,7 +61,7 @@ class Link:
         self.on_connection: Callable[[bool], None] = lambda _connected: None
         """Called with True when the server has welcomed the agent, with False when it is gone."""
         self.on_other_server: Callable[[], None] = lambda: None
-        """Called when a server of another epoch than the last one's has welcomed the agent."""
+        """Called when a server has welcomed the agent that is the first or of another epoch than the last one's."""
 
     def send(self, header: Header, body: bytes = b"") -> None:
         """Number a frame, keep it until the server has stored it, and send it when there is a server."""
@@ -173,7 +173,7 @@ class Link:
         self.connected = True
         self._outbox.away = False
         self.on_connection(True)
-        if last is not None and last != self.epoch:
+        if last != self.epoch:
             self.on_other_server()
         self._pump()
 

@@ -139,6 +139,7 @@ class Supervisor:
                 "pid": os.getpid(),
                 "last_run": self._last_run,
                 "running": self._running,
+                "epoch": self._link.epoch,
             }
         )
 

@@ -65,6 +65,7 @@ pub struct Drivers {
     agent_main: PathBuf,
     key: LinkKey,
     listener: Listener,
+    epoch: i64,
     background: Background,
 }
 
@@ -94,6 +95,7 @@ impl Drivers {
                 epoch,
                 background,
             )?,
+            epoch,
             background: background.clone(),
             run_root,
             spark,
@@ -177,6 +179,7 @@ impl Drivers {
             // What the agent may write, and what it adds at its end.
             outbox_bytes: self.config.link.outbox_bytes.bytes() + self.config.link.max_frame.bytes(),
             background: self.background.clone(),
+            epoch: self.epoch,
             link: LinkState::new(keeper.is_adopted),
             keeper,
         };

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
@@ -69,6 +69,8 @@ pub(super) struct Supervisor {
     pub codec: FrameCodec,
     pub outbox_bytes: u64,
     pub background: Background,
+    /// This server's start number.
+    pub epoch: i64,
     pub link: LinkState,
 }
 
@@ -259,6 +261,12 @@ impl Supervisor {
         }
         if frame.kind() == "result" {
             crate::kill_point!("statement.result_received");
+        }
+        let is_for_another = |epoch: &Value| epoch.as_i64() != Some(self.epoch);
+        if frame.kind() == "ready" && frame.header.get("epoch").is_some_and(is_for_another) {
+            // How far the driver had come when an earlier server was there. One for this server follows.
+            self.stored(seq);
+            return;
         }
         match DriverEvent::read(&frame) {
             // The session is gone only when it has been deleted: the driver is ending then.
