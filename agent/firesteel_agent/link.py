@@ -61,7 +61,7 @@ class Link:
         self.on_connection: Callable[[bool], None] = lambda _connected: None
         """Called with True when the server has welcomed the agent, with False when it is gone."""
         self.on_other_server: Callable[[], None] = lambda: None
-        """Called when a server has welcomed the agent that is the first or of another epoch than the last one's."""
+        """Called when a server has welcomed the agent that is the first, or of another epoch."""
 
     def send(self, header: Header, body: bytes = b"") -> None:
         """Number a frame, keep it until the server has stored it, and send it when there is a server."""

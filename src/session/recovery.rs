@@ -81,6 +81,7 @@ impl Sessions {
             _ => SessionState::Recovering,
         };
         let mut snapshot = of_row(&row, state);
+        let reason = snapshot.diagnosis.take().map(|reason| reason.to_string());
         if let Some((driver, _)) = &driver {
             snapshot.notes = Arc::new(driver.run_dir.notes());
         }
@@ -97,6 +98,7 @@ impl Sessions {
                 .await
                 .map_err(stored)?,
             was_ready,
+            reason,
             age: driver
                 .as_ref()
                 .and_then(|(driver, _)| driver.run_dir.keeper())

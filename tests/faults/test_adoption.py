@@ -216,3 +216,38 @@ def test_a_result_that_came_with_the_end(tmp_path: Path) -> None:
                     os.kill(process.pid, signal.SIGTERM)
             session.wait("dead")
             assert session.statement(statement["id"])["output"]["data"] == {"text/plain": f"kept{number}"}
+
+
+def test_a_driver_that_does_not_call(tmp_path: Path) -> None:
+    """An agent that is stopped when the server comes back: the session ends with a sentence, in time."""
+    fake = Fake(tmp_path / "fake")
+    with serving({**fake.settings, "session.recover_timeout": "1s", "driver.kill_grace": "200ms"}) as server:
+        session, other = server.api.create(kind="pyspark"), server.api.create(kind="pyspark")
+        for one in (session, other):
+            one.wait("idle")
+        agents = [process for process in server.driver_processes() if "keeper" not in process.argv]
+        by_session = {line.driver: line for line in fake.lines() if line.what == "up"}
+        assert len(by_session) == 2
+        stopped = next(p for p in agents if p.environ["FIRESTEEL_DRIVER_ID"] == next(iter(by_session)))
+        os.kill(stopped.pid, signal.SIGSTOP)
+        server.restart()
+        states = {one.id: again(server, one).wait("idle", "dead", limit=20) for one in (session, other)}
+        assert sorted(states.values()) == ["dead", "idle"]
+        dead = next(one for one in (session, other) if states[one.id] == "dead")
+        assert "session.recover_timeout" in again(server, dead).log()[0]
+        wait_until("its processes are gone", lambda: look(stopped.pid) is None, 10)
+
+
+def test_an_ending_session_ends(tmp_path: Path) -> None:
+    """A session that a time-out was ending is ended by the next server, for the same reason."""
+    fake = Fake(tmp_path / "fake")
+    settings = {"session.watch_interval": "50ms", "driver.stop_grace": "60s", "driver.kill_grace": "200ms"}
+    with serving({**fake.settings, **settings}) as server:
+        session = server.api.create(kind="pyspark", ttl="2s")
+        session.wait("idle")
+        session.post("hang")
+        session.wait("shutting_down", limit=20)
+        server.restart()
+        session = again(server, session)
+        session.wait("dead", limit=20)
+        assert "session.ttl" in session.log()[0]

@@ -97,6 +97,8 @@ pub(super) struct Past {
     pub next_statement: i64,
     /// True once its driver was ready.
     pub was_ready: bool,
+    /// Why it was ending already.
+    pub reason: Option<String>,
     /// How long it has lived, or, once it has ended, how long ago that was.
     pub age: Duration,
 }
@@ -110,6 +112,7 @@ impl Past {
             statements: VecDeque::new(),
             next_statement: 0,
             was_ready: false,
+            reason: None,
             age: Duration::ZERO,
         }
     }
@@ -178,7 +181,7 @@ impl Actor {
             launching: false,
             ready_by: None,
             ended: None,
-            reason: None,
+            reason: past.reason,
             deleted: false,
         }
     }
@@ -270,7 +273,13 @@ impl Actor {
                 state: next.as_str().to_owned(),
                 app_id: self.snapshot.app_id.clone(),
                 ui_url: self.snapshot.ui_url.clone(),
-                diagnosis: self.snapshot.diagnosis.as_deref().map(str::to_owned),
+                // One that is ending is ended by the next server for the same reason.
+                diagnosis: self
+                    .snapshot
+                    .diagnosis
+                    .as_deref()
+                    .or(self.reason.as_deref())
+                    .map(str::to_owned),
                 ended,
             };
             let store = self.shared.store.clone();
