@@ -8,7 +8,7 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::run_dir::RunDir;
+use super::run_dir::{RunDir, open_plain};
 
 /// Segments kept at each end.
 const KEPT: u64 = 2;
@@ -122,7 +122,9 @@ fn stream_lines(run_dir: &RunDir, stream: &str) -> Vec<String> {
         }
         next = number + 1;
         // A segment that the keeper drops at this moment reads as empty.
-        text.extend(fs::read(path).unwrap_or_default());
+        if let Ok(mut file) = open_plain(&path) {
+            let _ = file.read_to_end(&mut text);
+        }
     }
     lines.extend(to_lines(&text));
     lines
@@ -139,7 +141,9 @@ fn to_lines(bytes: &[u8]) -> Vec<String> {
 fn stream_tail(run_dir: &RunDir, stream: &str, count: usize) -> Vec<String> {
     let mut bytes = Vec::new();
     for (_, path) in segments(run_dir, stream).into_iter().rev().take(2) {
-        let Ok(mut file) = File::open(path) else { continue };
+        let Ok(mut file) = open_plain(&path) else {
+            continue;
+        };
         let length = file.metadata().map_or(0, |data| data.len());
         if file
             .seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))

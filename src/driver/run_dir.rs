@@ -1,14 +1,17 @@
 //! A driver's directory: its files, their names, and how they are written. `docs/link.md` lists them.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Write as _};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::process::ProcessName;
+
+/// The longest file that is read as a whole; all that belongs here is far shorter.
+const READ_MAX: u64 = 1024 * 1024;
 
 /// What stays of a driver that has ended: its log.
 const LOG_FILES: [&str; 4] = ["stdout.", "stderr.", "notes", "exit.json"];
@@ -44,6 +47,24 @@ pub struct Exit {
     pub error: Option<String>,
     /// When, in epoch milliseconds.
     pub at: i64,
+}
+
+/// Opens a file of a run directory for reading. User code can write there: a pipe would hold the server up for ever, and a link
+/// would show what is not the driver's.
+pub(super) fn open_plain(path: &Path) -> io::Result<File> {
+    let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::ErrorKind::InvalidData.into())
+    }
+}
+
+fn read_plain(path: &Path) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    open_plain(path)?.take(READ_MAX).read_to_end(&mut content)?;
+    Ok(content)
 }
 
 /// A driver's directory, 0700.
@@ -114,13 +135,13 @@ impl RunDir {
     /// How the driver ended; none while its keeper lives or when that died first.
     #[must_use]
     pub fn exit(&self) -> Option<Exit> {
-        serde_json::from_slice(&fs::read(self.file("exit.json")).ok()?).ok()
+        serde_json::from_slice(&read_plain(&self.file("exit.json")).ok()?).ok()
     }
 
     /// The keeper, as it named itself.
     #[must_use]
     pub fn keeper(&self) -> Option<ProcessName> {
-        serde_json::from_slice(&fs::read(self.file("keeper.json")).ok()?).ok()
+        serde_json::from_slice(&read_plain(&self.file("keeper.json")).ok()?).ok()
     }
 
     /// Takes the launch, so that nobody else starts this driver: the file is renamed, which succeeds once.
@@ -145,7 +166,8 @@ impl RunDir {
     /// The server's own lines of the session's log.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
-        let text = fs::read_to_string(self.file("notes")).unwrap_or_default();
+        let text = read_plain(&self.file("notes")).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
         text.lines().map(str::to_owned).collect()
     }
 
