@@ -1,0 +1,131 @@
+"""Clients that take or give their bytes one by one, and clients that only stay connected: they cost the
+others nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import time
+from pathlib import Path
+from typing import Iterator
+
+import pytest
+from harness import processes
+from harness.api import Session
+from harness.fake import Fake
+from harness.service import Unit
+from harness.wire import Answer, Wire
+
+MIB = 2**20
+RESULT = 40 * MIB
+IDLE = 1000
+HALF = 200
+DEADLINE = 3.0
+SETTINGS = {
+    "output.max_bytes": "64MiB",
+    "link.max_frame": "140MiB",
+    "server.body_timeout": f"{DEADLINE:.0f}s",
+}
+
+
+def latencies(session: Session, count: int = 400) -> list[float]:
+    """How long as many requests of another client take, sorted."""
+    found = []
+    for _ in range(count):
+        begun = time.monotonic()
+        session.state()
+        found.append(time.monotonic() - begun)
+    return sorted(found)
+
+
+def p99(found: list[float]) -> float:
+    """The value that one in a hundred exceeds."""
+    return found[len(found) * 99 // 100]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Unit]:
+    """A server with drivers that start in a moment."""
+    unit = Unit({**Fake(tmp_path / "fake").settings, **SETTINGS, "shutdown.sessions": "end"})
+    yield unit.start()
+    assert unit.end() == 0
+    assert not unit.driver_processes()
+    unit.clean()
+
+
+def test_slow_clients(server: Unit) -> None:
+    """A 40 MiB result read at 1 kB/s, a thousand idle connections, two hundred bodies at a byte a second:
+    memory grows by the one result, others are answered as before, bodies are cut at their deadline."""
+    session = server.api.create()
+    session.wait("idle")
+    assert len(session.text(f"print {RESULT}")) == RESULT
+    alone = latencies(session)
+    before = processes.rss_mib(server.pid)
+    files = processes.open_files(server.pid)
+    with contextlib.ExitStack() as stack:
+        reader = stack.enter_context(Wire(server.port))
+        reader.send(f"GET {session.path}/statements/0 HTTP/1.1")
+        idle = [stack.enter_context(Wire(server.port)) for _ in range(IDLE)]
+        for wire in idle:
+            wire.send("GET /ping HTTP/1.1")
+        assert {wire.answer().status for wire in idle} == {200}
+        half = [stack.enter_context(Wire(server.port)) for _ in range(HALF)]
+        begun = time.monotonic()
+        for wire in half:
+            wire.send("POST /sessions HTTP/1.1", "Content-Length: 1000000", body=b"{")
+        waiting = select.poll()
+        for wire in half:
+            waiting.register(wire.socket, select.POLLIN)
+        assert processes.open_files(server.pid) >= files + IDLE + HALF
+        risen = 0.0
+        crowded: list[float] = []
+        cut: dict[int, float] = {}
+        second = begun
+        while len(cut) < HALF and time.monotonic() < begun + DEADLINE + 10:
+            second += 1
+            while time.monotonic() < second:
+                crowded += latencies(session, 50)
+                risen = max(risen, processes.rss_mib(server.pid) - before)
+            assert 0 < len(reader.socket.recv(1024)) <= 1024
+            answered = {descriptor for descriptor, _ in waiting.poll(0)}
+            for descriptor in answered:
+                waiting.unregister(descriptor)
+                cut[descriptor] = time.monotonic() - begun
+            for wire in half:
+                if wire.socket.fileno() not in cut:
+                    with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+                        wire.socket.sendall(b" ")
+        answers = [wire.answer() for wire in half]
+        # All idle ones still work.
+        for wire in idle[::50]:
+            wire.send("GET /ping HTTP/1.1")
+            assert wire.answer().status == 200
+        # The result comes to its end once it is read.
+        reader.socket.settimeout(60)
+        read, rest = 0, b""
+        while not rest.rstrip().endswith(b"}"):
+            rest = reader.socket.recv(MIB)
+            assert rest, f"cut after {read} bytes"
+            read += len(rest)
+        assert read > RESULT - MIB
+    assert len(cut) == HALF
+    assert max(cut.values()) < DEADLINE + 3, "one is cut a look after its deadline at the latest"
+    assert {answer.status for answer in answers} <= {0, 408}, counts(answers)
+    assert len(server.api.sessions()) == 1
+    crowded.sort()
+    print(
+        f"memory rose by {risen:.1f} MiB; p99 of {len(crowded)} requests {p99(crowded) * 1000:.1f} ms, "
+        f"alone {p99(alone) * 1000:.1f} ms; bodies were cut after {min(cut.values()):.1f} to "
+        f"{max(cut.values()):.1f} s"
+    )
+    assert risen <= 64
+    # The floor is what a busy machine adds to any request.
+    assert p99(crowded) <= max(2 * p99(alone), 0.05)
+    processes.wait_until("all is closed", lambda: processes.open_files(server.pid) <= files + 2, 20)
+    assert processes.rss_mib(server.pid) - before <= 32
+
+
+def counts(answers: list[Answer]) -> dict[int, int]:
+    """How often each status came."""
+    statuses = [answer.status for answer in answers]
+    return {status: statuses.count(status) for status in set(statuses)}
