@@ -240,6 +240,8 @@ impl Supervisor {
     async fn take(&mut self, frame: Frame) {
         let seq = frame.seq();
         match seq {
+            // The number that an ack names is one of ours.
+            _ if frame.kind() == "ack" => return self.acknowledged(seq),
             0 => return self.take_unnumbered(&frame).await,
             // An earlier server took those before it; what had not been acknowledged comes again.
             seq if self.link.received == 0 && self.keeper.is_adopted => self.link.received = seq,
@@ -281,14 +283,14 @@ impl Supervisor {
         }
     }
 
+    fn acknowledged(&mut self, seq: u64) {
+        self.link.forget(seq);
+        crate::kill_point!("statement.acked");
+    }
+
     /// Frames that are of use only now: neither kept nor sent again.
     async fn take_unnumbered(&mut self, frame: &Frame) {
         match frame.kind() {
-            "ack" => {
-                let acknowledged = frame.number("seq").and_then(|seq| u64::try_from(seq).ok());
-                self.link.forget(acknowledged.unwrap_or(0));
-                crate::kill_point!("statement.acked");
-            }
             "completion" => {
                 let candidates = serde_json::from_slice(&frame.body).unwrap_or_default();
                 let waiting = frame
