@@ -266,20 +266,17 @@ impl Supervisor {
         }
         let is_for_another = |epoch: &Value| epoch.as_i64() != Some(self.epoch);
         if frame.kind() == "ready" && frame.header.get("epoch").is_some_and(is_for_another) {
-            // How far the driver had come when an earlier server was there. One for this server follows.
-            self.stored(seq);
+            // How far the driver had come when an earlier server was there. One for this server follows, and is acknowledged.
             return;
         }
         match DriverEvent::read(&frame) {
             // The session is gone only when it has been deleted: the driver is ending then.
             Some(event) => drop(self.events.send((seq, event)).await),
-            None => {
-                debug!(
-                    frame.kind = frame.kind(),
-                    "a frame of an unknown kind was ignored"
-                );
-                self.stored(seq);
-            }
+            // Acknowledged with the next one.
+            None => debug!(
+                frame.kind = frame.kind(),
+                "a frame of an unknown kind was ignored"
+            ),
         }
     }
 

@@ -81,16 +81,17 @@ impl Actor {
                 self.note(one_line(&text));
                 self.publish();
             }
-            DriverEvent::Result(result) => {
-                if self.result(seq, *result) {
-                    // Acknowledged once it is stored.
-                    return;
-                }
-            }
+            DriverEvent::Result(result) => self.result(*result),
             DriverEvent::Exited { exit } => self.exited(exit),
         }
-        if let Some(driver) = &self.driver {
-            driver.stored(seq).await;
+        self.taken = self.taken.max(seq);
+        self.acknowledge().await;
+    }
+
+    /// Tells the driver which of its frames it may forget: none while a result is being stored, since that would be one of them.
+    async fn acknowledge(&mut self) {
+        if let Some(driver) = self.driver.as_ref().filter(|_| !self.storing) {
+            driver.stored(self.taken).await;
         }
     }
 
@@ -165,8 +166,8 @@ impl Actor {
         }
     }
 
-    /// Stores the running statement's result; false for a result of another statement, which is nobody's.
-    fn result(&mut self, seq: u64, result: StatementResult) -> bool {
+    /// Stores the running statement's result. One of another statement is nobody's.
+    fn result(&mut self, result: StatementResult) {
         self.driver_has(result.id);
         let Some(running) = self
             .running
@@ -178,23 +179,22 @@ impl Actor {
                 statement.id = result.id,
                 "a result came that was not waited for"
             );
-            return false;
+            return;
         };
         running.answered = true;
+        self.storing = true;
         let statement = Arc::new(running.statement.ended(result));
         let (store, op) = (self.shared.store.clone(), statement.end(self.id));
         self.work.push(Box::pin(async move {
             store_for_sure(&store, op).await;
             crate::kill_point!("statement.result_stored");
-            Done::ResultStored { seq, statement }
+            Done::ResultStored(statement)
         }));
-        true
     }
 
-    pub(super) async fn result_stored(&mut self, seq: u64, statement: Arc<Statement>) {
-        if let Some(driver) = &self.driver {
-            driver.stored(seq).await;
-        }
+    pub(super) async fn result_stored(&mut self, statement: Arc<Statement>) {
+        self.storing = false;
+        self.acknowledge().await;
         if statement.state == StatementState::Cancelled {
             crate::kill_point!("cancel.confirmed");
         }

@@ -25,7 +25,7 @@ impl Actor {
                 self.launching = false;
                 self.driver_gone(format!("The driver could not be started: {error}"));
             }
-            Done::ResultStored { seq, statement } => self.result_stored(seq, statement).await,
+            Done::ResultStored(statement) => self.result_stored(statement).await,
             Done::Deleted { stored, reply } => {
                 if stored.is_ok() && !self.deleted {
                     self.deleted = true;

@@ -47,10 +47,7 @@ type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 enum Done {
     Admitted(OwnedSemaphorePermit),
     Launched(std::io::Result<(Driver, Events)>),
-    ResultStored {
-        seq: u64,
-        statement: Arc<Statement>,
-    },
+    ResultStored(Arc<Statement>),
     Deleted {
         stored: Result<(), StoreError>,
         reply: Reply,
@@ -133,6 +130,10 @@ pub(super) struct Actor {
     events: Option<Events>,
     queue: VecDeque<Arc<Statement>>,
     running: Option<Running>,
+    /// The number of the driver's last frame that was taken.
+    taken: u64,
+    /// Whether a result that it brought is being stored.
+    storing: bool,
     recent: VecDeque<Arc<Statement>>,
     next_statement: i64,
     was_ready: bool,
@@ -173,6 +174,8 @@ impl Actor {
             events: None,
             queue: past.statements,
             running: None,
+            taken: 0,
+            storing: false,
             recent: VecDeque::new(),
             next_statement: past.next_statement,
             was_ready: past.was_ready,
