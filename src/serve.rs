@@ -109,12 +109,7 @@ impl Server {
         };
 
         notify::starting("opening the store", START_STEP);
-        let store = Store::open(
-            &state_dir.join("firesteel.db"),
-            config.store.durability,
-            background,
-        )
-        .await?;
+        let store = Store::open(&state_dir.join("firesteel.db"), &config.store, background).await?;
         let drivers = Drivers::open(Arc::clone(&config), spark, &state_dir, store.epoch(), background)
             .context("can't set up the state directory for drivers")?;
         notify::starting("taking sessions back", START_STEP);

@@ -4,12 +4,12 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde_json::json;
-use tracing::error;
+use tracing::debug;
 
 use super::wire::JSON;
 use crate::access;
 use crate::session::{BadKind, CreateError, SubmitError};
-use crate::store::StoreError;
+use crate::store::{StoreError, Trouble};
 
 /// Seconds after which a client may try again what was refused for want of room.
 const RETRY_SECONDS: u32 = 5;
@@ -108,8 +108,17 @@ impl ResponseError for ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(reason: StoreError) -> Self {
-        error!(%reason, "a request was refused because the store failed");
-        Self::Unavailable("The server's store can't be used at the moment.".to_owned())
+        // The store has told its trouble in the log, once for all requests that meet it.
+        debug!(%reason, "a request was refused because the store failed");
+        let sentence = match reason {
+            StoreError::Superseded => {
+                "Another server has taken over this one's sessions. Try again later, there; the administrator has to end \
+                 this one."
+            }
+            StoreError::Closed => "The server is stopping. Try again later.",
+            other => other.trouble().unwrap_or(Trouble::Io).advice(),
+        };
+        Self::Unavailable(sentence.to_owned())
     }
 }
 

@@ -21,6 +21,7 @@ use super::pages::number;
 use crate::access::{Action, Caller, Verdict, effective, may};
 use crate::config::AccessMode;
 use crate::session::Session;
+use crate::store::SessionRow;
 
 /// What a handler does, as a type.
 pub trait Act {
@@ -104,6 +105,16 @@ struct Acting {
     do_as: Option<String>,
 }
 
+/// A session that has ended and is kept, for a caller who may do `A` to it.
+#[derive(Debug)]
+pub struct OnEnded<A> {
+    /// The server.
+    pub app: Data<App>,
+    /// What is stored of the session that the path names.
+    pub session: SessionRow,
+    act: PhantomData<A>,
+}
+
 type Extracted<T> = Pin<Box<dyn Future<Output = Result<T, ApiError>>>>;
 
 impl<A: Act + 'static> FromRequest for OnServer<A> {
@@ -156,6 +167,42 @@ impl<A: Act + 'static> FromRequest for OnSession<A> {
                 app,
                 session,
                 is_stranger: verdict == Verdict::Emptied,
+                act: PhantomData,
+            })
+        })
+    }
+}
+
+impl<A: Act + 'static> FromRequest for OnEnded<A> {
+    type Error = ApiError;
+    type Future = Extracted<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move {
+            let app = app(&request)?;
+            let caller = caller(&app, &request).await?;
+            let acting = acting(&app, &caller, &request)?;
+            let named = request.match_info().query("id");
+            let found = app.sessions.ended(number(named)?).await?;
+            let session = found.ok_or_else(|| ApiError::SessionNotFound(named.to_owned()))?;
+            let verdict = may(
+                &acting,
+                A::ACTION.unwrap_or(Action::Modify),
+                session.owner.as_deref(),
+                session.proxy_user.as_deref(),
+                &app.config.access,
+            );
+            // The history has nothing of others, not even emptied.
+            let verdict = if verdict == Verdict::Emptied {
+                Verdict::Hidden
+            } else {
+                verdict
+            };
+            allowed(verdict, named)?;
+            Ok(Self {
+                app,
+                session,
                 act: PhantomData,
             })
         })

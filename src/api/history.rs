@@ -1,17 +1,23 @@
-//! `/history`: sessions that have ended, deleted ones too, newest first.
+//! `/history`: sessions that have ended, deleted ones too, newest first, with what is kept of them (`retention.*`).
 
 use actix_web::web::Query;
 use actix_web::{HttpRequest, HttpResponse, get};
 
 use super::error::ApiError;
-use super::guard::{List, OnServer};
+use super::guard::{List, OnEnded, OnServer, View};
 use super::json::ok;
-use super::pages::PageQuery;
-use super::wire::{EndedSession, EndedSessions};
+use super::pages::{PageQuery, log_page, number};
+use super::statements::answer;
+use super::wire::{EndedSession, EndedSessions, Log, StatementView, StatementsView};
 use crate::store::SessionRow;
 
 /// The caller's ended sessions; all of them for an administrator and without authentication.
-#[utoipa::path(operation_id = "listHistory", tag = "sessions", params(PageQuery), responses((status = 200, body = EndedSessions)))]
+#[utoipa::path(
+    operation_id = "listHistory",
+    tag = "history",
+    params(PageQuery),
+    responses((status = 200, body = EndedSessions), (status = 503, description = "the store can't be read"))
+)]
 #[get("/history")]
 pub async fn list(
     on: OnServer<List>,
@@ -22,7 +28,6 @@ pub async fn list(
     let (total, rows) = on
         .app
         .sessions
-        .store()
         .history(on.only_owner(), window.from.max(0), window.size)
         .await?;
     let sessions = rows.into_iter().map(ended).collect();
@@ -34,6 +39,89 @@ pub async fn list(
             sessions,
         },
     ))
+}
+
+/// One ended session.
+#[utoipa::path(
+    operation_id = "getEndedSession",
+    tag = "history",
+    params(("id" = i32, Path)),
+    responses((status = 200, body = EndedSession), (status = 404, description = "it has not ended, or is no longer kept, or is somebody else's"), (status = 503))
+)]
+#[get("/history/{id}")]
+pub async fn show(on: OnEnded<View>, request: HttpRequest) -> HttpResponse {
+    ok(&request, &ended(on.session))
+}
+
+/// A page of an ended session's log.
+#[utoipa::path(
+    operation_id = "getEndedSessionLog",
+    tag = "history",
+    params(("id" = i32, Path), PageQuery),
+    responses((status = 200, body = Log), (status = 403), (status = 404), (status = 503))
+)]
+#[get("/history/{id}/log")]
+pub async fn log(
+    on: OnEnded<View>,
+    page: Query<PageQuery>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let (from, size) = (page.from()?, page.size()?);
+    let lines = on.app.sessions.ended_log(&on.session).await?;
+    let total = lines.len();
+    let (from, log) = log_page(from, size, lines);
+    Ok(ok(
+        &request,
+        &Log {
+            id: on.session.id,
+            from,
+            total,
+            log,
+        },
+    ))
+}
+
+/// The statements that are kept of an ended session, oldest first. A deleted session has none.
+#[utoipa::path(
+    operation_id = "listEndedStatements",
+    tag = "history",
+    params(("id" = i32, Path), PageQuery),
+    responses((status = 200, body = StatementsView), (status = 403), (status = 404), (status = 503))
+)]
+#[get("/history/{id}/statements")]
+pub async fn statements(
+    on: OnEnded<View>,
+    page: Query<PageQuery>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let (from, size) = page.of_statements(on.app.config.limits.page)?;
+    let (total_statements, statements) = on
+        .app
+        .sessions
+        .ended_statements(on.session.id, page.is_descending(), from, size)
+        .await?;
+    Ok(ok(
+        &request,
+        &StatementsView {
+            total_statements,
+            statements: statements.iter().map(StatementView::from).collect(),
+        },
+    ))
+}
+
+/// One statement of an ended session.
+#[utoipa::path(
+    operation_id = "getEndedStatement",
+    tag = "history",
+    params(("id" = i32, Path), ("statement" = i32, Path)),
+    responses((status = 200, body = StatementView), (status = 403), (status = 404), (status = 503))
+)]
+#[get("/history/{id}/statements/{statement}")]
+pub async fn statement(on: OnEnded<View>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let id = number(request.match_info().query("statement"))?;
+    let found = on.app.sessions.ended_statement(on.session.id, id).await?;
+    let statement = found.ok_or(ApiError::StatementNotFound)?;
+    Ok(answer(&request, HttpResponse::Ok(), &statement))
 }
 
 fn ended(row: SessionRow) -> EndedSession {

@@ -50,6 +50,16 @@ impl PageQuery {
         Ok(Window { from, size })
     }
 
+    /// The first row and the size of a list of statements: all of them where none is named.
+    ///
+    /// # Errors
+    /// One of them is no 32-bit number.
+    pub fn of_statements(&self, most: usize) -> Result<(i64, i64), ApiError> {
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let from = self.from()?.unwrap_or(0).max(0);
+        Ok((from, self.size()?.unwrap_or(most).clamp(0, most)))
+    }
+
     /// True for `order=desc`.
     #[must_use]
     pub fn is_descending(&self) -> bool {

@@ -1,13 +1,15 @@
 //! What is asked of the server itself: is it there, does it work, what is it. Open to everybody, because none of it tells
 //! anything of anybody.
 
-use actix_web::{HttpRequest, HttpResponse, get};
+use actix_web::{HttpRequest, HttpResponse, ResponseError as _, get};
 use serde_json::json;
 use tracing::warn;
 
+use super::error::ApiError;
 use super::guard::{OnServer, Open};
-use super::json::{ok, respond};
+use super::json::ok;
 use super::wire::Version;
+use crate::store::StoreError;
 
 /// The level of Livy's API. Clients compare the minor number as a string, so it stays one digit (clients.md, W15).
 const LIVY: &str = concat!("0.9.0-firesteel-", env!("CARGO_PKG_VERSION"));
@@ -44,23 +46,21 @@ pub async fn metrics_healthcheck(_on: OnServer<Open>, request: HttpRequest) -> H
     ok(&request, &json!({"healthy": true}))
 }
 
-/// Can it take work now? Not while its store can't be read or it is stopping.
+/// Can it take work now? Not while its store can't be read or written, or it is stopping.
 #[utoipa::path(tag = "service", responses((status = 200), (status = 503)))]
 #[get("/readiness")]
 pub async fn readiness(on: OnServer<Open>, request: HttpRequest) -> HttpResponse {
     let stopping = on.app.background.draining().is_cancelled();
-    let store = on.app.sessions.store().next_session_id().await;
-    if let Err(error) = &store {
+    let store = on.app.sessions.store();
+    let read = store.next_session_id().await;
+    if let Err(error) = &read {
         warn!(%error, "not ready: the store can't be read");
     }
-    if stopping || store.is_err() {
-        return respond(
-            &request,
-            HttpResponse::ServiceUnavailable(),
-            &json!({"ready": false}),
-        );
+    match store.trouble().or(read.err()) {
+        Some(trouble) => ApiError::from(trouble).error_response(),
+        None if stopping => ApiError::from(StoreError::Closed).error_response(),
+        None => ok(&request, &json!({"ready": true})),
     }
-    ok(&request, &json!({"ready": true}))
 }
 
 /// Which API this is.

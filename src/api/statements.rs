@@ -29,9 +29,7 @@ pub async fn list(
     page: Query<PageQuery>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    let most = i64::try_from(on.app.config.limits.page).unwrap_or(i64::MAX);
-    let from = page.from()?.unwrap_or(0).max(0);
-    let size = page.size()?.unwrap_or(most).clamp(0, most);
+    let (from, size) = page.of_statements(on.app.config.limits.page)?;
     let (total_statements, statements) = on.session.statements(page.is_descending(), from, size).await?;
     let statements = statements
         .iter()
@@ -162,7 +160,12 @@ fn statement_kind(named: Option<&str>, session: Kind) -> Result<Kind, ApiError> 
     }
 }
 
-fn answer(request: &HttpRequest, mut response: HttpResponseBuilder, statement: &Statement) -> HttpResponse {
+/// A statement, with what goes into headers.
+pub(super) fn answer(
+    request: &HttpRequest,
+    mut response: HttpResponseBuilder,
+    statement: &Statement,
+) -> HttpResponse {
     if let Some(rows) = statement.rows_cut {
         response.insert_header((TRUNCATED, format!("rows={rows}")));
     }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::error::ConfigError;
 use super::keys::{
-    Access, AccessMode, Driver, Files, Limits, Link, Log, Output, PolicyConf, Server, Session, Shutdown,
-    Spark, Sql, Statement, Store,
+    Access, AccessMode, Driver, Files, Limits, Link, Log, Output, PolicyConf, Retention, Server, Session,
+    Shutdown, Spark, Sql, Statement, Store,
 };
 use super::sources::Origins;
 use super::values::{Size, Span};
@@ -101,7 +101,8 @@ pub(super) fn resolve(
 pub(super) fn check(config: &Config, origins: &Origins) -> Result<(), ConfigError> {
     let Config {
         server,
-        store: Store { durability: _ },
+        store,
+        retention,
         spark,
         driver,
         session,
@@ -121,6 +122,7 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Result<(), ConfigErro
     check_spark(spark, &fail)?;
     check_driver(driver, &fail)?;
     check_session(session, statement, &fail)?;
+    check_kept(store, retention, &fail)?;
     check_sizes(output, log, link, limits, &fail)?;
     check_limits(sql, limits, &fail)?;
     fail.absolute("files.allow", allow)?;
@@ -253,7 +255,6 @@ fn check_session(session: &Session, statement: &Statement, fail: &Fail<'_>) -> R
         recover_timeout,
         ttl: _,
         ended_shown,
-        history_kept,
         watch_interval,
     } = session;
     fail.positive(&[
@@ -262,7 +263,6 @@ fn check_session(session: &Session, statement: &Statement, fail: &Fail<'_>) -> R
         ("session.ended_shown", *ended_shown),
         ("session.watch_interval", *watch_interval),
     ])?;
-    fail.at_least_one(&[("session.history_kept", *history_kept)])?;
     let Statement {
         answer_within: _,
         interrupt_again,
@@ -280,6 +280,25 @@ fn check_session(session: &Session, statement: &Statement, fail: &Fail<'_>) -> R
         );
     }
     Ok(())
+}
+
+fn check_kept(store: &Store, retention: &Retention, fail: &Fail<'_>) -> Result<(), ConfigError> {
+    let Store {
+        durability: _,
+        busy_timeout,
+    } = store;
+    let Retention {
+        sessions,
+        age: _,
+        idempotency,
+        interval,
+    } = retention;
+    fail.positive(&[
+        ("store.busy_timeout", *busy_timeout),
+        ("retention.idempotency", *idempotency),
+        ("retention.interval", *interval),
+    ])?;
+    fail.at_least_one(&[("retention.sessions", *sessions)])
 }
 
 fn check_sizes(

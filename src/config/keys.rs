@@ -164,6 +164,20 @@ tables! {
         /// What an answered request survives: `process`, a killed server; `power`, loss of power too (each write waits for
         /// the disk).
         durability: Durability = Durability::Process;
+        /// How long a write waits for another process that holds the database, or for its turn, before it fails.
+        busy_timeout: Span = Span::secs(5);
+    }
+
+    /// What is kept of sessions that have ended: `GET /history` shows it.
+    Retention at "retention" {
+        /// How many are kept, with their statements and logs.
+        sessions: usize = 1000;
+        /// How long; `0s`: as long as they are not too many.
+        age: Span = Span::secs(30 * 24 * 3600);
+        /// How long the answer to a request with an `Idempotency-Key` is known.
+        idempotency: Span = Span::secs(24 * 3600);
+        /// How often is looked for what need not be kept.
+        interval: Span = Span::secs(60);
     }
 
     /// The Spark that sessions run on.
@@ -212,8 +226,6 @@ tables! {
         ttl: Span = Span::secs(0);
         /// How long ended sessions stay in `GET /sessions`.
         ended_shown: Span = Span::secs(600);
-        /// Ended sessions kept in the history.
-        history_kept: usize = 1000;
         /// How often timeouts are looked at.
         watch_interval: Span = Span::secs(1);
     }

@@ -22,8 +22,8 @@ pub use check::Exposed;
 pub use error::{ConfigError, Place};
 pub use keys::{
     Access, AccessMode, AtShutdown, ConfMode, DeployMode, Driver, Durability, Files, Key, Limits, Link,
-    Lists, Log, LogFormat, Output, PolicyConf, Server, Session, Shutdown, Spark, Sql, Statement, Store,
-    TABLES, Table,
+    Lists, Log, LogFormat, Output, PolicyConf, Retention, Server, Session, Shutdown, Spark, Sql, Statement,
+    Store, TABLES, Table,
 };
 pub use reference::reference;
 pub use values::{Kind, Listen, Size, Span, TextMap};
@@ -37,6 +37,8 @@ pub struct Config {
     pub server: Server,
     /// `[store]`
     pub store: Store,
+    /// `[retention]`
+    pub retention: Retention,
     /// `[spark]`
     pub spark: Spark,
     /// `[driver]`

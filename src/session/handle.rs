@@ -154,7 +154,7 @@ impl Session {
             .store
             .statement(self.id, id)
             .await?
-            .map(|row| Arc::new(Statement::from_row(row))))
+            .map(|row| Arc::new(Statement::from_row(row, &self.store))))
     }
 
     /// A page of the statements, with how many there are. Those that have not ended are as they are now.
@@ -171,7 +171,7 @@ impl Session {
         let snapshot = self.snapshot();
         let as_now = |row: crate::store::StatementRow| match snapshot.statement(row.id) {
             Some(statement) => Arc::clone(statement),
-            None => Arc::new(Statement::from_row(row)),
+            None => Arc::new(Statement::from_row(row, &self.store)),
         };
         Ok((total, rows.into_iter().map(as_now).collect()))
     }

@@ -16,10 +16,12 @@ mod kind;
 mod recovery;
 mod registry;
 mod request;
+mod retention;
 mod shared;
 mod snapshot;
 mod state;
 mod statement;
+mod stored;
 mod times;
 
 pub use crate::driver::{DriverSpec, Resources};

@@ -13,9 +13,10 @@ use super::request::NewSession;
 use super::snapshot::Snapshot;
 use super::state::SessionState;
 use super::statement::Statement;
+use super::stored::sound;
 use crate::clock::now_ms;
 use crate::driver::RunDir;
-use crate::store::{Op, SessionRow, StoreError};
+use crate::store::{Op, SessionRow, StoreError, Trouble};
 
 /// How long a driver that nobody needs may take to end before its directory is left for the next start.
 const LEFTOVER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -31,7 +32,8 @@ impl Sessions {
         for row in store.ended_since(since).await? {
             self.show_ended(&row);
         }
-        let rows = store.unended_sessions().await?;
+        let rows = store.unended_sessions().await?.into_iter();
+        let rows: Vec<SessionRow> = rows.filter_map(|row| sound(store, row)).collect();
         crate::kill_point!("recovery.scanned");
         let count = rows.len();
         for (at, row) in rows.into_iter().enumerate() {
@@ -41,7 +43,13 @@ impl Sessions {
             let id = row.id;
             if let Err(why) = self.take_back_one(row).await {
                 error!(session.id = id, %why, "a session of an earlier server can't be taken back");
-                self.close(id, &why).await?;
+                match self.close(id, &why).await {
+                    // What can't even be closed must not stop the start.
+                    Err(failed) if failed.trouble() == Some(Trouble::Damaged) => {
+                        store.set_aside(&id.to_string(), &why);
+                    }
+                    closed => closed?,
+                }
             }
         }
         if count > 0 {
@@ -89,7 +97,9 @@ impl Sessions {
             snapshot,
             statements: statements
                 .into_iter()
-                .map(|row| Arc::new(Statement::from_row(row)))
+                .map(|row| Arc::new(Statement::from_row(row, &self.shared.store)))
+                // One whose row is damaged is never run.
+                .filter(|statement| !statement.state.is_final())
                 .collect(),
             next_statement: self
                 .shared
@@ -139,7 +149,7 @@ impl Sessions {
     async fn close(&self, id: i64, why: &str) -> Result<(), StoreError> {
         let store = &self.shared.store;
         for statement in store.unended_statements(id).await? {
-            let statement = Statement::from_row(statement).lost(why);
+            let statement = Statement::from_row(statement, store).lost(why);
             store.write(statement.end(id)).await?;
         }
         let op = Op::UpdateSession {

@@ -61,6 +61,21 @@ impl SessionState {
         !matches!(self, Self::ShuttingDown | Self::Dead)
     }
 
+    /// The state with this word; none for a word that no server writes.
+    #[must_use]
+    pub fn from_stored(word: &str) -> Option<Self> {
+        [
+            Self::Starting,
+            Self::Recovering,
+            Self::Idle,
+            Self::Busy,
+            Self::ShuttingDown,
+            Self::Dead,
+        ]
+        .into_iter()
+        .find(|state| state.as_str() == word)
+    }
+
     /// Livy's word.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -109,13 +124,18 @@ impl StatementState {
         }
     }
 
-    /// The state with this word; what no version of this server wrote is taken for `cancelled`.
+    /// The state with this word; none for a word that no server writes.
     #[must_use]
-    pub fn from_stored(word: &str) -> Self {
-        [Self::Waiting, Self::Running, Self::Cancelling, Self::Available]
-            .into_iter()
-            .find(|state| state.as_str() == word)
-            .unwrap_or(Self::Cancelled)
+    pub fn from_stored(word: &str) -> Option<Self> {
+        [
+            Self::Waiting,
+            Self::Running,
+            Self::Cancelling,
+            Self::Cancelled,
+            Self::Available,
+        ]
+        .into_iter()
+        .find(|state| state.as_str() == word)
     }
 
     /// True when nothing will change any more.

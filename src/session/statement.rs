@@ -9,7 +9,7 @@ use super::kind::Kind;
 use super::state::StatementState;
 use crate::clock::now_ms;
 use crate::driver::StatementResult;
-use crate::store::{IdempotencyRow, Op, StatementRow};
+use crate::store::{IdempotencyRow, Op, StatementRow, Store};
 
 /// One statement, at one moment. Times are epoch milliseconds, 0 until they come.
 #[derive(Clone, Debug)]
@@ -150,6 +150,7 @@ impl Statement {
             accepted: self.accepted,
             started: self.started,
             completed: self.completed,
+            damage: None,
         };
         Op::InsertStatement(Box::new(row), key)
     }
@@ -166,24 +167,53 @@ impl Statement {
         }
     }
 
-    /// A statement from the store.
+    /// A statement from the store. One whose row makes no sense is an error that says so; the log names it once.
     #[must_use]
-    pub fn from_row(row: StatementRow) -> Self {
-        let state = StatementState::from_stored(&row.state);
-        Self {
+    pub fn from_row(row: StatementRow, store: &Store) -> Self {
+        let (session, id) = (row.session_id, row.id);
+        Self::read(row).unwrap_or_else(|reason| {
+            store.tell_damaged(session, id, &reason);
+            Self::damaged(id)
+        })
+    }
+
+    fn read(row: StatementRow) -> Result<Self, String> {
+        if let Some(damage) = row.damage {
+            return Err(damage);
+        }
+        let state = StatementState::from_stored(&row.state)
+            .ok_or_else(|| format!("{:?} is no state of a statement", row.state))?;
+        let output = row.output.map(RawValue::from_string).transpose();
+        Ok(Self {
             id: row.id,
             code: row.code.into(),
-            kind: Kind::parse(&row.kind).unwrap_or(Kind::Pyspark),
+            kind: Kind::parse(&row.kind).map_err(|error| error.to_string())?,
             state,
-            output: row
-                .output
-                .and_then(|output| RawValue::from_string(output).ok())
+            output: output
+                .map_err(|error| format!("the output is no JSON: {error}"))?
                 .map(Arc::from),
             rows_cut: row.rows_cut,
             progress: if state.is_final() { 1.0 } else { 0.0 },
             accepted: row.accepted,
             started: row.started,
             completed: row.completed,
+        })
+    }
+
+    fn damaged(id: i64) -> Self {
+        let output = json!({
+            "status": "error",
+            "execution_count": id,
+            "ename": "StoredRowDamaged",
+            "evalue": "What the server has stored of this statement is damaged and can't be shown; whether it ran is not known. The \
+                       server's log has the reason.",
+            "traceback": [],
+        });
+        Self {
+            state: StatementState::Available,
+            output: to_raw_value(&output).ok().map(Arc::from),
+            progress: 1.0,
+            ..Self::new(id, Arc::from(""), Kind::Pyspark)
         }
     }
 }

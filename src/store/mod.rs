@@ -3,100 +3,83 @@
 //! One writer task owns the only connection that writes. It takes what has queued up, commits it as one transaction and then
 //! answers each: so an answer means stored, and many answers share one commit. Reads go to a pool beside it.
 //!
+//! `database` opens the file, `fence` keeps a server whose time is over from writing, `ops` are the changes, `committer` writes them,
+//! `reader` and `rows` read, `quarantine` sets aside what can't be read, `error` says what kinds of trouble there are.
+//!
 //! Called by `session` and, for history, by `api`; calls `config` and `background`. It knows rows, not states or HTTP.
 
+mod committer;
+mod database;
+mod error;
+mod fence;
+mod ops;
+mod quarantine;
 mod reader;
 mod rows;
-mod writer;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Connection, SqliteConnection, SqlitePool};
-use tokio::sync::{mpsc, oneshot};
+use sqlx::SqlitePool;
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::warn;
 
 use crate::background::Background;
-use crate::config::Durability;
+use crate::config;
+use committer::{Committer, Write};
+use database::Database;
+use quarantine::Told;
 
+pub use error::{StoreError, Trouble};
+pub use ops::Op;
 pub use rows::{DriverRow, IdempotencyRow, SessionRow, StatementRow};
-pub use writer::Op;
 
-/// Writes that may wait for the writer, all sessions together; more wait in their callers.
+/// Writes that may wait for the writer, all sessions together; more wait in their callers, for `store.busy_timeout` at most.
 const WRITES_WAITING: usize = 1024;
-/// Connections that read; a read takes tens of microseconds.
-const READERS: u32 = 4;
-/// How long a writer waits for another process that holds the file.
-const BUSY: Duration = Duration::from_secs(5);
-
-/// Why a read or a write did not happen. After an error nothing of the operation is stored.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum StoreError {
-    /// SQLite said no: a full disk, a locked or damaged file.
-    #[error("the store could not be used: {0}")]
-    Database(String),
-    /// The server is stopping.
-    #[error("the store is closed")]
-    Closed,
-}
-
-impl From<sqlx::Error> for StoreError {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Database(error.to_string())
-    }
-}
-
-impl From<sqlx::migrate::MigrateError> for StoreError {
-    fn from(error: sqlx::migrate::MigrateError) -> Self {
-        Self::Database(error.to_string())
-    }
-}
+/// Between two tries of a write that must not be lost: at first, and at most.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
 /// The open store. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Store {
-    pub(crate) reads: SqlitePool,
-    writes: mpsc::Sender<writer::Write>,
+    database: Arc<Database>,
+    reads: SqlitePool,
+    writes: mpsc::Sender<Write>,
+    health: watch::Receiver<Option<StoreError>>,
+    patience: Duration,
     epoch: i64,
+    told: Arc<Told>,
 }
 
 impl Store {
     /// Opens or creates `file`, brings its tables up to date, and begins a new epoch.
     ///
     /// # Errors
-    /// The file can't be opened, is damaged, or was written by a newer Firesteel.
+    /// The file can't be opened, is damaged, or was written by a newer Firesteel; the sentence says what to do.
     pub async fn open(
         file: &Path,
-        durability: Durability,
+        config: &config::Store,
         background: &Background,
     ) -> Result<Self, StoreError> {
-        let options = SqliteConnectOptions::new()
-            .filename(file)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(match durability {
-                Durability::Process => SqliteSynchronous::Normal,
-                Durability::Power => SqliteSynchronous::Full,
-            })
-            .foreign_keys(true)
-            .busy_timeout(BUSY);
-        let mut connection = SqliteConnection::connect_with(&options).await?;
-        sqlx::migrate!("src/store/migrations")
-            .run_direct(None, &mut connection, false)
-            .await?;
-        sqlx::query("UPDATE server SET value = value + 1 WHERE name = 'epoch'")
-            .execute(&mut connection)
-            .await?;
-        let epoch = sqlx::query_scalar("SELECT value FROM server WHERE name = 'epoch'")
-            .fetch_one(&mut connection)
-            .await?;
-        let reads = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .connect_with(options.read_only(true))
-            .await?;
+        let database = Database::new(file, config);
+        let (connection, epoch) = database.open().await?;
+        let reads = database.readers().await?;
+        let patience = database.patience();
         let (writes, waiting) = mpsc::channel(WRITES_WAITING);
-        background.spawn(writer::run(connection, waiting));
-        Ok(Self { reads, writes, epoch })
+        let (publish, health) = watch::channel(None);
+        let database = Arc::new(database);
+        let committer = Committer::new(Arc::clone(&database), epoch, connection, publish);
+        background.spawn(committer.run(waiting));
+        Ok(Self {
+            database,
+            reads,
+            writes,
+            health,
+            patience,
+            epoch,
+            told: Arc::default(),
+        })
     }
 
     /// The number of this start of the server; each later start has a higher one.
@@ -105,7 +88,18 @@ impl Store {
         self.epoch
     }
 
-    /// Stores `op`. An `Ok` means committed, as durable as `store.durability` says.
+    /// Why nothing can be written at the moment; none where it can.
+    #[must_use]
+    pub fn trouble(&self) -> Option<StoreError> {
+        self.health.borrow().clone()
+    }
+
+    /// Why the server can't start, where it could not read what it needs: a sentence that names the file and says what to do.
+    pub async fn explain(&self, error: StoreError) -> StoreError {
+        self.database.explain(error).await
+    }
+
+    /// Stores `op`. An `Ok` means committed, as durable as `store.durability` says. While the store is in trouble, fails at once.
     ///
     /// # Errors
     /// See [`StoreError`]; then nothing of `op` is stored.
@@ -119,13 +113,57 @@ impl Store {
     /// Hands `op` to the writer, in the order of the calls, and gives what its answer will come on.
     ///
     /// # Errors
-    /// The store is closed.
+    /// The store is in trouble, closed, or has not taken it within `store.busy_timeout`.
     pub async fn submit(&self, op: Op) -> Result<oneshot::Receiver<Result<(), StoreError>>, StoreError> {
-        let (done, answer) = oneshot::channel();
-        self.writes
-            .send(writer::Write { op, done })
-            .await
+        self.submit_shared(Arc::new(op)).await
+    }
+
+    /// Stores `op`, sooner or later: tries again, ever more slowly, for as long as a later try can do better. For what must not be lost and has
+    /// somebody who can wait.
+    ///
+    /// # Errors
+    /// See [`StoreError::is_final`].
+    ///
+    /// Cancel safety: as of [`Store::write`].
+    pub async fn write_for_sure(&self, op: Op) -> Result<(), StoreError> {
+        let op = Arc::new(op);
+        let (mut pause, longest) = RETRY;
+        loop {
+            let failed = match self.write_shared(Arc::clone(&op)).await {
+                Err(failed) if !failed.is_final() => failed,
+                done => return done,
+            };
+            if pause == RETRY.0 {
+                warn!(error = %failed, "a write will be tried again until it is stored");
+            }
+            tokio::time::sleep(pause).await;
+            pause = longest.min(pause * 2);
+            let mut health = self.health.clone();
+            let may_be_tried =
+                |trouble: &Option<StoreError>| trouble.as_ref().is_none_or(StoreError::is_final);
+            // An error: the writer is gone, which the next try finds too.
+            let _ = health.wait_for(may_be_tried).await;
+        }
+    }
+
+    async fn write_shared(&self, op: Arc<Op>) -> Result<(), StoreError> {
+        let answer = self.submit_shared(op).await?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    async fn submit_shared(
+        &self,
+        op: Arc<Op>,
+    ) -> Result<oneshot::Receiver<Result<(), StoreError>>, StoreError> {
+        if let Some(trouble) = self.trouble() {
+            return Err(trouble);
+        }
+        let place = tokio::time::timeout(self.patience, self.writes.reserve()).await;
+        let place = place
+            .map_err(|_| StoreError::unusable(Trouble::Locked, "too many writes wait (store.busy_timeout)"))?
             .map_err(|_| StoreError::Closed)?;
+        let (done, answer) = oneshot::channel();
+        place.send(Write { op, done });
         Ok(answer)
     }
 }

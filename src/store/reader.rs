@@ -1,9 +1,17 @@
 //! Reads. Each is one query on the pool; none blocks the writer.
+//!
+//! Rows are made one by one, and a row that makes no sense costs itself only (`quarantine.rs`). Where SQLite can't read a part of the file, the
+//! rows are asked for one by one as well, by the ids that an index has.
 
-use super::{IdempotencyRow, SessionRow, StatementRow, Store, StoreError};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Row as _};
+
+use super::{IdempotencyRow, SessionRow, StatementRow, Store, StoreError, Trouble};
 
 const SESSION: &str = "SELECT id, name, owner, proxy_user, kind, state, request, app_id, ui_url, driver_id, epoch, \
                        diagnosis, created, ended FROM sessions";
+/// Sessions that are read.
+const SOUND: &str = "CAST(id AS TEXT) NOT IN (SELECT session FROM quarantine)";
 const STATEMENT: &str = "SELECT session_id, id, kind, code, state, output, rows_cut, accepted, started, completed \
                          FROM statements WHERE session_id = ?";
 
@@ -25,10 +33,30 @@ impl Store {
     /// # Errors
     /// See [`StoreError`].
     pub async fn unended_sessions(&self) -> Result<Vec<SessionRow>, StoreError> {
-        let query = format!("{SESSION} WHERE ended IS NULL ORDER BY id");
-        Ok(sqlx::query_as(sqlx::AssertSqlSafe(query))
+        let which = format!("WHERE ended IS NULL AND {SOUND} ORDER BY id");
+        let whole = sqlx::query(AssertSqlSafe(format!("{SESSION} {which}")))
             .fetch_all(&self.reads)
-            .await?)
+            .await;
+        match whole {
+            Ok(rows) => Ok(self.sound(&rows)),
+            Err(error) => {
+                let ids = sqlx::query(AssertSqlSafe(format!("SELECT id FROM sessions {which}")));
+                self.rescue(error, ids.fetch_all(&self.reads)).await
+            }
+        }
+    }
+
+    /// A session that has ended.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn ended_session(&self, id: i64) -> Result<Option<SessionRow>, StoreError> {
+        let query = format!("{SESSION} WHERE id = ? AND ended IS NOT NULL AND {SOUND}");
+        let row = sqlx::query(AssertSqlSafe(query))
+            .bind(id)
+            .fetch_optional(&self.reads)
+            .await?;
+        Ok(row.and_then(|row| self.sound(&[row]).pop()))
     }
 
     /// The sessions that ended at `since` or later and were not deleted, oldest first.
@@ -36,22 +64,32 @@ impl Store {
     /// # Errors
     /// See [`StoreError`].
     pub async fn ended_since(&self, since: i64) -> Result<Vec<SessionRow>, StoreError> {
-        let query = format!("{SESSION} WHERE ended >= ? AND deleted IS NULL ORDER BY id");
-        Ok(sqlx::query_as(sqlx::AssertSqlSafe(query))
+        let which = format!("WHERE ended >= ? AND deleted IS NULL AND {SOUND} ORDER BY id");
+        let whole = sqlx::query(AssertSqlSafe(format!("{SESSION} {which}")))
             .bind(since)
             .fetch_all(&self.reads)
-            .await?)
+            .await;
+        match whole {
+            Ok(rows) => Ok(self.sound(&rows)),
+            Err(error) => {
+                let ids = sqlx::query(AssertSqlSafe(format!("SELECT id FROM sessions {which}")));
+                self.rescue(error, ids.bind(since).fetch_all(&self.reads)).await
+            }
+        }
     }
 
-    /// The drivers that may still have processes though their session has ended, and whether it was deleted.
+    /// The drivers that may still have processes though their session has ended or was set aside, and whether it was deleted.
     ///
     /// # Errors
     /// See [`StoreError`].
     pub async fn abandoned_drivers(&self) -> Result<Vec<(String, bool)>, StoreError> {
         const QUERY: &str = "SELECT drivers.id, sessions.id IS NULL OR sessions.deleted IS NOT NULL FROM drivers \
              LEFT JOIN sessions ON sessions.id = drivers.session_id \
-             WHERE drivers.ended IS NULL AND (sessions.id IS NULL OR sessions.ended IS NOT NULL)";
-        Ok(sqlx::query_as(QUERY).fetch_all(&self.reads).await?)
+             WHERE drivers.ended IS NULL AND (sessions.id IS NULL OR sessions.ended IS NOT NULL \
+             OR CAST(sessions.id AS TEXT) IN (SELECT session FROM quarantine))";
+        let rows = sqlx::query(QUERY).fetch_all(&self.reads).await?;
+        let read = |row: &SqliteRow| Some((row.try_get(0).ok()?, row.try_get(1).ok()?));
+        Ok(rows.iter().filter_map(read).collect())
     }
 
     /// Whether a driver's log is a stored session's, which was not deleted.
@@ -101,23 +139,107 @@ impl Store {
         from: i64,
         size: i64,
     ) -> Result<(i64, Vec<SessionRow>), StoreError> {
-        let total = sqlx::query_scalar(
-            "SELECT count(*) FROM sessions WHERE ended IS NOT NULL AND (?1 IS NULL OR owner = ?1)",
-        )
-        .bind(owner)
-        .fetch_one(&self.reads)
-        .await?;
-        let query = format!(
-            "{SESSION} WHERE ended IS NOT NULL AND (?1 IS NULL OR owner = ?1) ORDER BY ended DESC, id DESC \
-             LIMIT ?2 OFFSET ?3"
+        let of_owner = if owner.is_some() {
+            "owner = ?1 AND"
+        } else {
+            "?1 IS NULL AND"
+        };
+        let total = format!(
+            "SELECT (SELECT count(*) FROM sessions WHERE {of_owner} ended IS NOT NULL) - \
+             (SELECT count(*) FROM sessions WHERE {of_owner} ended IS NOT NULL AND id IN \
+             (SELECT CAST(session AS BIGINT) FROM quarantine))"
         );
-        let rows = sqlx::query_as(sqlx::AssertSqlSafe(query))
+        let total = sqlx::query_scalar(AssertSqlSafe(total))
+            .bind(owner)
+            .fetch_one(&self.reads)
+            .await?;
+        let which = format!(
+            "WHERE {of_owner} ended IS NOT NULL AND {SOUND} ORDER BY ended DESC, id DESC LIMIT ?2 OFFSET ?3"
+        );
+        let whole = sqlx::query(AssertSqlSafe(format!("{SESSION} {which}")))
             .bind(owner)
             .bind(size)
             .bind(from)
             .fetch_all(&self.reads)
-            .await?;
+            .await;
+        let rows = match whole {
+            Ok(rows) => self.sound(&rows),
+            Err(error) => {
+                let ids = sqlx::query(AssertSqlSafe(format!("SELECT id FROM sessions {which}")));
+                let ids = ids.bind(owner).bind(size).bind(from);
+                self.rescue(error, ids.fetch_all(&self.reads)).await?
+            }
+        };
         Ok((total, rows))
+    }
+
+    /// The oldest of the ended sessions that are too many or too old, `most` of them, oldest first. `kept` may stay, and those that
+    /// ended at `since` or later.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn expired_sessions(
+        &self,
+        kept: i64,
+        since: i64,
+        except: &[i64],
+        most: i64,
+    ) -> Result<Vec<i64>, StoreError> {
+        let ended: i64 = sqlx::query_scalar("SELECT count(*) FROM sessions WHERE ended IS NOT NULL")
+            .fetch_one(&self.reads)
+            .await?;
+        let oldest = format!(
+            "SELECT id, ended FROM sessions WHERE ended IS NOT NULL AND {SOUND} ORDER BY ended, id LIMIT ?"
+        );
+        let oldest: Vec<SqliteRow> = sqlx::query(AssertSqlSafe(oldest))
+            .bind(most + i64::try_from(except.len()).unwrap_or(0))
+            .fetch_all(&self.reads)
+            .await?;
+        let too_many = usize::try_from(ended - kept).unwrap_or(0);
+        let expired = oldest.iter().enumerate().filter_map(|(at, row)| {
+            // What can't be read is for a person to look at.
+            let (id, ended): (i64, i64) = (row.try_get("id").ok()?, row.try_get("ended").ok()?);
+            ((at < too_many || ended < since) && !except.contains(&id)).then_some(id)
+        });
+        Ok(expired.take(usize::try_from(most).unwrap_or(0)).collect())
+    }
+
+    /// A session's drivers, the latest last.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn drivers_of(&self, session: i64) -> Result<Vec<String>, StoreError> {
+        let rows = sqlx::query("SELECT id FROM drivers WHERE session_id = ? ORDER BY created, id")
+            .bind(session)
+            .fetch_all(&self.reads)
+            .await?;
+        Ok(rows.iter().filter_map(|row| row.try_get("id").ok()).collect())
+    }
+
+    /// Whether there are keys of requests that are older than `before`.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn has_keys_before(&self, before: i64) -> Result<bool, StoreError> {
+        const QUERY: &str = "SELECT EXISTS (SELECT 1 FROM idempotency WHERE created < ?)";
+        Ok(sqlx::query_scalar(QUERY)
+            .bind(before)
+            .fetch_one(&self.reads)
+            .await?)
+    }
+
+    /// The id of the statement that stands `place` places after a session's first; none where it has not so many.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn statement_at(&self, session: i64, place: i64) -> Result<Option<i64>, StoreError> {
+        Ok(
+            sqlx::query_scalar("SELECT id FROM statements WHERE session_id = ? ORDER BY id LIMIT 1 OFFSET ?")
+                .bind(session)
+                .bind(place)
+                .fetch_optional(&self.reads)
+                .await?,
+        )
     }
 
     /// One statement.
@@ -126,11 +248,18 @@ impl Store {
     /// See [`StoreError`].
     pub async fn statement(&self, session: i64, id: i64) -> Result<Option<StatementRow>, StoreError> {
         let query = format!("{STATEMENT} AND id = ?");
-        Ok(sqlx::query_as(sqlx::AssertSqlSafe(query))
+        let row = sqlx::query(AssertSqlSafe(query))
             .bind(session)
             .bind(id)
             .fetch_optional(&self.reads)
-            .await?)
+            .await;
+        match row.map_err(StoreError::from) {
+            Ok(row) => Ok(row.and_then(|row| StatementRow::read(session, &row))),
+            Err(error) if error.trouble() == Some(Trouble::Damaged) => {
+                Ok(Some(StatementRow::damaged(session, id, error.to_string())))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// The statements that had no result yet, oldest first.
@@ -138,11 +267,23 @@ impl Store {
     /// # Errors
     /// See [`StoreError`].
     pub async fn unended_statements(&self, session: i64) -> Result<Vec<StatementRow>, StoreError> {
-        let query = format!("{STATEMENT} AND completed = 0 ORDER BY id");
-        Ok(sqlx::query_as(sqlx::AssertSqlSafe(query))
+        let which = "completed = 0 ORDER BY id";
+        let whole = sqlx::query(AssertSqlSafe(format!("{STATEMENT} AND {which}")))
             .bind(session)
             .fetch_all(&self.reads)
-            .await?)
+            .await;
+        match whole.map_err(StoreError::from) {
+            Ok(rows) => {
+                let read = |row| StatementRow::read(session, row);
+                Ok(rows.iter().filter_map(read).collect())
+            }
+            Err(error) => {
+                let ids = sqlx::query_scalar("SELECT id FROM statements WHERE session_id = ? ORDER BY id");
+                let rows = self.rescue_statements(error, session, ids.bind(session).fetch_all(&self.reads));
+                // What can't be read at all may not have ended.
+                Ok(rows.await?.into_iter().filter(|row| row.completed == 0).collect())
+            }
+        }
     }
 
     /// A page of a session's statements in the order of their ids or against it, with how many there are.
@@ -161,13 +302,87 @@ impl Store {
             .fetch_one(&self.reads)
             .await?;
         let order = if descending { "DESC" } else { "ASC" };
-        let query = format!("{STATEMENT} ORDER BY id {order} LIMIT ? OFFSET ?");
-        let rows = sqlx::query_as(sqlx::AssertSqlSafe(query))
+        let page = format!("ORDER BY id {order} LIMIT ? OFFSET ?");
+        let whole = sqlx::query(AssertSqlSafe(format!("{STATEMENT} {page}")))
             .bind(session)
             .bind(size)
             .bind(from)
             .fetch_all(&self.reads)
-            .await?;
-        Ok((total, rows))
+            .await;
+        match whole.map_err(StoreError::from) {
+            Ok(rows) => {
+                let read = |row| StatementRow::read(session, row);
+                Ok((total, rows.iter().filter_map(read).collect()))
+            }
+            Err(error) => {
+                let ids = format!("SELECT id FROM statements WHERE session_id = ? {page}");
+                let ids = sqlx::query_scalar(AssertSqlSafe(ids))
+                    .bind(session)
+                    .bind(size)
+                    .bind(from);
+                let rows = self.rescue_statements(error, session, ids.fetch_all(&self.reads));
+                Ok((total, rows.await?))
+            }
+        }
+    }
+
+    /// Where a part of the file can't be read: the statements with these ids one by one.
+    async fn rescue_statements(
+        &self,
+        error: StoreError,
+        session: i64,
+        ids: impl Future<Output = sqlx::Result<Vec<i64>>>,
+    ) -> Result<Vec<StatementRow>, StoreError> {
+        if error.trouble() != Some(Trouble::Damaged) {
+            return Err(error);
+        }
+        let mut rows = Vec::new();
+        for id in ids.await? {
+            rows.extend(self.statement(session, id).await?);
+        }
+        Ok(rows)
+    }
+
+    /// The rows that make sense; the others are set aside.
+    fn sound(&self, rows: &[SqliteRow]) -> Vec<SessionRow> {
+        let mut sound = Vec::with_capacity(rows.len());
+        for row in rows {
+            match SessionRow::read(row) {
+                Ok(row) => sound.push(row),
+                Err((id, reason)) => self.set_aside(&id, &reason),
+            }
+        }
+        sound
+    }
+
+    /// Where a part of the file can't be read: the sessions with these ids one by one, without those that can't be.
+    async fn rescue(
+        &self,
+        error: sqlx::Error,
+        ids: impl Future<Output = sqlx::Result<Vec<SqliteRow>>>,
+    ) -> Result<Vec<SessionRow>, StoreError> {
+        let error = StoreError::from(error);
+        if error.trouble() != Some(Trouble::Damaged) {
+            return Err(error);
+        }
+        let mut sound = Vec::new();
+        for id in ids
+            .await?
+            .iter()
+            .filter_map(|row| row.try_get::<i64, _>("id").ok())
+        {
+            let row = sqlx::query(AssertSqlSafe(format!("{SESSION} WHERE id = ?")))
+                .bind(id)
+                .fetch_optional(&self.reads)
+                .await;
+            match row.map_err(StoreError::from) {
+                Ok(row) => sound.extend(row.and_then(|row| self.sound(&[row]).pop())),
+                Err(error) if error.trouble() == Some(Trouble::Damaged) => {
+                    self.set_aside(&id.to_string(), &error.to_string());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(sound)
     }
 }

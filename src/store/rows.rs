@@ -1,6 +1,7 @@
 //! What the tables hold, as plain values. State words are strings here: their meaning belongs to `session`.
 
-use sqlx::FromRow;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{FromRow, Row as _};
 
 /// A session, live, ended or deleted. Times are epoch milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
@@ -71,6 +72,52 @@ pub struct StatementRow {
     pub started: i64,
     /// When it ended.
     pub completed: i64,
+    /// Why the row makes no sense, where it does not; then only its two ids are as they were written.
+    #[sqlx(skip)]
+    pub damage: Option<String>,
+}
+
+impl SessionRow {
+    /// One row.
+    ///
+    /// # Errors
+    /// The id as text, and what is wrong with it.
+    pub(super) fn read(row: &SqliteRow) -> Result<Self, (String, String)> {
+        // SQLite gives any value as text.
+        Self::from_row(row).map_err(|error| {
+            let id = row.try_get_unchecked("id").unwrap_or_default();
+            (id, error.to_string())
+        })
+    }
+}
+
+impl StatementRow {
+    /// One row of a session, also one that makes no sense; none where not even its id can be read.
+    pub(super) fn read(session_id: i64, row: &SqliteRow) -> Option<Self> {
+        let damage = match Self::from_row(row) {
+            Ok(row) => return Some(row),
+            Err(error) => error.to_string(),
+        };
+        let id = row.try_get("id").ok()?;
+        Some(Self::damaged(session_id, id, damage))
+    }
+
+    /// What stands for a row that makes no sense.
+    pub(super) fn damaged(session_id: i64, id: i64, damage: String) -> Self {
+        Self {
+            session_id,
+            id,
+            kind: String::new(),
+            code: String::new(),
+            state: String::new(),
+            output: None,
+            rows_cut: None,
+            accepted: 0,
+            started: 0,
+            completed: 0,
+            damage: Some(damage),
+        }
+    }
 }
 
 /// What was answered to a request that had an Idempotency-Key.

@@ -286,7 +286,7 @@ pub struct EndedSession {
 pub struct EndedSessions {
     /// As asked.
     pub from: i64,
-    /// All that are kept (`session.history_kept`) and that the caller may see.
+    /// All that are kept (`retention.sessions`, `retention.age`) and that the caller may see.
     pub total: i64,
     /// The page, newest first.
     pub sessions: Vec<EndedSession>,

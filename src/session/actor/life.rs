@@ -153,8 +153,6 @@ impl Actor {
         self.ended = Some(Instant::now());
         self.age = Duration::ZERO;
         self.apply(SessionEvent::DriverGone);
-        let kept = i64::try_from(self.shared.config.session.history_kept).unwrap_or(i64::MAX);
-        self.store_later(Op::TrimHistory { kept });
     }
 
     /// Clears up after a driver of which no process is left, then closes its row: until then a later server would clear up.

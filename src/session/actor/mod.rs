@@ -20,7 +20,7 @@ use std::time::Duration;
 use futures_util::stream::{FuturesOrdered, FuturesUnordered, StreamExt as _};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::admission::Ticket;
 use super::command::{Command, SubmitError, Submitted};
@@ -36,8 +36,6 @@ use crate::store::{Op, Store, StoreError};
 
 /// Lines that the server adds to one session's log, at most; the oldest go.
 const NOTES: usize = 200;
-/// Between two tries of a write that must not be lost.
-const STORE_RETRY: Duration = Duration::from_millis(500);
 
 /// What a client waits for: that its request is stored.
 type Reply = oneshot::Sender<Result<(), StoreError>>;
@@ -363,14 +361,9 @@ async fn next_event(events: &mut Option<Events>) -> Option<(u64, DriverEvent)> {
 
 /// Writes until it is written. Bounded by the store's life: a full disk may have room again, a closed store never opens.
 async fn store_for_sure(store: &Store, op: Op) {
-    loop {
-        match store.write(op.clone()).await {
-            Ok(()) | Err(StoreError::Closed) => return,
-            Err(error) => {
-                warn!(%error, "a write will be tried again");
-                tokio::time::sleep(STORE_RETRY).await;
-            }
-        }
+    match store.write_for_sure(op).await {
+        Ok(()) | Err(StoreError::Closed | StoreError::Superseded) => {}
+        Err(error) => error!(%error, "a write was given up"),
     }
 }
 

@@ -1,0 +1,85 @@
+//! What the store has of sessions, where no actor does: those of an earlier server, and those that have ended.
+
+use super::registry::Sessions;
+use super::state::SessionState;
+use super::statement::Statement;
+use crate::driver::{RunDir, log};
+use crate::store::{SessionRow, Store, StoreError};
+
+/// The row, if its words are ones that a server writes; one whose are not is set aside.
+pub(super) fn sound(store: &Store, row: SessionRow) -> Option<SessionRow> {
+    if SessionState::from_stored(&row.state).is_some() {
+        return Some(row);
+    }
+    let reason = format!("{:?} is no state of a session", row.state);
+    store.set_aside(&row.id.to_string(), &reason);
+    None
+}
+
+impl Sessions {
+    /// A page of the sessions that have ended, newest first, of one owner or of all, with how many are kept.
+    ///
+    /// # Errors
+    /// The store can't be read. Cancel safe.
+    pub async fn history(
+        &self,
+        owner: Option<&str>,
+        from: i64,
+        size: i64,
+    ) -> Result<(i64, Vec<SessionRow>), StoreError> {
+        let (total, rows) = self.store().history(owner, from, size).await?;
+        let rows = rows.into_iter().filter_map(|row| sound(self.store(), row));
+        Ok((total, rows.collect()))
+    }
+
+    /// A session that has ended and is kept.
+    ///
+    /// # Errors
+    /// The store can't be read. Cancel safe.
+    pub async fn ended(&self, id: i64) -> Result<Option<SessionRow>, StoreError> {
+        let row = self.store().ended_session(id).await?;
+        Ok(row.and_then(|row| sound(self.store(), row)))
+    }
+
+    /// The log of a session that has ended.
+    ///
+    /// # Errors
+    /// The store can't be read. Cancel safe.
+    pub async fn ended_log(&self, row: &SessionRow) -> Result<Vec<String>, StoreError> {
+        let driver = self.store().drivers_of(row.id).await?.pop();
+        let driver = driver.and_then(|id| id.parse().ok());
+        let run_dir = driver.map(|id| self.shared.drivers.run_dir(id));
+        let diagnosis = row.diagnosis.clone();
+        let read = move || {
+            let notes = run_dir.as_ref().map_or_else(Vec::new, RunDir::notes);
+            log::lines(run_dir.as_ref(), &notes, diagnosis.as_deref())
+        };
+        Ok(self.shared.background.blocking(read).await.unwrap_or_default())
+    }
+
+    /// A page of the statements of a session that has ended, with how many there are.
+    ///
+    /// # Errors
+    /// The store can't be read. Cancel safe.
+    pub async fn ended_statements(
+        &self,
+        session: i64,
+        descending: bool,
+        from: i64,
+        size: i64,
+    ) -> Result<(i64, Vec<Statement>), StoreError> {
+        let store = self.store();
+        let (total, rows) = store.statements(session, descending, from, size).await?;
+        let statements = rows.into_iter().map(|row| Statement::from_row(row, store));
+        Ok((total, statements.collect()))
+    }
+
+    /// A statement of a session that has ended.
+    ///
+    /// # Errors
+    /// The store can't be read. Cancel safe.
+    pub async fn ended_statement(&self, session: i64, id: i64) -> Result<Option<Statement>, StoreError> {
+        let row = self.store().statement(session, id).await?;
+        Ok(row.map(|row| Statement::from_row(row, self.store())))
+    }
+}
