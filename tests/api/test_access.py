@@ -145,6 +145,26 @@ def test_others_sessions_are_hidden(alice: Api, bob: Api) -> None:
     assert session.state() == "starting"
 
 
+def test_others_history_is_hidden(alice: Api, bob: Api, superuser: Api) -> None:
+    """What is kept of an ended session is its owner's and the superusers'; others get the answer of one that
+    never was."""
+    session = alice.create(name="hers")
+    session.post("secret")
+    session.delete()
+    path = f"/history/{session.id}"
+    wait_until("it has ended", lambda: alice.get(path).status_code == 200, 10)
+    for tail in ("", "/log", "/statements", "/statements/0"):
+        for stranger in (bob,):
+            answer = stranger.get(path + tail)
+            assert answer.status_code == 404, tail
+            assert answer.json() == {"msg": f"Session '{session.id}' not found."}
+        for one in (alice, superuser):
+            expected = 404 if tail == "/statements/0" else 200
+            assert one.get(path + tail).status_code == expected, "a deleted session has no statements"
+        assert bob.get(f"{path}{tail}?doAs=alice").status_code == 403
+        assert superuser.get(f"{path}{tail}?doAs=bob").status_code == 404
+
+
 def test_names_are_each_owners(alice: Api, bob: Api) -> None:
     """Two owners may use one name, and each finds their own."""
     hers, his = alice.create(name="same"), bob.create(name="same")

@@ -92,6 +92,7 @@ class Server:
         allowed: tuple[str, ...] = (),
         program: Path | None = None,
         port: int = 0,
+        start: bool = True,
     ):
         # Not below pytest's own directories: a Unix socket's path has 107 bytes at most.
         self.home = Path(tempfile.mkdtemp(prefix="firesteel-"))
@@ -107,7 +108,8 @@ class Server:
         self.argv += ["--listen", f"127.0.0.1:{port}", "--state-dir", str(self.state_dir)]
         for key, value in (sets or {}).items():
             self.argv += ["--set", f"{key}={value}"]
-        self.start()
+        if start:
+            self.start()
 
     def start(self, **env: str) -> None:
         """Start it, again on the same state directory where it has run before, and wait until it listens."""
@@ -155,6 +157,26 @@ class Server:
         """As a crash or the kernel's out-of-memory killer ends it."""
         self.process.kill()
         self.process.wait()
+
+    def listens(self) -> bool:
+        """After `spawn`: true once it listens, false once it has ended without."""
+        assert self.process.stdout is not None
+        ready, _, _ = select.select([self.process.stdout], [], [], START_LIMIT)
+        line = self.process.stdout.readline().decode() if ready else ""
+        assert ready, f"the server neither listens nor ends; its log:\n{self.log()[-4000:]}"
+        found = LISTENING.match(line.rstrip("\n"))
+        if found:
+            self.stdout.append(line)
+            self.url = found.group(1)
+            self._watch()
+        return found is not None
+
+    def discard(self, drivers: bool = True) -> None:
+        """Remove what is left of a server that has ended: its directory, and its drivers unless another
+        server has them."""
+        if drivers:
+            processes.kill(self.driver_processes())
+        shutil.rmtree(self.home, ignore_errors=True)
 
     def restart(self, **env: str) -> None:
         """Kill it and start it again."""
