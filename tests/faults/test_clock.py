@@ -1,5 +1,5 @@
-"""A wall clock that jumps (R23): it dates things, and nothing waits by it. The server's own clock is moved, by
-the file that FIRESTEEL_TEST_CLOCK names."""
+"""A wall clock that jumps (R23): it dates things, and nothing waits by it. The server's own clock is moved
+by the file that FIRESTEEL_TEST_CLOCK names."""
 
 from __future__ import annotations
 

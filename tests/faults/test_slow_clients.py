@@ -7,7 +7,7 @@ import contextlib
 import select
 import time
 from pathlib import Path
-from typing import Iterator
+from typing import Callable, Iterator
 
 import pytest
 from harness import processes
@@ -28,43 +28,52 @@ SETTINGS = {
 }
 
 
-def latencies(session: Session, count: int = 400) -> list[float]:
-    """How long as many requests of another client take, sorted."""
-    found = []
-    for _ in range(count):
-        begun = time.monotonic()
-        session.state()
-        found.append(time.monotonic() - begun)
-    return sorted(found)
+def timed(session: Session) -> float:
+    """How long a request of another client takes."""
+    begun = time.monotonic()
+    session.state()
+    return time.monotonic() - begun
 
 
-def p99(found: list[float]) -> float:
-    """The value that one in a hundred exceeds."""
-    return found[len(found) * 99 // 100]
+def slowest(found: list[float], percent: int) -> float:
+    """The value that so many of a hundred do not exceed."""
+    return found[len(found) * percent // 100]
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Unit]:
-    """A server with drivers that start in a moment."""
-    unit = Unit({**Fake(tmp_path / "fake").settings, **SETTINGS, "shutdown.sessions": "end"})
-    yield unit.start()
-    assert unit.end() == 0
-    assert not unit.driver_processes()
-    unit.clean()
+def start(tmp_path: Path) -> Iterator[Callable[[], Unit]]:
+    """Servers with drivers that start in a moment."""
+    made: list[Unit] = []
+    fake = Fake(tmp_path / "fake")
+
+    def start() -> Unit:
+        made.append(Unit({**fake.settings, **SETTINGS, "shutdown.sessions": "end"}))
+        return made[-1].start()
+
+    yield start
+    for unit in made:
+        assert unit.end() == 0
+        assert not unit.driver_processes()
+        unit.clean()
 
 
-def test_slow_clients(server: Unit) -> None:
+def test_slow_clients(start: Callable[[], Unit]) -> None:
     """A 40 MiB result read at 1 kB/s, a thousand idle connections, two hundred bodies at a byte a second:
     memory grows by the one result, others are answered as before, bodies are cut at their deadline."""
+    server = start()
     session = server.api.create()
     session.wait("idle")
+    # What the machine does to requests meanwhile is seen on a server that has no such clients.
+    other = start().api.create()
+    other.wait("idle")
     assert len(session.text(f"print {RESULT}")) == RESULT
-    alone = latencies(session)
     before = processes.rss_mib(server.pid)
     files = processes.open_files(server.pid)
     with contextlib.ExitStack() as stack:
         reader = stack.enter_context(Wire(server.port))
         reader.send(f"GET {session.path}/statements/0 HTTP/1.1")
+        # Once it begins, the answer is made; until then what it is made from takes room as well.
+        assert reader.socket.recv(1024)
         idle = [stack.enter_context(Wire(server.port)) for _ in range(IDLE)]
         for wire in idle:
             wire.send("GET /ping HTTP/1.1")
@@ -79,12 +88,14 @@ def test_slow_clients(server: Unit) -> None:
         assert processes.open_files(server.pid) >= files + IDLE + HALF
         risen = 0.0
         crowded: list[float] = []
+        alone: list[float] = []
         cut: dict[int, float] = {}
         second = begun
         while len(cut) < HALF and time.monotonic() < begun + DEADLINE + 10:
             second += 1
             while time.monotonic() < second:
-                crowded += latencies(session, 50)
+                crowded.append(timed(session))
+                alone.append(timed(other))
                 risen = max(risen, processes.rss_mib(server.pid) - before)
             assert 0 < len(reader.socket.recv(1024)) <= 1024
             answered = {descriptor for descriptor, _ in waiting.poll(0)}
@@ -113,14 +124,16 @@ def test_slow_clients(server: Unit) -> None:
     assert {answer.status for answer in answers} <= {0, 408}, counts(answers)
     assert len(server.api.sessions()) == 1
     crowded.sort()
+    alone.sort()
     print(
-        f"memory rose by {risen:.1f} MiB; p99 of {len(crowded)} requests {p99(crowded) * 1000:.1f} ms, "
-        f"alone {p99(alone) * 1000:.1f} ms; bodies were cut after {min(cut.values()):.1f} to "
+        f"memory rose by {risen:.1f} MiB; p99 of {len(crowded)} requests {slowest(crowded, 99) * 1000:.1f} "
+        f"ms, alone {slowest(alone, 99) * 1000:.1f} ms; bodies were cut after {min(cut.values()):.1f} to "
         f"{max(cut.values()):.1f} s"
     )
     assert risen <= 64
-    # The floor is what a busy machine adds to any request.
-    assert p99(crowded) <= max(2 * p99(alone), 0.05)
+    assert slowest(crowded, 50) <= 2 * slowest(alone, 50) + 0.001
+    # The floor is one turn of the machine's other work; a worker that is held up adds seconds.
+    assert slowest(crowded, 99) <= 2 * slowest(alone, 99) + 0.05
     processes.wait_until("all is closed", lambda: processes.open_files(server.pid) <= files + 2, 20)
     assert processes.rss_mib(server.pid) - before <= 32
 
