@@ -34,7 +34,7 @@ class Peer:
         self.hold_acks = False
         self.refuse_connections = False
         self.greet = self._hello
-        """What is done with a call; raises where it is not let in."""
+        """What is done with a call; raises where it is not let in, may give another socket to go on with."""
         self.connection = None
         self._lock = threading.RLock()
         self.listen()
@@ -63,7 +63,7 @@ class Peer:
 
     def _serve(self, end, listener):
         try:
-            self.greet(end, listener)
+            end = self.greet(end, listener) or end
             while True:
                 header, body = _read(end)
                 self._take(end, header, body)
