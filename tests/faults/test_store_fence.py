@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from harness.processes import wait_until
 from harness.server import Server
 from harness.spark import newest
 from harness.stub import Stub
@@ -37,6 +38,8 @@ def test_the_first_of_two_writes_nothing(tmp_path: Path) -> None:
         for swap in range(SWAPS):
             session = first.api.create(name=f"kept {swap}")
             session.post("1")
+            # Else the second takes its launch away, and the first finds it dead.
+            wait_until("its driver runs", lambda calls=swap + 1: len(stub.argvs()) >= calls, 20)
             (state / "lock").unlink()
             second = Server(settings, state_dir=state)
             started.append(second)
