@@ -59,6 +59,7 @@ bench: ## latencies and start-up times, each beside its peer in the same run
 	@scripts/need.sh java python cc cargo
 	@scripts/envs test spark-3.5 spark-4.1
 	$(CARGO) build --release --locked
+	.venv/test/bin/python benches/scale.py --binary target/release/firesteel
 	.venv/test/bin/python benches/bench.py --binary target/release/firesteel $(BENCH)
 
 notebook: ## a local JupyterLab with sparkmagic against the running server (ENDPOINT= to change)
