@@ -283,10 +283,11 @@ pub async fn log(
 ) -> Result<HttpResponse, ApiError> {
     let (from, size) = (page.from()?, page.size()?);
     let snapshot = on.session.snapshot();
+    let max_bytes = on.app.config.log.max_bytes.bytes();
     let lines = on
         .app
         .background
-        .blocking(move || snapshot.log())
+        .blocking(move || snapshot.log(max_bytes))
         .await
         .unwrap_or_default();
     let total = lines.len();

@@ -15,6 +15,11 @@ const KEPT: u64 = 2;
 /// Bytes read from the end of a stream for the last lines that a session shows.
 const TAIL_BYTES: u64 = 16 * 1024;
 
+/// Bytes of one segment.
+fn segment_bytes(max_bytes: u64) -> u64 {
+    (max_bytes / (2 * KEPT)).max(4096)
+}
+
 fn segment_path(directory: &Path, stream: &str, number: u64) -> PathBuf {
     directory.join(format!("{stream}.{number:06}"))
 }
@@ -37,7 +42,7 @@ impl Segments {
         Self {
             directory: directory.to_owned(),
             stream,
-            segment_bytes: (max_bytes / (2 * KEPT)).max(4096),
+            segment_bytes: segment_bytes(max_bytes),
             number: 0,
             written: 0,
             file: None,
@@ -84,7 +89,7 @@ impl Segments {
     }
 }
 
-/// The segments of a stream that exist, in order.
+/// The segments of a stream that exist, in order, those in the middle left out: user code can make any number of such files.
 fn segments(run_dir: &RunDir, stream: &str) -> Vec<(u64, PathBuf)> {
     let prefix = format!("{stream}.");
     let Ok(entries) = fs::read_dir(run_dir.path()) else {
@@ -98,16 +103,31 @@ fn segments(run_dir: &RunDir, stream: &str) -> Vec<(u64, PathBuf)> {
         })
         .collect();
     found.sort_unstable();
+    let kept = usize::try_from(KEPT).unwrap_or(usize::MAX);
+    let last = found.len().saturating_sub(kept);
+    if kept < last {
+        found.drain(kept..last);
+    }
     found
 }
 
+/// Reads what a segment can hold, from `start` on; user code may have put something far longer in its place. A segment that the
+/// keeper drops at this moment reads as empty.
+fn read_segment(path: &Path, start: SeekFrom, most: u64, text: &mut Vec<u8>) {
+    if let Ok(mut file) = open_plain(path)
+        && file.seek(start).is_ok()
+    {
+        let _ = file.take(most).read_to_end(text);
+    }
+}
+
 /// All kept lines of a stream, the dropped middle told in a line of its own.
-fn stream_lines(run_dir: &RunDir, stream: &str) -> Vec<String> {
+fn stream_lines(run_dir: &RunDir, stream: &str, max_bytes: u64) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     let mut text = Vec::new();
     let mut next = 0;
     let found = segments(run_dir, stream);
-    let segment_bytes = found
+    let length = found
         .first()
         .and_then(|(_, path)| path.metadata().ok())
         .map_or(0, |data| data.len());
@@ -116,15 +136,12 @@ fn stream_lines(run_dir: &RunDir, stream: &str) -> Vec<String> {
             lines.extend(to_lines(&text));
             lines.push(format!(
                 "[... about {} bytes dropped: log.max_bytes ...]",
-                (number - next).saturating_mul(segment_bytes)
+                (number - next).saturating_mul(length)
             ));
             text.clear();
         }
-        next = number + 1;
-        // A segment that the keeper drops at this moment reads as empty.
-        if let Ok(mut file) = open_plain(&path) {
-            let _ = file.read_to_end(&mut text);
-        }
+        next = number.saturating_add(1);
+        read_segment(&path, SeekFrom::Start(0), segment_bytes(max_bytes), &mut text);
     }
     lines.extend(to_lines(&text));
     lines
@@ -141,20 +158,10 @@ fn to_lines(bytes: &[u8]) -> Vec<String> {
 fn stream_tail(run_dir: &RunDir, stream: &str, count: usize) -> Vec<String> {
     let mut bytes = Vec::new();
     for (_, path) in segments(run_dir, stream).into_iter().rev().take(2) {
-        let Ok(mut file) = open_plain(&path) else {
-            continue;
-        };
-        let length = file.metadata().map_or(0, |data| data.len());
-        if file
-            .seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))
-            .is_err()
-        {
-            continue;
-        }
+        let length = path.metadata().map_or(0, |data| data.len());
+        let start = SeekFrom::Start(length.saturating_sub(TAIL_BYTES));
         let mut part = Vec::new();
-        if file.read_to_end(&mut part).is_err() {
-            continue;
-        }
+        read_segment(&path, start, TAIL_BYTES, &mut part);
         part.extend(bytes);
         bytes = part;
         if bytes.len() as u64 >= TAIL_BYTES {
@@ -166,10 +173,18 @@ fn stream_tail(run_dir: &RunDir, stream: &str, count: usize) -> Vec<String> {
 }
 
 /// The session's log as Livy lays it out: both streams under their headings, then the server's own notes where there are any.
-/// `diagnosis`, the sentence of a session that has ended, stands first and last (contracts.md, Diagnosis).
+/// `diagnosis`, the sentence of a session that has ended, stands first and last (contracts.md, Diagnosis). `max_bytes` is
+/// `log.max_bytes`: no more is read of a stream, whatever user code made of its files.
 #[must_use]
-pub fn lines(run_dir: Option<&RunDir>, notes: &[String], diagnosis: Option<&str>) -> Vec<String> {
-    compose(run_dir, notes, diagnosis, stream_lines)
+pub fn lines(
+    run_dir: Option<&RunDir>,
+    notes: &[String],
+    diagnosis: Option<&str>,
+    max_bytes: u64,
+) -> Vec<String> {
+    compose(run_dir, notes, diagnosis, |run_dir, stream| {
+        stream_lines(run_dir, stream, max_bytes)
+    })
 }
 
 /// The last `count` lines of [`lines`], without reading all of it.
@@ -210,6 +225,8 @@ fn compose(
 mod tests {
     use super::*;
 
+    const LIMIT: u64 = 64 * 1024;
+
     fn run_dir() -> (tempfile::TempDir, RunDir) {
         let temp = tempfile::tempdir().unwrap();
         let run_dir = RunDir::create(temp.path().join("driver")).unwrap();
@@ -225,12 +242,12 @@ mod tests {
             .write(b"three\n")
             .unwrap();
         assert_eq!(
-            lines(Some(&run_dir), &[], None),
+            lines(Some(&run_dir), &[], None, LIMIT),
             ["stdout: ", "one", "two", "\nstderr: ", "three"]
         );
         let notes = ["a note".to_owned()];
         assert_eq!(
-            lines(Some(&run_dir), &notes, Some("It died.")),
+            lines(Some(&run_dir), &notes, Some("It died."), LIMIT),
             [
                 "It died.",
                 "stdout: ",
@@ -249,8 +266,7 @@ mod tests {
     #[test]
     fn a_long_log_loses_its_middle_and_says_so() {
         let (_temp, run_dir) = run_dir();
-        let limit = 64 * 1024;
-        let mut out = Segments::new(run_dir.path(), "stdout", limit);
+        let mut out = Segments::new(run_dir.path(), "stdout", LIMIT);
         for number in 0..100_000 {
             out.write(format!("line {number}\n").as_bytes()).unwrap();
         }
@@ -258,8 +274,8 @@ mod tests {
             .iter()
             .map(|(_, path)| path.metadata().unwrap().len())
             .sum();
-        assert!(on_disk <= limit, "{on_disk}");
-        let lines = lines(Some(&run_dir), &[], None);
+        assert!(on_disk <= LIMIT, "{on_disk}");
+        let lines = lines(Some(&run_dir), &[], None, LIMIT);
         assert_eq!(lines[1], "line 0");
         assert_eq!(lines[lines.len() - 2], "line 99999");
         assert_eq!(
@@ -273,7 +289,24 @@ mod tests {
     }
 
     #[test]
+    fn no_more_is_read_than_the_keeper_writes() {
+        let (_temp, run_dir) = run_dir();
+        for number in [0, 1, 7, 8, u64::MAX - 1, u64::MAX] {
+            let file = File::create(segment_path(run_dir.path(), "stdout", number)).unwrap();
+            file.set_len(1 << 40).unwrap();
+        }
+        let read: usize = lines(Some(&run_dir), &[], None, LIMIT)
+            .iter()
+            .map(String::len)
+            .sum();
+        assert!(read as u64 <= LIMIT + 200, "{read}");
+        let shown = tail(Some(&run_dir), &[], None, 10);
+        let read: usize = shown.iter().map(String::len).sum();
+        assert!(read as u64 <= 2 * TAIL_BYTES, "{read}");
+    }
+
+    #[test]
     fn a_session_without_a_driver_has_livys_empty_log() {
-        assert_eq!(lines(None, &[], None), ["stdout: ", "\nstderr: "]);
+        assert_eq!(lines(None, &[], None, LIMIT), ["stdout: ", "\nstderr: "]);
     }
 }

@@ -180,7 +180,7 @@ impl Drivers {
             outbox_bytes: self.config.link.outbox_bytes.bytes() + self.config.link.max_frame.bytes(),
             background: self.background.clone(),
             epoch: self.epoch,
-            link: LinkState::new(keeper.is_adopted),
+            link: LinkState::new(keeper.is_adopted, self.epoch),
             keeper,
         };
         self.background.spawn(supervisor.run());

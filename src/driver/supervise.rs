@@ -310,9 +310,11 @@ impl Supervisor {
 
 impl LinkState {
     /// The numbering with a new driver, or with one that an earlier server started.
-    pub(super) fn new(adopted: bool) -> Self {
+    pub(super) fn new(adopted: bool, epoch: i64) -> Self {
         Self {
             unnumbered: adopted,
+            // A late answer to an earlier server's question is none to ours.
+            next_completion: epoch << 32,
             ..Self::default()
         }
     }
@@ -366,5 +368,16 @@ async fn until(instant: Option<Instant>) {
     match instant {
         Some(instant) => sleep_until(instant).await,
         None => pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_servers_ask_under_the_same_number() {
+        let (before, after) = (LinkState::new(false, 6), LinkState::new(true, 7));
+        assert!(before.next_completion + i64::from(u32::MAX) < after.next_completion);
     }
 }

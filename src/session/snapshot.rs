@@ -62,10 +62,15 @@ impl Snapshot {
             .or_else(|| self.recent.iter().find(|statement| statement.id == id))
     }
 
-    /// The whole log, as Livy lays it out. Reads files.
+    /// The whole log, as Livy lays it out, with at most `max_bytes` of each stream. Reads files.
     #[must_use]
-    pub fn log(&self) -> Vec<String> {
-        log::lines(self.run_dir.as_ref(), &self.notes, self.diagnosis.as_deref())
+    pub fn log(&self, max_bytes: u64) -> Vec<String> {
+        log::lines(
+            self.run_dir.as_ref(),
+            &self.notes,
+            self.diagnosis.as_deref(),
+            max_bytes,
+        )
     }
 
     /// The log's last `count` lines. Reads files.

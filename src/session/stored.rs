@@ -50,9 +50,10 @@ impl Sessions {
         let driver = driver.and_then(|id| id.parse().ok());
         let run_dir = driver.map(|id| self.shared.drivers.run_dir(id));
         let diagnosis = row.diagnosis.clone();
+        let max_bytes = self.shared.config.log.max_bytes.bytes();
         let read = move || {
             let notes = run_dir.as_ref().map_or_else(Vec::new, RunDir::notes);
-            log::lines(run_dir.as_ref(), &notes, diagnosis.as_deref())
+            log::lines(run_dir.as_ref(), &notes, diagnosis.as_deref(), max_bytes)
         };
         Ok(self.shared.background.blocking(read).await.unwrap_or_default())
     }

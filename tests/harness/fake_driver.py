@@ -10,16 +10,26 @@ runs at most once, and every end are the agent's. A statement's code is one line
     ignore-cancel SECONDS NONCE     as `sleep`, but only the grace of a cancel ends it
     print N                         give N characters
     error TEXT                      fail
+    flood BYTES NONCE               write as many to standard output and to standard error, then as `ledger`
+    attack SEED COUNT DRIVER SECRET call the server COUNT times in the ways of `callers.KINDS`, then as that other driver, by
+                                    its SECRET; give how often it said what, as JSON
+    fuzz SEED COUNT                 a right hello, then bytes that are no frame, COUNT times; give how often the server closed
     die                             SIGKILL to this process
     hang                            answer nobody any more
 
 The ledger is the file that the environment's FAKE_LEDGER names: a line `WHAT TOKEN DRIVER STATEMENT NONCE`
-for each `ran` and each `interrupted`, and `up TOKEN DRIVER` when a driver has started. A session's conf may
-hold `spark.fake.token` (the TOKEN, `-` without), `spark.fake.start` (seconds until it is ready) and
-`spark.fake.fail` (a reason not to start).
+for each `ran` and each `interrupted`, `up TOKEN DRIVER` when a driver has started, and `cuts` with how many there were
+once all are done. A session's conf may
+hold `spark.fake.token` (the TOKEN, `-` without), `spark.fake.start` (seconds until it is ready),
+`spark.fake.fail` (a reason not to start), and `spark.fake.cut`: `out FIRST LAST` or `in FIRST LAST` breaks its connections after
+so many bytes, the first one after FIRST, the next after one byte more, up to LAST.
 """
 
+import collections
+import json
 import os
+import random
+import socket
 import sys
 import time
 import types
@@ -28,7 +38,7 @@ from typing import NamedTuple, Optional
 MAIN, RUN_DIR = sys.argv[-2:]
 sys.path.insert(0, os.path.dirname(MAIN))  # noqa: PTH120 - pathlib takes as long to import as the rest
 
-from firesteel_agent import supervisor  # noqa: E402
+from firesteel_agent import link, supervisor  # noqa: E402
 from firesteel_agent.output import dumps, error  # noqa: E402
 from firesteel_agent.python_interpreter import now_ms  # noqa: E402
 
@@ -141,6 +151,16 @@ class Interpreter:
         elif command == "print":
             statement.nonce = "x" * int(words[0])
             self._end()
+        elif command == "flood":
+            flood(int(words[0]))
+            write_ledger("ran", number, statement.nonce)
+            self._end()
+        elif command == "attack":
+            statement.nonce = attack(self._config, random.Random(int(words[0])), int(words[1]), *words[2:])
+            self._end()
+        elif command == "fuzz":
+            statement.nonce = fuzz(self._config, random.Random(int(words[0])), int(words[1]))
+            self._end()
         elif command == "die":
             os.kill(os.getpid(), 9)
         elif command == "hang":
@@ -191,9 +211,105 @@ class Interpreter:
         self._events.finished(statement.number, state, statement.started, output)
 
 
+def flood(count: int) -> None:
+    """Two full streams; it takes as long as the keeper takes to read them."""
+    line = b"x" * 99 + b"\n"
+    for _ in range(count // 6400):
+        for stream in (1, 2):
+            os.write(stream, line * 64)
+
+
+def callers():
+    """Loaded when first needed: most drivers never are."""
+    sys.path.append(os.path.dirname(__file__))  # noqa: PTH120
+    import callers
+
+    return callers
+
+
+def attack(config, chance: random.Random, count: int, other: str, secret: str) -> str:
+    """Impostors that descend from a keeper, as user code does."""
+    told = collections.Counter()
+    ways = callers()
+    kinds = (*ways.KINDS, "another's")
+    for at in range(count):
+        kind = kinds[at % len(kinds)]
+        whose = (other, secret) if kind == "another's" else (config.driver, config.secret.decode())
+        told[ways.attempt(kind, config.socket, *whose, chance).split(" ")[0]] += 1
+    return json.dumps(told)
+
+
+def fuzz(config, chance: random.Random, count: int) -> str:
+    """Connections that are let in, and then speak nonsense."""
+    told = collections.Counter()
+    ways = callers()
+    for _ in range(count):
+        caller = ways.Caller(config.socket)
+        told[caller.hello(config.driver, config.secret.decode())] += 1
+        caller.send(ways.fuzzed(chance))
+        # What is short waits for the rest, which does not come.
+        caller.end.shutdown(socket.SHUT_WR)
+        told["ended"] += caller.is_closed()
+        caller.close()
+    return json.dumps(told)
+
+
+class Cut(socket.socket):
+    """A connection of the agent's that breaks after so many bytes; the next one after one byte more."""
+
+    direction, at, last = "", 0, 0
+
+    def __init__(self, *how):
+        super().__init__(*how)
+        self.left = None
+
+    def connect(self, address):
+        """The count begins with the connection."""
+        super().connect(address)
+        if Cut.at <= Cut.last:
+            self.left = Cut.at
+            Cut.at += 1
+            if self.left == 0 and Cut.direction == "in":
+                self.shutdown(socket.SHUT_RD)
+
+    def send(self, data):
+        """As much as may still go; then it is broken."""
+        if self.left is None or Cut.direction != "out":
+            return super().send(data)
+        sent = super().send(data[: self.left]) if self.left else 0
+        self._passed(sent)
+        return sent
+
+    def recv(self, count):
+        """As much as may still come; then it is broken."""
+        if self.left is None or Cut.direction != "in":
+            return super().recv(count)
+        data = super().recv(min(count, self.left)) if self.left else b""
+        self._passed(len(data))
+        return data
+
+    def _passed(self, count):
+        self.left -= count
+        if self.left == 0:
+            self.left = None
+            self.shutdown(socket.SHUT_RDWR)
+            if Cut.at > Cut.last:
+                write_ledger("cuts", 0, Cut.last)
+
+
+def cut_connections() -> None:
+    """As the conf says; without the waits of an agent that spares its server."""
+    Cut.direction, first, last = CONF["spark.fake.cut"].split(" ")
+    Cut.at, Cut.last = int(first), int(last)
+    link.socket = types.SimpleNamespace(socket=Cut, AF_UNIX=socket.AF_UNIX, SOCK_STREAM=socket.SOCK_STREAM)
+    link.REDIAL_FIRST = link.REDIAL_SOON = link.REDIAL_LATER = link.REJECTED_MOST = 0.001
+
+
 def main() -> int:
     """The agent, with what it would import replaced."""
     write_ledger("up")
+    if "spark.fake.cut" in CONF:
+        cut_connections()
     spark = types.ModuleType("firesteel_agent.spark")
     spark.Spark = Spark
     sys.modules[spark.__name__] = spark

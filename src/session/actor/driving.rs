@@ -104,8 +104,9 @@ impl Actor {
             None => {
                 let (snapshot, was_ready) = (self.snapshot.clone(), self.was_ready);
                 let background = self.shared.background.clone();
+                let max_bytes = self.shared.config.log.max_bytes.bytes();
                 self.work.push(Box::pin(async move {
-                    let read = move || diagnose(exit.as_ref(), &snapshot.log(), was_ready);
+                    let read = move || diagnose(exit.as_ref(), &snapshot.log(max_bytes), was_ready);
                     let sentence = background.blocking(read).await;
                     Done::Diagnosed(sentence.unwrap_or_else(|_| "The driver ended.".to_owned()))
                 }));
