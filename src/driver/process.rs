@@ -40,10 +40,11 @@ impl ProcessName {
         boot_id().is_some_and(|boot| boot != self.boot)
     }
 
-    /// True while this very process exists, be it a zombie.
+    /// True while this very process runs. A zombie has ended: it may stay for long where nobody waits for it.
     #[must_use]
     pub fn exists(&self) -> bool {
-        Self::of(self.pid).as_ref() == Some(self)
+        let runs = stat(self.pid).is_some_and(|found| found.start == self.start && found.state != 'Z');
+        runs && boot_id().is_some_and(|boot| boot == self.boot)
     }
 
     /// A pidfd of this very process; none when it has ended. It is opened before the name is checked, so that a pid that is used
@@ -160,6 +161,13 @@ mod tests {
         assert!(name.open().is_some());
         assert!(name.age() < Duration::from_secs(60));
         child.kill().unwrap();
+        let pidfd = pidfd_open(rustix::process::Pid::from_child(&child), PidfdFlags::empty()).unwrap();
+        rustix::event::poll(
+            &mut [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)],
+            None,
+        )
+        .unwrap();
+        assert!(!name.exists(), "a zombie has ended");
         child.wait().unwrap();
         assert!(!name.exists());
     }

@@ -4,12 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::stream::{self, StreamExt as _};
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use super::actor::{Begin, Past};
 use super::registry::Sessions;
 use super::request::NewSession;
+use super::shared::Shared;
 use super::snapshot::Snapshot;
 use super::state::SessionState;
 use super::statement::Statement;
@@ -22,6 +24,9 @@ use crate::store::{Op, SessionRow, StoreError, Trouble};
 const LEFTOVER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Between two looks at it.
 const LEFTOVER_POLL: Duration = Duration::from_millis(100);
+
+/// Drivers that are ended at the same time.
+const CLEARED_AT_ONCE: usize = 32;
 
 impl Sessions {
     /// Takes back everything in the store; what can't be is told dead with the reason. One bad session costs only itself.
@@ -181,18 +186,27 @@ async fn clear_up(sessions: Sessions) {
         warn!(%error, "drivers of ended sessions could not be looked for");
         Vec::new()
     });
-    for (id, deleted) in abandoned {
-        let Ok(driver) = id.parse() else { continue };
-        let cleared = clear(&shared.drivers.run_dir(driver), deleted, &shared.background).await;
-        let at = now_ms();
-        if cleared && let Err(error) = shared.store.write(Op::EndDriver { id, at }).await {
-            warn!(%error, "a driver's row could not be closed");
-        }
-    }
-    for id in shared.drivers.on_disk().unwrap_or_default() {
+    stream::iter(abandoned)
+        .for_each_concurrent(CLEARED_AT_ONCE, |(id, deleted)| {
+            end_abandoned(&shared, id, deleted)
+        })
+        .await;
+    let unowned = async |id: Uuid| {
         if let Ok(false) = shared.store.has_driver(&id.to_string()).await {
             clear(&shared.drivers.run_dir(id), true, &shared.background).await;
         }
+    };
+    stream::iter(shared.drivers.on_disk().unwrap_or_default())
+        .for_each_concurrent(CLEARED_AT_ONCE, unowned)
+        .await;
+}
+
+async fn end_abandoned(shared: &Shared, id: String, deleted: bool) {
+    let Ok(driver) = id.parse() else { return };
+    let cleared = clear(&shared.drivers.run_dir(driver), deleted, &shared.background).await;
+    let at = now_ms();
+    if cleared && let Err(error) = shared.store.write(Op::EndDriver { id, at }).await {
+        warn!(%error, "a driver's row could not be closed");
     }
 }
 
