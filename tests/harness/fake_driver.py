@@ -28,7 +28,6 @@ so many bytes, the first one after FIRST, the next after one byte more, up to LA
 import collections
 import json
 import os
-import random
 import socket
 import sys
 import time
@@ -156,10 +155,10 @@ class Interpreter:
             write_ledger("ran", number, statement.nonce)
             self._end()
         elif command == "attack":
-            statement.nonce = attack(self._config, random.Random(int(words[0])), int(words[1]), *words[2:])
+            statement.nonce = attack(self._config, *words)
             self._end()
         elif command == "fuzz":
-            statement.nonce = fuzz(self._config, random.Random(int(words[0])), int(words[1]))
+            statement.nonce = fuzz(self._config, *words)
             self._end()
         elif command == "die":
             os.kill(os.getpid(), 9)
@@ -227,23 +226,25 @@ def callers():
     return callers
 
 
-def attack(config, chance: random.Random, count: int, other: str, secret: str) -> str:
+def attack(config, seed: str, count: str, other: str, secret: str) -> str:
     """Impostors that descend from a keeper, as user code does."""
     told = collections.Counter()
     ways = callers()
+    chance = ways.random.Random(int(seed))
     kinds = (*ways.KINDS, "another's")
-    for at in range(count):
+    for at in range(int(count)):
         kind = kinds[at % len(kinds)]
         whose = (other, secret) if kind == "another's" else (config.driver, config.secret.decode())
         told[ways.attempt(kind, config.socket, *whose, chance).split(" ")[0]] += 1
     return json.dumps(told)
 
 
-def fuzz(config, chance: random.Random, count: int) -> str:
+def fuzz(config, seed: str, count: str) -> str:
     """Connections that are let in, and then speak nonsense."""
     told = collections.Counter()
     ways = callers()
-    for _ in range(count):
+    chance = ways.random.Random(int(seed))
+    for _ in range(int(count)):
         caller = ways.Caller(config.socket)
         told[caller.hello(config.driver, config.secret.decode())] += 1
         caller.send(ways.fuzzed(chance))
@@ -262,6 +263,7 @@ class Cut(socket.socket):
     def __init__(self, *how):
         super().__init__(*how)
         self.left = None
+        self.broken = False
 
     def connect(self, address):
         """The count begins with the connection."""
@@ -269,11 +271,11 @@ class Cut(socket.socket):
         if Cut.at <= Cut.last:
             self.left = Cut.at
             Cut.at += 1
-            if self.left == 0 and Cut.direction == "in":
-                self.shutdown(socket.SHUT_RD)
 
     def send(self, data):
         """As much as may still go; then it is broken."""
+        if self.broken:
+            raise BrokenPipeError
         if self.left is None or Cut.direction != "out":
             return super().send(data)
         sent = super().send(data[: self.left]) if self.left else 0
@@ -282,6 +284,8 @@ class Cut(socket.socket):
 
     def recv(self, count):
         """As much as may still come; then it is broken."""
+        if self.broken:
+            return b""
         if self.left is None or Cut.direction != "in":
             return super().recv(count)
         data = super().recv(min(count, self.left)) if self.left else b""
@@ -291,7 +295,7 @@ class Cut(socket.socket):
     def _passed(self, count):
         self.left -= count
         if self.left == 0:
-            self.left = None
+            self.broken = True
             self.shutdown(socket.SHUT_RDWR)
             if Cut.at > Cut.last:
                 write_ledger("cuts", 0, Cut.last)
