@@ -1,11 +1,10 @@
-"""A driver's processes are killed in each phase of a statement, or stand still for a while (faults.md R5, R6)."""
+"""A driver's processes are killed in each phase of a statement, or stand still a while (faults.md R5, R6)."""
 
 from __future__ import annotations
 
 import os
 import signal
 import time
-from pathlib import Path
 from typing import Iterator
 
 import pytest

@@ -11,18 +11,19 @@ runs at most once, and every end are the agent's. A statement's code is one line
     print N                         give N characters
     error TEXT                      fail
     flood BYTES NONCE               write as many to standard output and to standard error, then as `ledger`
-    attack SEED COUNT DRIVER SECRET call the server COUNT times in the ways of `callers.KINDS`, then as that other driver, by
-                                    its SECRET; give how often it said what, as JSON
-    fuzz SEED COUNT                 a right hello, then bytes that are no frame, COUNT times; give how often the server closed
+    attack SEED COUNT DRIVER SECRET call COUNT times in the ways of `callers.KINDS` and as that DRIVER;
+                                    give how often the server said what, as JSON
+    double NONCE                    call twice with the right secret; give what was said
+    fuzz SEED COUNT                 a right hello, then bytes that are no frame, COUNT times; give the ends
     die                             SIGKILL to this process
     hang                            answer nobody any more
 
 The ledger is the file that the environment's FAKE_LEDGER names: a line `WHAT TOKEN DRIVER STATEMENT NONCE`
-for each `ran` and each `interrupted`, `up TOKEN DRIVER` when a driver has started, and `cuts` with how many there were
-once all are done. A session's conf may
-hold `spark.fake.token` (the TOKEN, `-` without), `spark.fake.start` (seconds until it is ready),
-`spark.fake.fail` (a reason not to start), and `spark.fake.cut`: `out FIRST LAST` or `in FIRST LAST` breaks its connections after
-so many bytes, the first one after FIRST, the next after one byte more, up to LAST.
+for each `ran` and each `interrupted`, `up TOKEN DRIVER` when a driver has started, and `cuts` once all cuts
+are done. A session's conf may hold `spark.fake.token` (the TOKEN, `-` without), `spark.fake.start` (seconds
+until it is ready), `spark.fake.fail` (a reason not to start), and `spark.fake.cut`: `out FIRST LAST` or
+`in FIRST LAST` breaks the agent's first connection after FIRST bytes, the next after one byte more, and so on
+up to LAST.
 """
 
 import collections
@@ -157,6 +158,9 @@ class Interpreter:
         elif command == "attack":
             statement.nonce = attack(self._config, *words)
             self._end()
+        elif command == "double":
+            statement.nonce = double(self._config)
+            self._end()
         elif command == "fuzz":
             statement.nonce = fuzz(self._config, *words)
             self._end()
@@ -237,6 +241,16 @@ def attack(config, seed: str, count: str, other: str, secret: str) -> str:
         whose = (other, secret) if kind == "another's" else (config.driver, config.secret.decode())
         told[ways.attempt(kind, config.socket, *whose, chance).split(" ")[0]] += 1
     return json.dumps(told)
+
+
+def double(config) -> str:
+    """Two connections beside the agent's own, which ends with the first of them."""
+    first, second = (callers().Caller(config.socket) for _ in range(2))
+    said = [caller.hello(config.driver, config.secret.decode()) for caller in (first, second)]
+    ended = first.is_closed()
+    for caller in (first, second):
+        caller.close()
+    return json.dumps({"welcome": said.count("welcome"), "first ended": ended})
 
 
 def fuzz(config, seed: str, count: str) -> str:
