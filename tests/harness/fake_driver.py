@@ -11,24 +11,24 @@ runs at most once, and every end are the agent's. A statement's code is one line
     print N                         give N characters
     error TEXT                      fail
     flood BYTES NONCE               write as many to standard output and to standard error, then as `ledger`
-    attack SEED COUNT DRIVER SECRET call the server COUNT times in the ways of `callers.KINDS`, then as that other driver, by
-                                    its SECRET; give how often it said what, as JSON
-    fuzz SEED COUNT                 a right hello, then bytes that are no frame, COUNT times; give how often the server closed
+    attack SEED COUNT DRIVER SECRET call COUNT times in the ways of `callers.KINDS` and as that DRIVER;
+                                    give how often the server said what, as JSON
+    double NONCE                    call twice with the right secret; give what was said
+    fuzz SEED COUNT                 a right hello, then bytes that are no frame, COUNT times; give the ends
     die                             SIGKILL to this process
     hang                            answer nobody any more
 
 The ledger is the file that the environment's FAKE_LEDGER names: a line `WHAT TOKEN DRIVER STATEMENT NONCE`
-for each `ran` and each `interrupted`, `up TOKEN DRIVER` when a driver has started, and `cuts` with how many there were
-once all are done. A session's conf may
-hold `spark.fake.token` (the TOKEN, `-` without), `spark.fake.start` (seconds until it is ready),
-`spark.fake.fail` (a reason not to start), and `spark.fake.cut`: `out FIRST LAST` or `in FIRST LAST` breaks its connections after
-so many bytes, the first one after FIRST, the next after one byte more, up to LAST.
+for each `ran` and each `interrupted`, `up TOKEN DRIVER` when a driver has started, and `cuts` once all cuts
+are done. A session's conf may hold `spark.fake.token` (the TOKEN, `-` without), `spark.fake.start` (seconds
+until it is ready), `spark.fake.fail` (a reason not to start), and `spark.fake.cut`: `out FIRST LAST` or
+`in FIRST LAST` breaks the agent's first connection after FIRST bytes, the next after one byte more, and so on
+up to LAST.
 """
 
 import collections
 import json
 import os
-import random
 import socket
 import sys
 import time
@@ -156,10 +156,13 @@ class Interpreter:
             write_ledger("ran", number, statement.nonce)
             self._end()
         elif command == "attack":
-            statement.nonce = attack(self._config, random.Random(int(words[0])), int(words[1]), *words[2:])
+            statement.nonce = attack(self._config, *words)
+            self._end()
+        elif command == "double":
+            statement.nonce = double(self._config)
             self._end()
         elif command == "fuzz":
-            statement.nonce = fuzz(self._config, random.Random(int(words[0])), int(words[1]))
+            statement.nonce = fuzz(self._config, *words)
             self._end()
         elif command == "die":
             os.kill(os.getpid(), 9)
@@ -227,23 +230,35 @@ def callers():
     return callers
 
 
-def attack(config, chance: random.Random, count: int, other: str, secret: str) -> str:
+def attack(config, seed: str, count: str, other: str, secret: str) -> str:
     """Impostors that descend from a keeper, as user code does."""
     told = collections.Counter()
     ways = callers()
+    chance = ways.random.Random(int(seed))
     kinds = (*ways.KINDS, "another's")
-    for at in range(count):
+    for at in range(int(count)):
         kind = kinds[at % len(kinds)]
         whose = (other, secret) if kind == "another's" else (config.driver, config.secret.decode())
         told[ways.attempt(kind, config.socket, *whose, chance).split(" ")[0]] += 1
     return json.dumps(told)
 
 
-def fuzz(config, chance: random.Random, count: int) -> str:
+def double(config) -> str:
+    """Two connections beside the agent's own, which ends with the first of them."""
+    first, second = (callers().Caller(config.socket) for _ in range(2))
+    said = [caller.hello(config.driver, config.secret.decode()) for caller in (first, second)]
+    ended = first.is_closed()
+    for caller in (first, second):
+        caller.close()
+    return json.dumps({"welcome": said.count("welcome"), "first ended": ended})
+
+
+def fuzz(config, seed: str, count: str) -> str:
     """Connections that are let in, and then speak nonsense."""
     told = collections.Counter()
     ways = callers()
-    for _ in range(count):
+    chance = ways.random.Random(int(seed))
+    for _ in range(int(count)):
         caller = ways.Caller(config.socket)
         told[caller.hello(config.driver, config.secret.decode())] += 1
         caller.send(ways.fuzzed(chance))
@@ -262,6 +277,7 @@ class Cut(socket.socket):
     def __init__(self, *how):
         super().__init__(*how)
         self.left = None
+        self.broken = False
 
     def connect(self, address):
         """The count begins with the connection."""
@@ -269,11 +285,11 @@ class Cut(socket.socket):
         if Cut.at <= Cut.last:
             self.left = Cut.at
             Cut.at += 1
-            if self.left == 0 and Cut.direction == "in":
-                self.shutdown(socket.SHUT_RD)
 
     def send(self, data):
         """As much as may still go; then it is broken."""
+        if self.broken:
+            raise BrokenPipeError
         if self.left is None or Cut.direction != "out":
             return super().send(data)
         sent = super().send(data[: self.left]) if self.left else 0
@@ -282,6 +298,8 @@ class Cut(socket.socket):
 
     def recv(self, count):
         """As much as may still come; then it is broken."""
+        if self.broken:
+            return b""
         if self.left is None or Cut.direction != "in":
             return super().recv(count)
         data = super().recv(min(count, self.left)) if self.left else b""
@@ -291,7 +309,7 @@ class Cut(socket.socket):
     def _passed(self, count):
         self.left -= count
         if self.left == 0:
-            self.left = None
+            self.broken = True
             self.shutdown(socket.SHUT_RDWR)
             if Cut.at > Cut.last:
                 write_ledger("cuts", 0, Cut.last)
