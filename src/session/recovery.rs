@@ -80,6 +80,10 @@ impl Sessions {
             }
             None => None,
         };
+        if row.app_id.is_some() && driver.is_none() {
+            // What statements have made in it is gone: another driver would be another session.
+            return Err("Nothing is left of the directory of the session's driver.".to_owned());
+        }
         let statements = self
             .shared
             .store
@@ -90,7 +94,7 @@ impl Sessions {
         let state = match row.state.as_str() {
             "shutting_down" => SessionState::ShuttingDown,
             // Clients that wait for a start know no other word (clients.md, W3).
-            _ if !was_ready || driver.is_none() => SessionState::Starting,
+            _ if !was_ready => SessionState::Starting,
             _ => SessionState::Recovering,
         };
         let mut snapshot = of_row(&row, state);

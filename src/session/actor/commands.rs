@@ -121,6 +121,15 @@ impl Actor {
     /// Cancels a statement; the answer waits until that is stored, so that a later server knows it too.
     async fn cancel(&mut self, id: i64, reply: Reply) {
         let waiting = self.queue.iter().position(|statement| statement.id == id);
+        if waiting == Some(0) && self.is_unsure {
+            // It may run already: the driver ends it, or says that it never came.
+            let first = &mut self.queue[0];
+            *first = Arc::new(first.cancelling());
+            let mark = first.mark(self.id);
+            self.store_and_reply(mark, reply);
+            self.publish();
+            return;
+        }
         if let Some(statement) = waiting.and_then(|at| self.queue.remove(at)) {
             let statement = Arc::new(statement.cancelled());
             self.store_and_reply(statement.end(self.id), reply);

@@ -128,6 +128,7 @@ impl Actor {
 
     /// The driver is ready: for the first time, or for this server. What it was handed before goes on; the rest is handed to it.
     async fn catch_up(&mut self, last_run: Option<i64>, runs: Option<i64>) {
+        self.is_unsure = false;
         let first = self.queue.front().map(|statement| statement.id);
         if let Some(id) = first.filter(|id| last_run.is_some_and(|last| *id <= last)) {
             self.driver_has(id);

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::{Actor, Done, store_for_sure};
 use crate::clock::now_ms;
 use crate::driver::{Driver, Events};
+use crate::session::shared::Shared;
 use crate::session::state::{SessionEvent, SessionState};
 use crate::session::times::{Ages, Limits, overdue};
 use crate::store::{DriverRow, Op};
@@ -101,6 +102,7 @@ impl Actor {
         let sentence = format!("The driver that an earlier server started did not call in time ({key}).");
         self.ready_by = Some((Instant::now() + wait, sentence));
         self.permit = permit;
+        self.is_unsure = true;
         if !self.snapshot.state.is_open() {
             driver.kill().await;
         }
@@ -134,9 +136,10 @@ impl Actor {
         if self.ended.is_some() {
             return;
         }
-        if let Some(driver) = self.driver.take() {
-            self.shared.drivers.forget(&driver);
-            self.close(driver);
+        let gone = self.driver.take();
+        if let Some(driver) = &gone {
+            self.shared.drivers.forget(driver);
+            crate::kill_point!("delete.reaped");
         }
         self.snapshot.driver = None;
         self.permit = None;
@@ -152,34 +155,7 @@ impl Actor {
         }
         self.ended = Some(Instant::now());
         self.age = Duration::ZERO;
-        self.apply(SessionEvent::DriverGone);
-    }
-
-    /// Clears up after a driver of which no process is left, then closes its row: until then a later server would clear up.
-    fn close(&self, driver: Driver) {
-        crate::kill_point!("delete.reaped");
-        let (shared, deleted, session_id) = (Arc::clone(&self.shared), self.deleted, self.id);
-        self.work.push(Box::pin(async move {
-            let run_dir = driver.run_dir;
-            let clear = move || {
-                if deleted {
-                    run_dir.remove()
-                } else {
-                    run_dir.keep_log()
-                }
-            };
-            if let Ok(Err(error)) = shared.background.blocking(clear).await {
-                warn!(session.id = session_id, %error, "a run directory could not be cleared");
-            }
-            crate::kill_point!("delete.files_removed");
-            let op = Op::EndDriver {
-                id: driver.id.to_string(),
-                at: now_ms(),
-            };
-            store_for_sure(&shared.store, op).await;
-            crate::kill_point!("delete.row_closed");
-            Done::Nothing
-        }));
+        self.apply_and_clear(SessionEvent::DriverGone, gone);
     }
 
     /// Looks at the session's times.
@@ -213,4 +189,26 @@ impl Actor {
             self.end(sentence).await;
         }
     }
+}
+
+/// Clears what a driver that has ended has on disk, and closes its row. A deleted session's log goes too.
+pub(super) async fn clear(shared: &Shared, session_id: i64, driver: Driver, deleted: bool) {
+    let run_dir = driver.run_dir;
+    let clear = move || {
+        if deleted {
+            run_dir.remove()
+        } else {
+            run_dir.keep_log()
+        }
+    };
+    if let Ok(Err(error)) = shared.background.blocking(clear).await {
+        warn!(session.id = session_id, %error, "a run directory could not be cleared");
+    }
+    crate::kill_point!("delete.files_removed");
+    let op = Op::EndDriver {
+        id: driver.id.to_string(),
+        at: now_ms(),
+    };
+    store_for_sure(&shared.store, op).await;
+    crate::kill_point!("delete.row_closed");
 }

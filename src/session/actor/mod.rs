@@ -132,6 +132,8 @@ pub(super) struct Actor {
     taken: u64,
     /// Whether a result that it brought is being stored.
     storing: bool,
+    /// Whether an earlier server may have handed it the first statement of the queue: it has not told yet.
+    is_unsure: bool,
     recent: VecDeque<Arc<Statement>>,
     next_statement: i64,
     was_ready: bool,
@@ -174,6 +176,7 @@ impl Actor {
             running: None,
             taken: 0,
             storing: false,
+            is_unsure: false,
             recent: VecDeque::new(),
             next_statement: past.next_statement,
             was_ready: past.was_ready,
@@ -252,6 +255,12 @@ impl Actor {
 
     /// Changes the state as the table says: checks, logs, stores, publishes. False where the event can't happen now.
     fn apply(&mut self, event: SessionEvent) -> bool {
+        self.apply_and_clear(event, None)
+    }
+
+    /// As [`Actor::apply`]; what `gone` has on disk is cleared once the change is stored: until then the next server needs it to
+    /// know that there was a driver.
+    fn apply_and_clear(&mut self, event: SessionEvent, gone: Option<Driver>) -> bool {
         let Some(next) = self.snapshot.state.after(event) else {
             return false;
         };
@@ -267,27 +276,32 @@ impl Actor {
         self.snapshot.state = next;
         let ended = (next == SessionState::Dead).then(now_ms);
         // Which of idle and busy it is follows from the statements: the store has one word for both.
-        if !is_toggle && !self.deleted {
-            let op = Op::UpdateSession {
-                id: self.id,
-                epoch: self.shared.store.epoch(),
-                state: next.as_str().to_owned(),
-                app_id: self.snapshot.app_id.clone(),
-                ui_url: self.snapshot.ui_url.clone(),
-                // One that is ending is ended by the next server for the same reason.
-                diagnosis: self
-                    .snapshot
-                    .diagnosis
-                    .as_deref()
-                    .or(self.reason.as_deref())
-                    .map(str::to_owned),
-                ended,
-            };
-            let store = self.shared.store.clone();
+        let op = (!is_toggle && !self.deleted).then(|| Op::UpdateSession {
+            id: self.id,
+            epoch: self.shared.store.epoch(),
+            state: next.as_str().to_owned(),
+            app_id: self.snapshot.app_id.clone(),
+            ui_url: self.snapshot.ui_url.clone(),
+            // One that is ending is ended by the next server for the same reason.
+            diagnosis: self
+                .snapshot
+                .diagnosis
+                .as_deref()
+                .or(self.reason.as_deref())
+                .map(str::to_owned),
+            ended,
+        });
+        if op.is_some() || gone.is_some() {
+            let (shared, deleted, session_id) = (Arc::clone(&self.shared), self.deleted, self.id);
             self.work.push(Box::pin(async move {
-                store_for_sure(&store, op).await;
-                if next == SessionState::Idle {
-                    crate::kill_point!("create.idle_stored");
+                if let Some(op) = op {
+                    store_for_sure(&shared.store, op).await;
+                    if next == SessionState::Idle {
+                        crate::kill_point!("create.idle_stored");
+                    }
+                }
+                if let Some(driver) = gone {
+                    life::clear(&shared, session_id, driver, deleted).await;
                 }
                 Done::Nothing
             }));
