@@ -34,6 +34,14 @@ impl Sessions {
         let store = &self.shared.store;
         let shown = self.shared.config.session.ended_shown.get();
         let since = now_ms().saturating_sub(i64::try_from(shown.as_millis()).unwrap_or(i64::MAX));
+        for id in store.half_ended_sessions().await? {
+            if let Err(error) = self
+                .close_statements(id, "The server was killed meanwhile.")
+                .await
+            {
+                warn!(session.id = id, %error, "statements of an ended session could not be ended");
+            }
+        }
         for row in store.ended_since(since).await? {
             self.show_ended(&row);
         }
@@ -156,11 +164,8 @@ impl Sessions {
 
     /// Ends a session of which nothing can be taken back. Its statements say so.
     async fn close(&self, id: i64, why: &str) -> Result<(), StoreError> {
+        self.close_statements(id, why).await?;
         let store = &self.shared.store;
-        for statement in store.unended_statements(id).await? {
-            let statement = Statement::from_row(statement, store).lost(why);
-            store.write(statement.end(id)).await?;
-        }
         let op = Op::UpdateSession {
             id,
             epoch: store.epoch(),
@@ -171,6 +176,15 @@ impl Sessions {
             ended: Some(now_ms()),
         };
         store.write(op).await
+    }
+
+    async fn close_statements(&self, id: i64, why: &str) -> Result<(), StoreError> {
+        let store = &self.shared.store;
+        for statement in store.unended_statements(id).await? {
+            let statement = Statement::from_row(statement, store).lost(why);
+            store.write(statement.end(id)).await?;
+        }
+        Ok(())
     }
 }
 

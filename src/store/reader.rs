@@ -307,6 +307,16 @@ impl Store {
         }
     }
 
+    /// The ended sessions, not deleted ones, that have statements without an end: their server was killed between the two.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn half_ended_sessions(&self) -> Result<Vec<i64>, StoreError> {
+        const QUERY: &str = "SELECT DISTINCT session_id FROM statements WHERE completed = 0 AND EXISTS \
+             (SELECT 1 FROM sessions WHERE id = session_id AND ended IS NOT NULL AND deleted IS NULL)";
+        Ok(sqlx::query_scalar(QUERY).fetch_all(&self.reads).await?)
+    }
+
     /// A page of a session's statements in the order of their ids or against it, with how many there are.
     ///
     /// # Errors

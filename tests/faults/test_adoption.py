@@ -3,9 +3,11 @@ that it printed; and what each way of ending under a dead server looks like to t
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
+import sqlite3
 import time
 from pathlib import Path
 from typing import Iterator
@@ -251,3 +253,20 @@ def test_an_ending_session_ends(tmp_path: Path) -> None:
         session = again(server, session)
         session.wait("dead", limit=20)
         assert "session.ttl" in session.log()[0]
+
+
+def test_an_end_that_was_stored_by_half(tmp_path: Path) -> None:
+    """A session whose end was stored and its statement's was not: the next server ends that too."""
+    fake = Fake(tmp_path / "fake")
+    with serving(fake.settings) as server:
+        session = server.api.create(kind="pyspark")
+        session.wait("idle")
+        statement = session.run("ledger half")
+        session.post("die")
+        session.wait("dead")
+        server.kill9()
+        with contextlib.closing(sqlite3.connect(server.state_dir / "firesteel.db")) as store, store:
+            store.execute("UPDATE statements SET completed = 0, state = 'waiting', output = NULL")
+        server.start()
+        ended = again(server, session).wait_statement(statement["id"])
+        assert ended["output"]["ename"] == "DriverDied", ended
