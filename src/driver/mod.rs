@@ -124,13 +124,14 @@ impl Drivers {
     }
 
     /// Takes back a driver that an earlier server has launched, alive or ended meanwhile; its events are those of
-    /// [`Drivers::launch`]. None: it was never started, and now never will be.
+    /// [`Drivers::launch`]. None: it was never started, and now never will be; one that `was_ready` has been, whatever became of
+    /// its directory.
     ///
     /// # Errors
     /// The keeper can't be watched.
-    pub fn adopt(&self, id: Uuid) -> io::Result<Option<(Driver, Events)>> {
+    pub fn adopt(&self, id: Uuid, was_ready: bool) -> io::Result<Option<(Driver, Events)>> {
         let run_dir = self.run_dir(id);
-        if run_dir.withdraw_launch() {
+        if !was_ready && run_dir.withdraw_launch() {
             return run_dir.remove().map(|()| None);
         }
         let keeper = Keeper::adopt(run_dir.keeper())?;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
@@ -98,6 +99,27 @@ fn stat(pid: i32) -> Option<Stat> {
     })
 }
 
+/// The process of this user's whose first arguments are these, the oldest of several.
+#[must_use]
+pub fn running(arguments: &[&[u8]]) -> Option<ProcessName> {
+    let me = nix::unistd::geteuid().as_raw();
+    let is_it = |pid: i32| {
+        let is_mine = fs::metadata(format!("/proc/{pid}")).is_ok_and(|data| data.uid() == me);
+        is_mine
+            && fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| {
+                let words: Vec<&[u8]> = line.split(|byte| *byte == 0).skip(1).collect();
+                words.starts_with(arguments)
+            })
+    };
+    fs::read_dir("/proc")
+        .ok()?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter_map(|pid| ProcessName::of(pid).filter(|_| is_it(pid)))
+        // Its pid may be another's since.
+        .filter(ProcessName::exists)
+        .min_by_key(|name| (name.start, name.pid))
+}
+
 /// True when `pid` is `ancestor` or descends from it.
 #[must_use]
 pub fn descends(pid: i32, ancestor: i32) -> bool {
@@ -170,6 +192,25 @@ mod tests {
         assert!(!name.exists(), "a zombie has ended");
         child.wait().unwrap();
         assert!(!name.exists());
+    }
+
+    #[test]
+    fn a_process_is_found_by_its_arguments() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().as_os_str().as_encoded_bytes();
+        fs::write(directory.path().join("keeper"), "read line").unwrap();
+        let mut child = std::process::Command::new("sh")
+            .args([std::path::Path::new("keeper"), directory.path()])
+            .current_dir(directory.path())
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let found = running(&[b"keeper", path]).unwrap();
+        assert_eq!(u32::try_from(found.pid).unwrap(), child.id());
+        assert_eq!(running(&[b"keeper", &path[1..]]), None);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(running(&[b"keeper", path]), None);
     }
 
     #[test]

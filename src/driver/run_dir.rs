@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::process::ProcessName;
+use super::process::{ProcessName, running};
 
 /// The longest file that is read as a whole; all that belongs here is far shorter.
 const READ_MAX: u64 = 1024 * 1024;
@@ -140,8 +140,18 @@ impl RunDir {
 
     /// The keeper, as it named itself.
     #[must_use]
-    pub fn keeper(&self) -> Option<ProcessName> {
+    pub fn named_keeper(&self) -> Option<ProcessName> {
         serde_json::from_slice(&read_plain(&self.file("keeper.json")).ok()?).ok()
+    }
+
+    /// The keeper. Where a cleaner or user code has taken its name, a living one is found by its arguments. Reads all of /proc then.
+    #[must_use]
+    pub fn keeper(&self) -> Option<ProcessName> {
+        let named = self.named_keeper();
+        if named.as_ref().is_some_and(ProcessName::exists) {
+            return named;
+        }
+        running(&[b"keeper", self.0.as_os_str().as_encoded_bytes()]).or(named)
     }
 
     /// Takes the launch, so that nobody else starts this driver: the file is renamed, which succeeds once.

@@ -77,11 +77,16 @@ impl Sessions {
         let stored = |error: StoreError| error.to_string();
         let request: NewSession = serde_json::from_str(&row.request)
             .map_err(|error| format!("The stored request can't be read: {error}."))?;
+        let was_ready = row.app_id.is_some();
         let driver = match &row.driver_id {
             Some(id) => {
                 let id = id.parse().map_err(|_| format!("{id:?} is no driver's id."))?;
                 let drivers = Arc::clone(&self.shared.drivers);
-                let adopted = self.shared.background.blocking(move || drivers.adopt(id)).await;
+                let adopted = self
+                    .shared
+                    .background
+                    .blocking(move || drivers.adopt(id, was_ready))
+                    .await;
                 adopted
                     .map_err(|panicked| panicked.to_string())?
                     .map_err(|error| format!("The session's driver can't be taken back: {error}."))?
@@ -98,7 +103,6 @@ impl Sessions {
             .unended_statements(row.id)
             .await
             .map_err(stored)?;
-        let was_ready = row.app_id.is_some();
         let state = match row.state.as_str() {
             "shutting_down" => SessionState::ShuttingDown,
             // Clients that wait for a start know no other word (clients.md, W3).
@@ -128,7 +132,7 @@ impl Sessions {
             reason,
             age: driver
                 .as_ref()
-                .and_then(|(driver, _)| driver.run_dir.keeper())
+                .and_then(|(driver, _)| driver.run_dir.named_keeper())
                 .map_or(Duration::ZERO, |keeper| keeper.age()),
         };
         let begin = match driver {
