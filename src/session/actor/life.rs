@@ -19,7 +19,6 @@ impl Actor {
     pub(super) async fn done(&mut self, done: Done) {
         match done {
             Done::Nothing => {}
-            Done::Admitted(permit) => self.launch(permit),
             Done::Launched(Ok((driver, events))) => self.launched(driver, events).await,
             Done::Launched(Err(error)) => {
                 self.launching = false;
@@ -39,10 +38,15 @@ impl Actor {
         }
     }
 
-    fn launch(&mut self, permit: OwnedSemaphorePermit) {
-        if !self.snapshot.state.is_open() {
-            return;
+    /// It is the session's turn.
+    pub(super) fn admitted(&mut self, permit: Option<OwnedSemaphorePermit>) {
+        self.turn = None;
+        if let Some(permit) = permit.filter(|_| self.snapshot.state.is_open()) {
+            self.launch(permit);
         }
+    }
+
+    fn launch(&mut self, permit: OwnedSemaphorePermit) {
         self.permit = Some(permit);
         self.launching = true;
         let shared = Arc::clone(&self.shared);
@@ -139,6 +143,7 @@ impl Actor {
             self.close(driver);
         }
         self.snapshot.driver = None;
+        self.turn = None;
         self.permit = None;
         if !self.deleted {
             self.note(format!("The session has ended: {why}"));
