@@ -20,7 +20,6 @@ impl Actor {
     pub(super) async fn done(&mut self, done: Done) {
         match done {
             Done::Nothing => {}
-            Done::Admitted(permit) => self.launch(permit),
             Done::Launched(Ok((driver, events))) => self.launched(driver, events).await,
             Done::Launched(Err(error)) => {
                 self.launching = false;
@@ -40,10 +39,15 @@ impl Actor {
         }
     }
 
-    fn launch(&mut self, permit: OwnedSemaphorePermit) {
-        if !self.snapshot.state.is_open() {
-            return;
+    /// It is the session's turn.
+    pub(super) fn admitted(&mut self, permit: Option<OwnedSemaphorePermit>) {
+        self.turn = None;
+        if let Some(permit) = permit.filter(|_| self.snapshot.state.is_open()) {
+            self.launch(permit);
         }
+    }
+
+    fn launch(&mut self, permit: OwnedSemaphorePermit) {
         self.permit = Some(permit);
         self.launching = true;
         let shared = Arc::clone(&self.shared);
@@ -142,6 +146,7 @@ impl Actor {
             crate::kill_point!("delete.reaped");
         }
         self.snapshot.driver = None;
+        self.turn = None;
         self.permit = None;
         if !self.deleted {
             self.note(format!("The session has ended: {why}"));

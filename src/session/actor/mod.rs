@@ -43,7 +43,6 @@ type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Something that went on beside the loop has ended.
 enum Done {
-    Admitted(OwnedSemaphorePermit),
     Launched(std::io::Result<(Driver, Events)>),
     ResultStored(Arc<Statement>),
     Deleted {
@@ -123,6 +122,8 @@ pub(super) struct Actor {
     snapshot: Snapshot,
     accepting: FuturesOrdered<Work<Accepted>>,
     work: FuturesUnordered<Work<Done>>,
+    /// Its turn, while it waits for it. Dropping it leaves the queue.
+    turn: Option<Work<Option<OwnedSemaphorePermit>>>,
     permit: Option<OwnedSemaphorePermit>,
     driver: Option<Driver>,
     events: Option<Events>,
@@ -169,6 +170,7 @@ impl Actor {
             snapshot: past.snapshot,
             accepting: FuturesOrdered::new(),
             work: FuturesUnordered::new(),
+            turn: None,
             permit: None,
             driver: None,
             events: None,
@@ -197,12 +199,7 @@ impl Actor {
                 if let Some(notice) = ticket.notice() {
                     self.note(notice);
                 }
-                self.work.push(Box::pin(async {
-                    match ticket.admitted().await {
-                        Some(permit) => Done::Admitted(permit),
-                        None => Done::Nothing,
-                    }
-                }));
+                self.turn = Some(Box::pin(ticket.admitted()));
             }
             Begin::Adopted {
                 driver,
@@ -218,6 +215,7 @@ impl Actor {
         while !self.is_over() {
             tokio::select! {
                 Some(command) = self.commands.recv() => self.command(command).await,
+                permit = next_turn(&mut self.turn) => self.admitted(permit),
                 event = next_event(&mut self.events) => match event {
                     // The driver's task ends with the server as well: that is no end of the driver.
                     None if stopping.is_cancelled() => break,
@@ -362,6 +360,14 @@ impl Actor {
             store_for_sure(&store, op).await;
             Done::Nothing
         }));
+    }
+}
+
+/// The session's turn; waits for ever where it does not wait for one.
+async fn next_turn(turn: &mut Option<Work<Option<OwnedSemaphorePermit>>>) -> Option<OwnedSemaphorePermit> {
+    match turn {
+        Some(turn) => turn.await,
+        None => std::future::pending().await,
     }
 }
 
