@@ -17,6 +17,27 @@ from harness.stub import SLEEPS, Stub
 SMALL = {"spark.ui.enabled": "false", "spark.sql.shuffle.partitions": "2", "spark.default.parallelism": "2"}
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """What tests have counted and measured, below their results."""
+    reports = [report for reports in terminalreporter.stats.values() for report in reports]
+    told = [
+        value
+        for report in reports
+        for name, value in getattr(report, "user_properties", ())
+        if name == "figures"
+    ]
+    if told:
+        terminalreporter.section("figures")
+        for line in sorted(set(told)):
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def figures(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Tell counts and times, which the end of the run shows."""
+    return lambda line: record_property("figures", line)
+
+
 @pytest.fixture(scope="session", params=sparks(), ids=lambda spark: f"spark-{spark.short}")
 def spark(request: pytest.FixtureRequest) -> Spark:
     """Each Spark in turn."""

@@ -32,6 +32,7 @@ class Fake:
     def __init__(self, home: Path):
         self.home = home
         self.ledger = home / "ledger"
+        self._read = 0
         (home / "bin").mkdir(parents=True)
         self.ledger.touch()
         script = home / "bin/spark-submit"
@@ -47,9 +48,24 @@ class Fake:
 
     def lines(self) -> list[Line]:
         """The whole ledger, in order."""
-        found = []
-        for line in self.ledger.read_text().splitlines():
-            what, token, driver, *rest = line.split(" ")
-            statement, nonce = (int(rest[0]), rest[1]) if rest else (-1, "")
-            found.append(Line(what, token, driver, statement, nonce))
-        return found
+        return [read_line(line) for line in self.ledger.read_text().splitlines()]
+
+    def has(self, words: str) -> bool:
+        """Whether a line of the ledger has these words."""
+        return words in self.ledger.read_text()
+
+    def new_lines(self) -> list[Line]:
+        """What has been added since the last call."""
+        with self.ledger.open() as ledger:
+            ledger.seek(self._read)
+            text = ledger.read()
+            self._read = ledger.tell()
+        # Whole lines only: each is one write.
+        return [read_line(line) for line in text.splitlines()]
+
+
+def read_line(line: str) -> Line:
+    """One line of the ledger."""
+    what, token, driver, *rest = line.split(" ")
+    statement, nonce = (int(rest[0]), rest[1]) if rest else (-1, "")
+    return Line(what, token, driver, statement, nonce)

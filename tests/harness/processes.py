@@ -46,6 +46,16 @@ def processes() -> list[Process]:
     return [process for process in found if process is not None]
 
 
+def start_time(pid: int) -> int | None:
+    """When a process began, in clock ticks since boot; None when it has ended. With the pid it names one process."""
+    try:
+        stat = (PROC / str(pid) / "stat").read_text(errors="replace")
+    except OSError:
+        return None
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
 def children(pid: int) -> list[int]:
     """The direct children of a process, those of all of its threads."""
     found = []

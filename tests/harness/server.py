@@ -114,26 +114,30 @@ class Server:
     def start(self, **env: str) -> None:
         """Start it, again on the same state directory where it has run before, and wait until it listens."""
         self.spawn(**env)
+        assert self.comes_up(), f"the server ended before it listened; its log:\n{self.log()[-4000:]}"
+
+    def comes_up(self) -> bool:
+        """Wait until it listens; false when it has ended before."""
         try:
             self.url = self._listening()
         except BaseException:
             self.kill9()
             raise
-        self._watch()
+        if not self.url:
+            self.process.wait(START_LIMIT)
+            return False
+        self._drain = threading.Thread(target=self._drain_stdout, args=(self.process.stdout,), daemon=True)
+        self._drain.start()
+        self.api = Api(self.url)
+        return True
 
-    def start_to_die(self, limit: float = START_LIMIT, **env: str) -> int:
+    def start_to_die(self, **env: str) -> int:
         """Start it with something in its environment that ends it before it listens; give its status."""
         self.spawn(**env)
-        try:
-            assert self.process.stdout is not None
-            ready, _, _ = select.select([self.process.stdout], [], [], limit)
-            assert ready, f"the server neither listens nor ends; its log:\n{self.log()[-4000:]}"
-            line = self.process.stdout.readline().decode()
-            assert not line, f"the server did not end before it listened, but said {line!r}"
-            return self.process.wait(limit)
-        except BaseException:
+        if self.comes_up():
             self.kill9()
-            raise
+            raise AssertionError("the server was to end before it listened")
+        return self.process.returncode
 
     def spawn(self, **env: str) -> None:
         """Start the process and wait for nothing."""
@@ -147,11 +151,6 @@ class Server:
                 stderr=log,
                 env=environment(**{**self.env, **env}),
             )
-
-    def _watch(self) -> None:
-        self._drain = threading.Thread(target=self._drain_stdout, args=(self.process.stdout,), daemon=True)
-        self._drain.start()
-        self.api = Api(self.url)
 
     def kill9(self) -> None:
         """As a crash or the kernel's out-of-memory killer ends it."""
@@ -184,12 +183,15 @@ class Server:
         self.start(**env)
 
     def _listening(self) -> str:
-        """Wait for the one line that says where it listens."""
+        """Wait for the one line that says where it listens; empty when it ends without."""
         assert self.process.stdout is not None
         ready, _, _ = select.select([self.process.stdout], [], [], START_LIMIT)
-        line = self.process.stdout.readline().decode() if ready else ""
+        assert ready, f"the server neither listens nor ends; its log:\n{self.log()[-4000:]}"
+        line = self.process.stdout.readline().decode()
+        if not line:
+            return ""
         found = LISTENING.match(line.rstrip("\n"))
-        assert found, f"the server did not say that it listens, but {line!r}; its log:\n{self.log()}"
+        assert found, f"the server did not say that it listens, but {line!r}; its log:\n{self.log()[-4000:]}"
         self.stdout.append(line)
         return found.group(1)
 
