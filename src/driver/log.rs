@@ -305,10 +305,11 @@ mod tests {
                 }
             }
         }
-        assert_eq!(
-            lines(Some(&run_dir), &[], None, LIMIT).last().unwrap(),
-            "line 99999"
-        );
+        let lines = lines(Some(&run_dir), &[], None, LIMIT);
+        assert_eq!(lines[lines.len() - 2], "line 99999");
+        let last = segment_path(run_dir.path(), "stdout", out.number);
+        assert_eq!(fs::read(last).unwrap().len() as u64, out.written);
+        assert_eq!(lines.iter().filter(|line| line.contains("dropped")).count(), 1);
     }
 
     #[test]
