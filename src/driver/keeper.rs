@@ -20,7 +20,7 @@ use anyhow::{Context as _, Result};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, setsid};
 use signal_hook::low_level::pipe;
@@ -44,7 +44,11 @@ pub fn run(run_dir: &Path) -> Result<()> {
     // Fails only for a process group's leader, which has been given a session already.
     let _ = setsid();
     nix::sys::prctl::set_child_subreaper(true).context("become a child subreaper")?;
+    // A signal that came while its handler is being set up would be lost, and with it the only wish that the driver end.
+    let ends = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT]);
+    ends.thread_block().context("hold back signals")?;
     let signals = Signals::listen().context("listen to signals")?;
+    ends.thread_unblock().context("take signals")?;
 
     let me = ProcessName::of(nix::unistd::getpid().as_raw()).context("read /proc")?;
     run_dir
