@@ -47,7 +47,8 @@ def processes() -> list[Process]:
 
 
 def start_time(pid: int) -> int | None:
-    """When a process began, in clock ticks since boot; None when it has ended. With the pid it names one process."""
+    """When a process began, in clock ticks since boot; None when it has ended. With the pid it names one
+    process."""
     try:
         stat = (PROC / str(pid) / "stat").read_text(errors="replace")
     except OSError:

@@ -1,4 +1,5 @@
-"""Rounds of kills: start the server so that it kills itself at a point, let clients lead it there, start again."""
+"""Rounds of kills: start the server so that it kills itself at a point, let clients lead it there, start
+again."""
 
 from __future__ import annotations
 

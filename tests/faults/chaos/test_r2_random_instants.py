@@ -48,7 +48,8 @@ def test_random_instants(figures) -> None:
     took = time.monotonic() - begun
     drivers = len(world.ledger.drivers)
     figures(
-        f"R2: {kills} kills in {took:.0f} s, {accepted} statements accepted, {rate:.0f} a second while there was "
+        f"R2: {kills} kills in {took:.0f} s, {accepted} statements accepted, "
+        f"{rate:.0f} a second while there was "
         f"a server, {drivers} drivers, all the same to the end; {world.times()}"
     )
     world.finish()

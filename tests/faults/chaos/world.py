@@ -1,4 +1,5 @@
-"""A server that is killed and started again, its fake drivers, its clients, and what all of them have told so far."""
+"""A server that is killed and started again, its fake drivers, its clients, and what all of them have told
+so far."""
 
 from __future__ import annotations
 
@@ -97,7 +98,8 @@ class Gate:
 
 
 class World:
-    """All of it. `start`, `recover` and what kills the server are for one thread; clients are threads of their own."""
+    """All of it. `start`, `recover` and what kills the server are for one thread; clients are threads of
+    their own."""
 
     def __init__(
         self,
@@ -184,7 +186,8 @@ class World:
         return True
 
     def await_death(self, what: str, limit: float = 30.0) -> None:
-        """The server kills itself, at the point that it was started with; one that does not makes the run void."""
+        """The server kills itself, at the point that it was started with; one that does not makes the run
+        void."""
         try:
             self.server.process.wait(limit)
         except Exception:
@@ -217,8 +220,10 @@ class World:
     # Checks
 
     def recover(self) -> bool:
-        """What must hold after a start: every session is usable, and what was accepted comes to its end as it should.
-        Complaints are kept. False where the server died meanwhile; what is left is checked after the next start."""
+        """What must hold after a start: every session is usable, and what was accepted comes to its end as
+        it should.
+        Complaints are kept. False where the server died meanwhile; what is left is checked after the next
+        start."""
         try:
             self._cancel_left()
             self._use_sessions()
@@ -346,7 +351,8 @@ class World:
             time.sleep(0.01)
 
     def _cancel(self, session: Asked, statement: dict) -> None:
-        """Ask for the end of one that was to be cancelled when the server died, unless that was answered already."""
+        """Ask for the end of one that was to be cancelled when the server died, unless that was answered
+        already."""
         posted = self.history.by_nonce.get(statement["code"].rsplit(" ", 1)[-1])
         if posted is not None and posted.is_endless and not posted.cancel_answered:
             posted.number = statement["id"]
@@ -419,7 +425,8 @@ class World:
     # The end
 
     def finish(self) -> None:
-        """Delete every session and see that nothing is left; the server runs and clients have been dismissed."""
+        """Delete every session and see that nothing is left; the server runs and clients have been
+        dismissed."""
         try:
             for session in self.history.sessions:
                 if session.number is not None:
@@ -432,7 +439,8 @@ class World:
             self.close()
 
     def _files_left(self) -> list[Path]:
-        """Files of drivers, without the logs of sessions that ended by themselves: retention sees to those."""
+        """Files of drivers, without the logs of sessions that ended by themselves: retention sees to
+        those."""
         ended = [one.token for one in self.history.sessions if one.delete_asked and not one.lives]
         logs = {driver for token in ended for driver in self.ledger.drivers.get(token, [])}
         found = self.server.run_files()
