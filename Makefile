@@ -18,7 +18,7 @@ export FIRESTEEL_TEST_BIN ?= $(CURDIR)/target/debug/firesteel
 export FIRESTEEL_TEST_FAILPOINTS_BIN ?= $(CURDIR)/target/debug/firesteel-failpoints
 export FIRESTEEL_TEST_SPARKS ?= $(CURDIR)/.venv/spark-3.5/bin/python:$(CURDIR)/.venv/spark-4.1/bin/python
 
-.PHONY: help run test check check-rust check-python test-rust test-python bench notebook deps
+.PHONY: help run test check check-rust check-python test-rust test-python chaos soak bench notebook deps
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,24 @@ test-python: ## the black-box suite alone, two files at a time; PYTEST='tests/ap
 	@scripts/envs test spark-3.5 spark-4.1
 	@scripts/binaries.sh
 	.venv/test/bin/python -m pytest --numprocesses 2 --dist loadfile $(PYTEST)
+
+# The release build, and times asserted: nothing else should run beside it.
+CHAOS_ENV = FIRESTEEL_TEST_BIN=$(CURDIR)/target/release/firesteel \
+	FIRESTEEL_TEST_FAILPOINTS_BIN=$(CURDIR)/target/release/firesteel-failpoints FIRESTEEL_TEST_MEASURED=1
+
+chaos: ## the fault tests with twice the rounds, on the release build, stated times asserted (SEED=, SCALE=2)
+	@scripts/need.sh java python cc cargo
+	@scripts/envs test spark-3.5 spark-4.1
+	@scripts/binaries.sh release
+	seed='$(SEED)'; export FIRESTEEL_TEST_SEED=$${seed:-$$RANDOM} FIRESTEEL_TEST_SCALE=$(or $(SCALE),2); \
+	echo "SEED=$$FIRESTEEL_TEST_SEED"; \
+	$(CHAOS_ENV) .venv/test/bin/python -m pytest --timeout 3600 tests/faults $(PYTEST)
+
+soak: ## the chaos rounds again and again, each time with another seed, for SOAK=8h; stops at the first fault
+	@scripts/need.sh java python cc cargo
+	@scripts/envs test spark-3.5 spark-4.1
+	@scripts/binaries.sh release
+	$(CHAOS_ENV) scripts/soak.sh '$(or $(SOAK),8h)' $(PYTEST)
 
 bench: ## latencies and start-up times, each beside its peer in the same run
 	@scripts/need.sh java python cc cargo

@@ -1,9 +1,14 @@
 #!/usr/bin/env bash
-# Builds what the suite drives: the debug server, and beside it the same with the fault tests' points compiled in.
+# binaries.sh [release]: builds what the suite drives, the debug server unless release is asked for, and beside it the same with the
+# fault tests' points compiled in.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo=${CARGO:-cargo}
-"$cargo" build --locked --features failpoints
-cp target/debug/firesteel target/debug/firesteel-failpoints.new
-mv target/debug/firesteel-failpoints.new target/debug/firesteel-failpoints
-"$cargo" build --locked
+profile=${1:-debug}
+options=(--locked)
+[ "$profile" = debug ] || options+=(--profile "$profile")
+built=target/$profile/firesteel
+"$cargo" build "${options[@]}" --features failpoints
+cp "$built" "$built-failpoints.new"
+mv "$built-failpoints.new" "$built-failpoints"
+"$cargo" build "${options[@]}"

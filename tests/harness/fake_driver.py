@@ -328,8 +328,7 @@ def main() -> int:
     write_ledger("up")
     if "spark.fake.cut" in CONF:
         cut_connections()
-    # Servers of these tests are killed within a second of their start, and drivers are to find the next one
-    # soon.
+    # Servers of these tests are killed soon after their start, and drivers are to find the next one soon.
     link.STEADY_SECONDS = 0.0
     spark = types.ModuleType("firesteel_agent.spark")
     spark.Spark = Spark

@@ -47,8 +47,7 @@ def processes() -> list[Process]:
 
 
 def start_time(pid: int) -> int | None:
-    """When a process began, in clock ticks since boot; None when it has ended. With the pid it names one
-    process."""
+    """When a process began, in clock ticks since boot: with the pid it is a name. None when it has ended."""
     try:
         stat = (PROC / str(pid) / "stat").read_text(errors="replace")
     except OSError:

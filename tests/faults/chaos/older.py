@@ -1,5 +1,4 @@
-"""Makes a state directory's store one of the first version again, with all its rows, so that it must be
-migrated."""
+"""Makes a store one of the first version again, with all its rows, so that it must be migrated."""
 
 from __future__ import annotations
 
@@ -12,8 +11,7 @@ FIRST = ROOT / "src/store/migrations/0001_sessions_and_statements.sql"
 
 
 def make_older(database: Path) -> None:
-    """Rows and columns that the first version had go into a file made by it; nothing where it is one
-    already. No
+    """Rows and columns that the first version had go into a file made by it; one that is its own stays. No
     server may run."""
     fresh = database.with_name("older.db")
     fresh.unlink(missing_ok=True)

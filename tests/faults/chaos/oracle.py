@@ -1,8 +1,7 @@
 """What must hold, whatever was killed when.
 
 Pure functions over what clients know, the ledger and the API's answers: each gives its complaints as
-sentences,
-none when all is well. `test_oracle.py` shows that each can complain.
+sentences, none when all is well. `test_oracle.py` shows that each can complain.
 """
 
 from __future__ import annotations

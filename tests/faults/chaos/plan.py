@@ -1,44 +1,28 @@
-"""How much is done and in which order: the tier, the seed, and random numbers that follow from it."""
+"""How much is done and in which order: sizes, the seed, and random numbers that follow from it."""
 
 from __future__ import annotations
 
 import os
 import random
-from typing import NamedTuple
 
+from harness.volume import SCALE
 
-class Tier(NamedTuple):
-    """The sizes of one tier."""
+SEEDS = int(25 * SCALE)
+"""Kills at each point (R1)."""
 
-    number: int
-    seeds: int
-    """Kills at each point (R1)."""
-    instants: int
-    """Kills at random instants (R2)."""
-    is_measured: bool
-    """Whether the stated times are asserted, not only told: it takes a quiet machine and a release build."""
+INSTANTS = int(100 * SCALE)
+"""Kills at random instants (R2), and rounds of kills on the way back (R3)."""
 
+IS_MEASURED = bool(os.environ.get("FIRESTEEL_TEST_MEASURED"))
+"""Whether the stated times are asserted, not only told: it takes a quiet machine and a release build."""
 
-TIERS = {
-    "1": Tier(1, 25, 100, False),
-    "2": Tier(2, 50, 200, True),
-    "3": Tier(3, 25, 100, True),
-}
-
-
-def tier() -> Tier:
-    """What FIRESTEEL_TEST_TIER asks for; without it, `make test`'s."""
-    return TIERS[os.environ.get("FIRESTEEL_TEST_TIER") or "1"]
-
-
-def seed() -> str:
-    """What FIRESTEEL_TEST_SEED says; without it, always the same."""
-    return os.environ.get("FIRESTEEL_TEST_SEED") or "1"
+SEED = os.environ.get("FIRESTEEL_TEST_SEED") or "1"
+"""The same seed makes the same plan; how far clients get before a kill is the machine's."""
 
 
 def rng(*words: object) -> random.Random:
     """Numbers of their own for each purpose, so that no thread's pace changes another's plan."""
-    return random.Random("/".join(map(str, (seed(), *words))))
+    return random.Random("/".join(map(str, (SEED, *words))))
 
 
 def percentile(values: list[float], share: float) -> float:

@@ -10,8 +10,7 @@ class Point(NamedTuple):
 
     name: str
     traffic: str
-    """Who is busy: posters, cancellers, creators or enders; nobody where it is passed before there are
-    clients."""
+    """Who is busy: posters, cancellers, creators or enders; nobody where no client is needed."""
     most: int
     """The plan lets fewer than so many pass before the kill."""
     comes_back: bool = False

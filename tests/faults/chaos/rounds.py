@@ -1,11 +1,10 @@
-"""Rounds of kills: start the server so that it kills itself at a point, let clients lead it there, start
-again."""
+"""Rounds of kills: a start that ends at a point, clients that lead there, a start that recovers."""
 
 from __future__ import annotations
 
 from typing import Callable
 
-from faults.chaos.plan import rng, tier
+from faults.chaos.plan import SEED, SEEDS, rng
 from faults.chaos.points import Point
 from faults.chaos.traffic import Actor, Canceller, Creator, Ender, Poster
 from faults.chaos.world import World
@@ -38,14 +37,15 @@ def clients(world: World, traffic: str) -> list[Actor]:
 
 
 def kill_at(world: World, point: Point, prepare: Callable[[World], None] = nothing) -> str:
-    """As many kills at one point as the tier has seeds, each followed by a start and its checks. Gives the
-    figures in words; the last server runs on."""
+    """`SEEDS` kills at one point, each followed by a start and its checks.
+
+    Gives the figures in words; the last server runs on.
+    """
     random = rng("R1", point.name)
-    rounds = tier().seeds
     statements, starts = len(world.history.by_nonce), world.server.starts
     world.act(*clients(world, point.traffic))
     try:
-        for _ in range(rounds):
+        for _ in range(SEEDS):
             skip = random.randrange(point.most + (len(world.stable) if point.comes_back else 0))
             world.kill()
             prepare(world)
@@ -60,7 +60,8 @@ def kill_at(world: World, point: Point, prepare: Callable[[World], None] = nothi
     assert world.recover(), "the server died though nothing was to kill it"
     world.assert_well()
     statements, starts = len(world.history.by_nonce) - statements, world.server.starts - starts
-    return f"{point.name}: {rounds} kills, {statements} statements, {starts} starts; {world.times()}"
+    counts = f"{SEEDS} kills (seed {SEED}), {statements} statements, {starts} starts"
+    return f"{point.name}: {counts}; {world.times()}"
 
 
 def kill_once(world: World, point: Point, skip: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from faults.chaos.older import make_older
-from faults.chaos.plan import rng, tier
+from faults.chaos.plan import INSTANTS, SEED, rng
 from faults.chaos.rounds import clients
 from faults.chaos.traffic import send_session
 from faults.chaos.world import World
@@ -52,9 +52,8 @@ def test_kills_in_recovery(figures) -> None:
     while len(world.stable) < SESSIONS:
         world.session()
     world.act(*clients(world, "posters"))
-    rounds = 100 * tier().seeds // 25
     kills = 0
-    for number in range(rounds):
+    for number in range(INSTANTS):
         kind = number % 10
         world.work(random.uniform(0.02, 0.3))
         if kind == 9:
@@ -81,6 +80,9 @@ def test_kills_in_recovery(figures) -> None:
     world.dismiss()
     world.assert_well()
     statements = len(world.history.by_nonce)
-    figures(f"R3: {rounds} rounds, {kills} kills on the way back, {statements} statements; {world.times()}")
+    figures(
+        f"R3: {INSTANTS} rounds (seed {SEED}), {kills} kills on the way back, {statements} statements; "
+        f"{world.times()}"
+    )
     world.finish()
-    assert kills == rounds * DEEP
+    assert kills == INSTANTS * DEEP

@@ -1,6 +1,7 @@
-"""Clients: each a thread that asks for things, remembers what it was told, and stands still while the
-server is
-away. What they ask for follows from the plan's seed; how much of it gets done before a kill does not."""
+"""Clients: each a thread that asks for things, remembers what it was told, and stands still without a server.
+
+What they ask for follows from the plan's seed; how much of it gets done before a kill does not.
+"""
 
 from __future__ import annotations
 

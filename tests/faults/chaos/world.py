@@ -1,5 +1,4 @@
-"""A server that is killed and started again, its fake drivers, its clients, and what all of them have told
-so far."""
+"""A server that is killed and started again, its fake drivers, its clients, and what they have told."""
 
 from __future__ import annotations
 
@@ -15,7 +14,7 @@ from typing import Any, Callable, Iterator
 from faults.chaos import oracle
 from faults.chaos.client import Client, NoAnswer, NotSent
 from faults.chaos.history import ACCEPTED, REFUSED, UNKNOWN, Asked, History, Posted
-from faults.chaos.plan import percentile, seed
+from faults.chaos.plan import IS_MEASURED, SEED, percentile
 from faults.chaos.traffic import Actor, send_cancel, send_delete, send_session, send_statement
 from harness import processes
 from harness.fake import Fake
@@ -35,6 +34,10 @@ SETTINGS = {
 SETTLE_LIMIT = 60.0
 """How long statements may take that were accepted: a guard, not a measure."""
 PAGE = 1000
+
+HEALTHY_LIMIT = 1.0
+USABLE_LIMIT = 2.0
+"""Seconds from a start, where times are asserted."""
 
 
 class Gate:
@@ -98,8 +101,7 @@ class Gate:
 
 
 class World:
-    """All of it. `start`, `recover` and what kills the server are for one thread; clients are threads of
-    their own."""
+    """All of it. `start`, `recover` and kills are for one thread; clients are threads of their own."""
 
     def __init__(
         self,
@@ -186,8 +188,7 @@ class World:
         return True
 
     def await_death(self, what: str, limit: float = 30.0) -> None:
-        """The server kills itself, at the point that it was started with; one that does not makes the run
-        void."""
+        """The server kills itself at the point that it was started with; else the run is void."""
         try:
             self.server.process.wait(limit)
         except Exception:
@@ -220,10 +221,10 @@ class World:
     # Checks
 
     def recover(self) -> bool:
-        """What must hold after a start: every session is usable, and what was accepted comes to its end as
-        it should.
-        Complaints are kept. False where the server died meanwhile; what is left is checked after the next
-        start."""
+        """What must hold after a start: sessions are usable, and what was accepted ends as it should.
+
+        Complaints are kept. False where the server died meanwhile: the rest is checked after the next start.
+        """
         try:
             self._cancel_left()
             self._use_sessions()
@@ -351,8 +352,7 @@ class World:
             time.sleep(0.01)
 
     def _cancel(self, session: Asked, statement: dict) -> None:
-        """Ask for the end of one that was to be cancelled when the server died, unless that was answered
-        already."""
+        """Ask for the end of one that was to be cancelled, unless that was answered before."""
         posted = self.history.by_nonce.get(statement["code"].rsplit(" ", 1)[-1])
         if posted is not None and posted.is_endless and not posted.cancel_answered:
             posted.number = statement["id"]
@@ -409,10 +409,13 @@ class World:
         """Fail with the complaints so far, once."""
         complaints, self.complaints = self.complaints, []
         told = "\n".join(complaints[:20])
-        assert not complaints, f"seed {seed()}: {len(complaints)} complaints\n{told}"
+        assert not complaints, f"seed {SEED}: {len(complaints)} complaints\n{told}"
 
     def times(self) -> str:
         """The figures of the starts so far, in words; and forget them."""
+        if IS_MEASURED:
+            assert max(self.healthy, default=0.0) <= HEALTHY_LIMIT, self.healthy
+            assert max(self.usable, default=0.0) <= USABLE_LIMIT, self.usable
         parts = []
         for what, values in (("healthy", self.healthy), ("usable", self.usable)):
             median, worst = percentile(values, 0.5), max(values, default=0.0)
@@ -425,8 +428,7 @@ class World:
     # The end
 
     def finish(self) -> None:
-        """Delete every session and see that nothing is left; the server runs and clients have been
-        dismissed."""
+        """Delete every session and see that nothing is left; clients have been dismissed."""
         try:
             for session in self.history.sessions:
                 if session.number is not None:
@@ -439,8 +441,7 @@ class World:
             self.close()
 
     def _files_left(self) -> list[Path]:
-        """Files of drivers, without the logs of sessions that ended by themselves: retention sees to
-        those."""
+        """Files of drivers, but for logs of sessions that ended by themselves: retention sees to those."""
         ended = [one.token for one in self.history.sessions if one.delete_asked and not one.lives]
         logs = {driver for token in ended for driver in self.ledger.drivers.get(token, [])}
         found = self.server.run_files()
