@@ -6,6 +6,7 @@ What they ask for follows from the plan's seed; how much of it gets done before 
 from __future__ import annotations
 
 import threading
+import time
 import traceback
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,9 @@ from faults.chaos.plan import rng
 
 if TYPE_CHECKING:
     from faults.chaos.world import World
+
+PATIENCE = 15.0
+"""Seconds that a client asks again and again, at most: a guard, not a measure."""
 
 QUEUED = 8
 """Statements that a client leaves waiting before it waits itself."""
@@ -76,6 +80,8 @@ class Actor(threading.Thread):
             try:
                 self.step()
             except (NoAnswer, NotSent):
+                # Its connection is to a server that is gone, even where it was not in use.
+                self.client.close()
                 self.world.gate.leave()
             except Exception:
                 self.failure = traceback.format_exc()
@@ -93,21 +99,21 @@ class Actor(threading.Thread):
 
     def wait_for(self, session: Asked, posted: Posted, *states: str) -> dict:
         """Ask until a statement is in one of these states."""
-        while True:
-            answer = self.client.get(f"{session.path}/statements/{posted.number}")
-            self.expect(answer, 200)
-            if answer.body["state"] in states:
-                return answer.body
-            self.world.pause(0.002)
+        return self._poll(f"{session.path}/statements/{posted.number}", states, 0.002)
 
     def wait_for_session(self, session: Asked, *states: str) -> str:
         """Ask until a session is in one of these states."""
+        return self._poll(f"{session.path}/state", states, 0.005)["state"]
+
+    def _poll(self, path: str, states: tuple[str, ...], pause: float) -> dict:
+        deadline = time.monotonic() + PATIENCE
         while True:
-            answer = self.client.get(f"{session.path}/state")
+            answer = self.client.get(path)
             self.expect(answer, 200)
             if answer.body["state"] in states:
-                return answer.body["state"]
-            self.world.pause(0.005)
+                return answer.body
+            assert time.monotonic() < deadline, f"{path} is not {states} within {PATIENCE} s: {answer.body}"
+            self.world.pause(pause)
 
 
 class Poster(Actor):

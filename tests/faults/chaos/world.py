@@ -242,6 +242,10 @@ class World:
             if session.outcome == ACCEPTED and not session.delete_asked:
                 yield session
 
+    def count_live(self) -> int:
+        """How many sessions there are, or may be."""
+        return sum(one.outcome != REFUSED and not one.delete_asked for one in self.history.sessions)
+
     def _cancel_left(self) -> None:
         """What was to be cancelled when the server died stands in the way of everything else."""
         for session in self.stable:
