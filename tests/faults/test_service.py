@@ -166,7 +166,7 @@ def test_notices(unit, tmp_path: Path) -> None:
         assert f"listening on 127.0.0.1:{one.port}; sessions taken back: 0; Spark" in status
         assert one.api.get("/readiness").status_code == 200
         for _ in range(4):
-            assert notices.wait("WATCHDOG=1", 5) < 0.6 * 2
+            assert notices.wait("WATCHDOG=1", 5) < 0.6 * 8
         one.process.send_signal(signal.SIGTERM)
         notices.wait("STOPPING=1", 5)
         assert one.wait(10) == 0
