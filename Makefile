@@ -65,7 +65,7 @@ chaos: ## the fault tests with twice the rounds, on the release build, stated ti
 	@scripts/binaries.sh release
 	seed='$(SEED)'; export FIRESTEEL_TEST_SEED=$${seed:-$$RANDOM} FIRESTEEL_TEST_SCALE=$(or $(SCALE),2); \
 	echo "SEED=$$FIRESTEEL_TEST_SEED"; \
-	$(CHAOS_ENV) .venv/test/bin/python -m pytest --timeout 3600 tests/faults $(PYTEST)
+	$(CHAOS_ENV) .venv/test/bin/python -m pytest --timeout 3600 $(or $(PYTEST),tests/faults)
 
 soak: ## the chaos rounds again and again, each time with another seed, for SOAK=8h; stops at the first fault
 	@scripts/need.sh java python cc cargo
