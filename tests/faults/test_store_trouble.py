@@ -30,6 +30,8 @@ FAILPOINTS = Path(
     os.environ.get("FIRESTEEL_TEST_FAILPOINTS_BIN") or ROOT / "target/debug/firesteel-failpoints"
 )
 SEED = int(os.environ.get("FIRESTEEL_TEST_SEED") or random.SystemRandom().randrange(1 << 32))
+LOCKED_SECONDS = float(os.environ.get("FIRESTEEL_TEST_LOCKED") or 3)
+"""How long another process holds the database; faults of half a minute take FIRESTEEL_TEST_LOCKED=30."""
 TROUBLE = "the store can't be written"
 SOON = 2.0
 """Seconds until everything works again once the disk does."""
@@ -288,7 +290,7 @@ def test_locked_by_another_process(start) -> None:
         check_refusal(answer, server, "another process")
     locked = time.monotonic()
     reads, writes = [], []
-    while time.monotonic() - locked < 3:
+    while time.monotonic() - locked < LOCKED_SECONDS:
         reads.append(slowest(session.get, 10))
         reads.append(slowest(lambda: session.statement(waiting["id"]), 10))
         writes.append(slowest(lambda: server.api.post("/sessions", {"kind": "pyspark"}), 10))
