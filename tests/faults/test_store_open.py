@@ -325,7 +325,7 @@ def test_flipped_bytes(tmp_path: Path, settings: dict[str, Any]) -> None:
         server = Server(settings, state_dir=state, allowed=(DAMAGED, "can't be written"), start=False)
         server.spawn()
         try:
-            if not server.listens():
+            if not server.comes_up():
                 refused += 1
                 assert server.process.wait(10) == 1, server.log()
                 assert "panicked" not in server.log(), server.log()

@@ -157,19 +157,6 @@ class Server:
         self.process.kill()
         self.process.wait()
 
-    def listens(self) -> bool:
-        """After `spawn`: true once it listens, false once it has ended without."""
-        assert self.process.stdout is not None
-        ready, _, _ = select.select([self.process.stdout], [], [], START_LIMIT)
-        line = self.process.stdout.readline().decode() if ready else ""
-        assert ready, f"the server neither listens nor ends; its log:\n{self.log()[-4000:]}"
-        found = LISTENING.match(line.rstrip("\n"))
-        if found:
-            self.stdout.append(line)
-            self.url = found.group(1)
-            self._watch()
-        return found is not None
-
     def discard(self, drivers: bool = True) -> None:
         """Remove what is left of a server that has ended: its directory, and its drivers unless another
         server has them."""
