@@ -1,24 +1,19 @@
-"""One Python interpreter's process: its channels, its output, its end.
+"""An interpreter's process: its output, its signals, its end.
 
-Calls capture, channel, frames, loop, watch.
+Calls capture, loop and watch. A subclass for each language has the channels.
 """
 
 import contextlib
 import fcntl
-import mmap
 import os
 import signal
-import socket
-import struct
 import subprocess
-from pathlib import Path
-from typing import Callable, List
+from typing import Callable, Dict, List, Optional
 
 from .background import BackgroundLog
 from .capture import Capture
-from .channel import Channel
 from .config import Config
-from .frames import OVERHEAD, Header, encode
+from .frames import Header
 from .loop import READ, Loop
 from .watch import ProcessWatch
 
@@ -34,23 +29,12 @@ SECONDS_TO_END = 0.5
 """How long a process may live on after its channel has ended."""
 
 _F_SETPIPE_SZ = 1031
-_NUMBER = struct.Struct("<q")
 
 
 class InterpreterProcess:
-    """A child in its own session.
+    """A child in its own session. `on_ended` is called once it is dead and reaped."""
 
-    `on_frame` gets what it says, `on_ended` is called once it is dead and reaped.
-    """
-
-    def __init__(
-        self,
-        loop: Loop,
-        config: Config,
-        log: BackgroundLog,
-        on_frame: Callable[[Header, bytes], None],
-        on_ended: Callable[[], None],
-    ):
+    def __init__(self, loop: Loop, config: Config, log: BackgroundLog, on_ended: Callable[[], None]):
         self._loop = loop
         self._log = log
         self._on_ended = on_ended
@@ -60,39 +44,29 @@ class InterpreterProcess:
         """Whether output is kept: a statement's, or the start's; if not, it goes to the driver's log."""
         keep = (config.output_max_bytes + 1) // 2
         self.out, self.err = Capture(keep), Capture(keep)
-        self._spawn(config, on_frame)
 
-    def _spawn(self, config: Config, on_frame: Callable[[Header, bytes], None]) -> None:
-        """Start the child; raises OSError when there is no such Python."""
-        control, control_child = socket.socketpair()
-        completion, completion_child = socket.socketpair()
+    def _launch(
+        self, command: List[str], descriptors: List[int], env: Optional[Dict[str, str]] = None
+    ) -> None:
+        """Start the child with these descriptors; raises OSError when there is no such program."""
         out_read, out_write = os.pipe()
         err_read, err_write = os.pipe()
-        cancelled = os.memfd_create("firesteel-cancelled")
-        os.ftruncate(cancelled, _NUMBER.size)
-        self._cancelled = mmap.mmap(cancelled, _NUMBER.size)
-        children = [control_child.fileno(), completion_child.fileno(), cancelled]
-        limits = [config.output_max_bytes, config.max_frame]
-        script = Path(__file__).with_name("interpreter") / "main.py"
         try:
             self._process = subprocess.Popen(
-                [config.python, str(script), *(str(number) for number in children + limits)],
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=out_write,
                 stderr=err_write,
-                pass_fds=children,
+                pass_fds=descriptors,
                 start_new_session=True,
+                env=env,
             )
         except OSError:
             for fd in (out_read, err_read):
                 os.close(fd)
-            control.close()
-            completion.close()
             raise
         finally:
-            control_child.close()
-            completion_child.close()
-            for fd in (out_write, err_write, cancelled):
+            for fd in (out_write, err_write):
                 os.close(fd)
         self.pid = self._process.pid
         self._pipes = {out_read: self.out, err_read: self.err}
@@ -101,18 +75,23 @@ class InterpreterProcess:
             with contextlib.suppress(OSError):  # Some systems allow less.
                 fcntl.fcntl(fd, _F_SETPIPE_SZ, PIPE_BYTES)
             self._watch_pipe(fd)
-        max_reply = config.output_max_bytes + OVERHEAD
-        self._control = Channel(self._loop, control, max_reply, on_frame, self._channel_ended)
-        self._completion = Channel(self._loop, completion, max_reply, on_frame, lambda _reason: None)
         self._watch = ProcessWatch(self._loop, self.pid, self._ended)
 
-    def send(self, header: Header, body: bytes = b"") -> None:
-        """Send a frame to the main thread."""
-        self._control.write(encode(header, body))
+    # A language's channels
 
-    def complete(self, header: Header, body: bytes) -> None:
-        """Send a frame to the completion thread."""
-        self._completion.write(encode(header, body))
+    def run(self, statement: int, secret: str, code: bytes) -> None:
+        """Hand a statement to the child."""
+        raise NotImplementedError
+
+    def complete(self, header: Header, code: bytes) -> None:
+        """Ask the child for candidates."""
+        raise NotImplementedError
+
+    def _close_channels(self) -> None:
+        """The child has ended: let go of what leads to it."""
+        raise NotImplementedError
+
+    # Its output and its end
 
     def begin(self) -> None:
         """Output belongs to a statement from now on."""
@@ -134,8 +113,7 @@ class InterpreterProcess:
         self.err.clear()
 
     def interrupt(self, statement: int) -> None:
-        """SIGINT, which the interpreter heeds only while it runs that statement."""
-        _NUMBER.pack_into(self._cancelled, 0, statement + 1)
+        """SIGINT for that statement; a child must not take it for another's."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGINT)
 
@@ -214,7 +192,5 @@ class InterpreterProcess:
             self._loop.unwatch(fd)
             os.close(fd)
         self._pipes = {}
-        self._control.close()
-        self._completion.close()
-        self._cancelled.close()
+        self._close_channels()
         self._on_ended()

@@ -1,11 +1,14 @@
 """Livy's output objects as JSON bytes, within the limits. Calls capture."""
 
 import json
-from typing import List, Optional
+from typing import List, Optional, Sequence, Tuple
 
 from .capture import Capture, join, size
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+Value = Tuple[str, bytes]
+"""A MIME type and its value as JSON."""
 
 FRAME_ROOM = 1 << 20
 """Bytes of a frame that are left for all but the output."""
@@ -50,12 +53,13 @@ class Composer:
         self._limit = output_max_bytes
         self._max_output = max_frame - FRAME_ROOM
 
-    def ok(self, statement: int, out: Capture, err: Capture, mime: str = "", value: bytes = b"") -> bytes:
-        """Text, beside a value of type `mime` (JSON bytes) when there is one."""
+    def ok(self, statement: int, out: Capture, err: Capture, values: Sequence[Value] = ()) -> bytes:
+        """Text beside the values; as in Livy, an empty one beside an image and none beside a table."""
+        needs_text = all(mime.startswith("image/") for mime, _value in values)
 
         def build(text: str) -> bytes:
-            parts = [b"%s:%s" % (dumps(mime), value)] if mime else []
-            if text or not mime or mime == "image/png":
+            parts = [b"%s:%s" % (dumps(mime), value) for mime, value in values]
+            if text or needs_text:
                 parts.append(b'"text/plain":' + dumps(text))
             head = b'{"status":"ok","execution_count":%d,"data":{' % statement
             return b"".join((head, b",".join(parts), b"}}"))

@@ -4,11 +4,13 @@ A cancelled statement's thread is never used again, so that a late interrupt can
 """
 
 import json
-from typing import Any, Callable, List, NamedTuple, Optional, Tuple
+from typing import Any, List, NamedTuple, Optional, Tuple
 
 from py4j.protocol import Py4JError, Py4JJavaError
 
+from .background import BackgroundLog
 from .config import Config
+from .interpreters import Events, Interpreter, now_ms
 from .loop import Loop, Timer
 from .output import dumps, error, too_large
 from .say import say
@@ -35,46 +37,37 @@ class Rows(NamedTuple):
     rows_cut: Optional[int]
 
 
-class Events(NamedTuple):
-    """What SQL statements tell."""
-
-    started: Callable[[int], int]
-    """A statement runs; answers the time in epoch milliseconds."""
-    finished: Callable[[int, str, int, bytes, Optional[int]], None]
-    """A statement has ended: number, state, started, the output or nothing, the row limit that cut it."""
-    notice: Callable[[str], None]
-    """A line for the session's log."""
-
-
-class SqlInterpreter:
+class SqlInterpreter(Interpreter):
     """Runs one SQL statement at a time."""
 
-    def __init__(self, loop: Loop, config: Config, spark: Spark, control: Worker, events: Events):
-        self._loop = loop
-        self._config = config
-        self._spark = spark
-        self._control = control
-        self._events = events
-        self._worker: Optional[Worker] = None
+    def __init__(self, loop: Loop, config: Config, log: BackgroundLog, events: Events):
+        super().__init__(loop, config, log, events)
+        self._queries: Optional[Worker] = None
         self._thread: Any = None
         self._number: Optional[int] = None
         self._started = 0
         self._cancelled = False
         self._timers: Tuple[Timer, ...] = ()
 
-    def run(self, number: int, code: str) -> None:
+    def attach(self, spark: Spark, worker: Worker) -> None:
+        """The SparkContext is there, which is all that SQL needs."""
+        super().attach(spark, worker)
+        self._events.ready("")
+
+    def run(self, number: int, code: bytes) -> None:
         """Run a statement; there must be no other."""
         self._number, self._cancelled = number, False
-        self._started = self._events.started(number)
-        if self._worker is None:
-            self._worker = Worker(self._loop, "sql")
-        worker = self._worker
+        self._started = now_ms()
+        self._events.started(number, self._started)
+        if self._queries is None:
+            self._queries = Worker(self._loop, "sql")
+        queries, text = self._queries, code.decode("utf-8", "replace")
 
         def done(rows: Optional[Rows], failure: Optional[Exception]) -> None:
-            if number == self._number and worker is self._worker:
+            if number == self._number and queries is self._queries:
                 self._done(rows, failure)
 
-        worker.submit(lambda: self._query(number, code), done)
+        queries.submit(lambda: self._query(number, text), done)
 
     def cancel(self, number: int) -> None:
         """Cancel the statement's jobs and interrupt its JVM thread, twice; then leave the thread behind."""
@@ -88,12 +81,12 @@ class SqlInterpreter:
         )
 
     def _interrupt(self) -> None:
-        number, thread = self._number, self._thread
-        if number is None:
+        number, thread, spark, control = self._number, self._thread, self._spark, self._worker
+        if number is None or spark is None or control is None:
             return
-        self._control.submit(lambda: self._spark.cancel_group(number))
+        control.submit(lambda: spark.cancel_group(number))
         if thread is not None:
-            self._control.submit(thread.interrupt)
+            control.submit(thread.interrupt)
 
     def _abandon(self) -> None:
         number = self._number
@@ -104,15 +97,15 @@ class SqlInterpreter:
         self._finish("cancelled", error(number, "InterpreterReplaced", sentence), None)
 
     def _done(self, rows: Optional[Rows], failure: Optional[Exception]) -> None:
-        number = self._number
-        assert number is not None
+        number, control = self._number, self._worker
+        assert number is not None and control is not None
         if self._cancelled:
             self._finish("cancelled", b"", None)
         elif isinstance(failure, TooLarge):
             limit = self._config.output_max_bytes
             self._finish("available", too_large(number, "The result", int(failure.args[0]), limit), None)
         elif failure is not None:
-            self._control.submit(
+            control.submit(
                 lambda: _describe(failure),
                 lambda told, bad: self._finish(
                     "available", error(number, "Error", *(told or (f"{failure} {bad}", []))), None
@@ -129,17 +122,19 @@ class SqlInterpreter:
         for timer in self._timers:
             timer.cancel()
         self._timers = ()
-        if self._cancelled and self._worker is not None:
-            self._worker.submit(self._spark.release_thread)
-            self._worker.close()
-            self._worker = self._thread = None
+        if self._cancelled and self._queries is not None and self._spark is not None:
+            self._queries.submit(self._spark.release_thread)
+            self._queries.close()
+            self._queries = self._thread = None
         self._number = None
         self._events.finished(number, state, self._started, output, rows_cut)
 
     # On the worker
 
     def _query(self, number: int, code: str) -> Rows:
-        spark, jvm = self._spark, self._spark.jvm
+        spark = self._spark
+        assert spark is not None
+        jvm = spark.jvm
         if self._thread is None:
             self._thread = jvm.java.lang.Thread.currentThread()
         spark.set_group(number)
@@ -163,7 +158,9 @@ class SqlInterpreter:
 
     def _fetch(self, frame: Any, fields: List[dict]) -> List[str]:
         """One row more than the limit, as JSON lines; a row that is too long never leaves the JVM."""
-        jvm, gateway, most = self._spark.jvm, self._spark.gateway, self._config.output_max_bytes
+        spark, most = self._spark, self._config.output_max_bytes
+        assert spark is not None
+        jvm, gateway = spark.jvm, spark.gateway
 
         def strings(*values: str) -> Any:
             array = gateway.new_array(jvm.java.lang.String, len(values))

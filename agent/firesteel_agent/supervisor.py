@@ -10,16 +10,17 @@ import os
 import signal
 import sys
 import traceback
-from typing import List, Optional
+from typing import Dict, List, Optional
 
+from . import interpreters
 from .background import BackgroundLog
 from .config import Config, load
 from .frames import Header
+from .interpreters import Events, Interpreter, now_ms
 from .link import Link
 from .loop import Loop, Timer
 from .output import error
 from .progress import Progress
-from .python_interpreter import Events, PythonInterpreter, now_ms
 from .say import say
 from .watch import ProcessWatch
 from .worker import Worker
@@ -30,7 +31,8 @@ STOP_SECONDS = 10.0
 TELL_SECONDS = 5.0
 """How long the agent waits for the server to take its last words."""
 
-PYTHON_KINDS = ("pyspark", "shared")
+SHARED = "shared"
+"""The kind of a session that has no language of its own: Python is started for it."""
 
 
 def main(arguments: List[str]) -> int:
@@ -55,7 +57,6 @@ class Supervisor:
         self._link.on_other_server = self._other_server
         self._worker = Worker(self._loop, "spark")
         self._spark = None
-        self._sql = None
         self._described = None
         self._python_version = ""
         self._running: Optional[int] = None
@@ -64,17 +65,15 @@ class Supervisor:
         self._exit_code: Optional[int] = None
         self._orphan_timer: Optional[Timer] = None
         self._progress = Progress(self._loop, self._progressed)
-        events = Events(
-            self._attached, self._python_failed, self._started, self._finished, self._completed, self._notice
-        )
-        self._python = PythonInterpreter(self._loop, config, BackgroundLog(), events)
+        self._log = BackgroundLog()
+        self._own_kind = "pyspark" if config.kind == SHARED else config.kind
+        self._interpreters: Dict[str, Interpreter] = {}
 
     def start(self, gateway_port: str, gateway_secret: str) -> None:
         """Start the interpreter, the SparkContext and the watches, all at once."""
         signal.signal(signal.SIGTERM, lambda _signal, _frame: self._loop.post(self._stop))
         self._watch_orphan()
-        if self._config.kind in PYTHON_KINDS:
-            self._python.start()
+        self._interpreter(self._own_kind).start()
 
         def make_context():
             from .spark import Spark  # py4j takes a while to import: the child is on its way meanwhile.
@@ -115,16 +114,44 @@ class Supervisor:
                 )
             return
         self._described = described
-        if self._config.kind in PYTHON_KINDS:
-            self._python.attach(self._spark, self._worker)
-        else:
-            self._python.attach(self._spark, self._worker)
+        for interpreter in list(self._interpreters.values()):
+            interpreter.attach(self._spark, self._worker)
+
+    # The interpreters
+
+    def _interpreter(self, kind: str) -> Interpreter:
+        """The interpreter of a kind, made on first use."""
+        found = self._interpreters.get(kind)
+        if found is None:
+            events = Events(
+                lambda detail: self._interpreter_ready(kind, detail),
+                lambda reason: self._interpreter_failed(kind, reason),
+                self._started,
+                self._finished,
+                self._completed,
+                self._notice,
+            )
+            found = interpreters.make(kind, self._loop, self._config, self._log, events)
+            self._interpreters[kind] = found
+            if self._described is not None:
+                found.attach(self._spark, self._worker)
+        return found
+
+    def _interpreter_ready(self, kind: str, detail: str) -> None:
+        if kind == "pyspark":
+            self._python_version = detail
+        if kind == self._own_kind and not self._ready:
             self._tell_ready()
 
-    def _attached(self, python_version: str) -> None:
-        self._python_version = python_version
-        if not self._ready:
-            self._tell_ready()
+    def _interpreter_failed(self, kind: str, reason: str) -> None:
+        if kind == self._own_kind and not self._ready:
+            self._fail(reason)
+        else:
+            self._notice(reason)
+
+    def _stop_interpreters(self) -> None:
+        for interpreter in self._interpreters.values():
+            interpreter.stop()
 
     def _tell_ready(self) -> None:
         self._ready = True
@@ -148,19 +175,13 @@ class Supervisor:
         if self._ready:
             self._tell_ready()
 
-    def _python_failed(self, reason: str) -> None:
-        if self._ready:
-            self._notice(reason)
-        else:
-            self._fail(reason)
-
     def _fail(self, reason: str) -> None:
         """The driver can't start: tell why, and end with code 1."""
         if self._exit_code is None:
             self._exit_code = 1
             self._link.send({"type": "failed", "reason": reason})
             say(reason)
-            self._python.stop()
+            self._stop_interpreters()
             self._leave(TELL_SECONDS)
 
     # Frames of the server
@@ -172,14 +193,13 @@ class Supervisor:
                 self._run(header["id"], header["kind"], body)
             # Else it was sent twice; its result is kept, or on its way. Ids rise, so one number tells.
         elif kind == "cancel":
-            self._python.cancel(header["id"])
-            if self._sql is not None:
-                self._sql.cancel(header["id"])
+            for interpreter in self._interpreters.values():
+                interpreter.cancel(header["id"])
         elif kind == "complete":
             # A later server numbers its questions anew.
             header["epoch"] = self._link.epoch
-            if header["kind"] in PYTHON_KINDS:
-                self._python.complete(header, body)
+            if interpreters.known(header["kind"]):
+                self._interpreter(header["kind"]).complete(header, body)
             else:
                 self._completed(header, b"[]")
         elif kind == "stop":
@@ -189,30 +209,11 @@ class Supervisor:
         self._last_run = self._running = number
         if self._orphan_timer is not None:
             self._orphan_timer.cancel()
-        if kind == "pyspark":
-            self._python.run(number, code)
-        elif kind == "sql" and self._ready:
-            self._run_sql(number, code)
+        if interpreters.known(kind):
+            self._interpreter(kind).run(number, code)
         else:
-            self._finished(
-                number,
-                "available",
-                now_ms(),
-                error(number, "InterpreterError", f"The kind {kind} can't run here."),
-            )
-
-    def _run_sql(self, number: int, code: bytes) -> None:
-        if self._sql is None:
-            from . import sql
-
-            events = sql.Events(self._sql_started, self._finished, self._notice)
-            self._sql = sql.SqlInterpreter(self._loop, self._config, self._spark, self._worker, events)
-        self._sql.run(number, code.decode("utf-8", "replace"))
-
-    def _sql_started(self, number: int) -> int:
-        at = now_ms()
-        self._started(number, at)
-        return at
+            sentence = f"The kind {kind} can't run here."
+            self._finished(number, "available", now_ms(), error(number, "InterpreterError", sentence))
 
     # What interpreters tell
 
@@ -268,7 +269,7 @@ class Supervisor:
         if self._exit_code is not None:
             return
         self._exit_code = 0
-        self._python.stop()
+        self._stop_interpreters()
         self._loop.later(STOP_SECONDS, self._loop.stop)
         spark = self._spark
         if spark is None or self._described is None:
@@ -291,13 +292,13 @@ class Supervisor:
 
     def _keeper_gone(self, jvm: int) -> None:
         say("the keeper is gone; the driver ends")
-        self._python.stop()
+        self._stop_interpreters()
         os.kill(jvm, signal.SIGTERM)
         self._exit_code = 1
         self._loop.later(STOP_SECONDS, lambda: (os.kill(jvm, signal.SIGKILL), self._loop.stop()))
 
     def _end_now(self, why: str) -> None:
         say(why)
-        self._python.stop()
+        self._stop_interpreters()
         self._exit_code = 1
         self._loop.stop()

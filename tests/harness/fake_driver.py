@@ -38,9 +38,9 @@ from typing import NamedTuple, Optional
 MAIN, RUN_DIR = sys.argv[-2:]
 sys.path.insert(0, os.path.dirname(MAIN))  # noqa: PTH120 - pathlib takes as long to import as the rest
 
-from firesteel_agent import link, supervisor  # noqa: E402
+from firesteel_agent import interpreters, link, supervisor  # noqa: E402
+from firesteel_agent.interpreters import now_ms  # noqa: E402
 from firesteel_agent.output import dumps, error  # noqa: E402
-from firesteel_agent.python_interpreter import now_ms  # noqa: E402
 
 DRIVER = os.environ["FIRESTEEL_DRIVER_ID"]
 LEDGER = os.environ["FAKE_LEDGER"]
@@ -111,24 +111,19 @@ class Statement:
         self.deaf = False
 
 
-class Interpreter:
-    """In place of `PythonInterpreter`, with its methods and events."""
+class Interpreter(interpreters.Interpreter):
+    """In place of every language's."""
 
-    def __init__(self, loop, config, _log, events):
-        self._loop = loop
-        self._config = config
-        self._events = events
+    def __init__(self, loop, config, log, events):
+        super().__init__(loop, config, log, events)
         self._statement: Optional[Statement] = None
         self._waiting: Optional[tuple] = None
         self._attached = False
 
-    def start(self) -> None:
-        """Nothing to start."""
-
     def attach(self, _spark, _worker) -> None:
         """The SparkContext is there."""
         self._attached = True
-        self._events.attached("fake")
+        self._events.ready("fake")
         if self._waiting is not None:
             waiting, self._waiting = self._waiting, None
             self.run(*waiting)
@@ -184,13 +179,6 @@ class Interpreter:
         else:
             self._finish("cancelled", b"")
 
-    def complete(self, header, _code: bytes) -> None:
-        """No candidates."""
-        self._events.completed(header, b"[]")
-
-    def stop(self) -> None:
-        """Nothing to stop."""
-
     def _replaced(self, statement: Statement) -> None:
         if statement is self._statement:
             why = "The statement did not stop when interrupted, so its interpreter was ended."
@@ -211,7 +199,7 @@ class Interpreter:
         statement, self._statement = self._statement, None
         if statement.timer is not None:
             statement.timer.cancel()
-        self._events.finished(statement.number, state, statement.started, output)
+        self._events.finished(statement.number, state, statement.started, output, None)
 
 
 def flood(count: int) -> None:
@@ -333,7 +321,7 @@ def main() -> int:
     spark = types.ModuleType("firesteel_agent.spark")
     spark.Spark = Spark
     sys.modules[spark.__name__] = spark
-    supervisor.PythonInterpreter = Interpreter
+    interpreters.make = lambda _kind, *parts: Interpreter(*parts)
     os.environ.update(PYSPARK_GATEWAY_PORT="0", PYSPARK_GATEWAY_SECRET="none")
     return supervisor.main([RUN_DIR])
 

@@ -62,10 +62,12 @@ class Repl:
         else:
             self._interrupts.guard(statement, self._streams.flush)
         if failure is None:
-            mime, value = result or ("", b"")
-            if len(value) <= self._max_output:
-                return {"status": "ok", "mime": mime}, value
-            return {"status": "too_large", "seen": len(value)}, b""
+            values = [result] if result else []
+            size = sum(len(value) for _mime, value in values)
+            if size > self._max_output:
+                return {"status": "too_large", "seen": size}, b""
+            told = [[mime, len(value)] for mime, value in values]
+            return {"status": "ok", "values": told}, b"".join(value for _mime, value in values)
         described, worse = self._interrupts.guard(statement, lambda: errors.describe(failure))
         if worse is not None:  # The exception's own __str__ failed, or was interrupted.
             described = errors.plain(type(failure).__name__, f"<{type(worse).__name__} in its __str__>")

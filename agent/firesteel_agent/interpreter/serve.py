@@ -56,7 +56,7 @@ def serve(control_fd: int, completion_fd: int, cancelled_fd: int, max_output: in
             if header["type"] == "attach":
                 spark.attach(header["port"], header["gateway_secret"])
                 interrupts.install()  # PySpark's own handler, which cancels every job, came with the context.
-                control.sendall(encode({"type": "attached", "python_version": platform.python_version()}))
+                control.sendall(encode({"type": "attached", "version": platform.python_version()}))
             elif header["type"] == "run":
                 reply, value = repl.run(header["id"], body.decode("utf-8", "replace"))
                 if os.getpid() != process:

@@ -1,0 +1,86 @@
+"""One Python interpreter's process: its two channels, and how its statement is interrupted.
+
+Calls interpreter_process, channel and frames.
+"""
+
+import mmap
+import os
+import socket
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING, Callable
+
+from .background import BackgroundLog
+from .channel import Channel
+from .config import Config
+from .frames import OVERHEAD, Header, encode
+from .interpreter_process import InterpreterProcess
+from .loop import Loop
+
+if TYPE_CHECKING:
+    from .spark import Gateway
+
+_NUMBER = struct.Struct("<q")
+
+
+class PythonProcess(InterpreterProcess):
+    """A control channel for the main thread, another for completion, and shared memory that names the
+    cancelled statement."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        config: Config,
+        log: BackgroundLog,
+        on_frame: Callable[[Header, bytes], None],
+        on_ended: Callable[[], None],
+    ):
+        super().__init__(loop, config, log, on_ended)
+        control, control_child = socket.socketpair()
+        completion, completion_child = socket.socketpair()
+        cancelled = os.memfd_create("firesteel-cancelled")
+        os.ftruncate(cancelled, _NUMBER.size)
+        self._cancelled = mmap.mmap(cancelled, _NUMBER.size)
+        children = [control_child.fileno(), completion_child.fileno(), cancelled]
+        limits = [config.output_max_bytes, config.max_frame]
+        script = Path(__file__).with_name("interpreter") / "main.py"
+        try:
+            self._launch(
+                [config.python, str(script), *(str(number) for number in children + limits)], children
+            )
+        except OSError:
+            control.close()
+            completion.close()
+            raise
+        finally:
+            control_child.close()
+            completion_child.close()
+            os.close(cancelled)
+        max_reply = config.output_max_bytes + OVERHEAD
+        self._control = Channel(loop, control, max_reply, on_frame, self._channel_ended)
+        self._completion = Channel(loop, completion, max_reply, on_frame, lambda _reason: None)
+
+    def attach(self, gateway: "Gateway") -> None:
+        """The JVM is there."""
+        self._send({"type": "attach", "port": gateway.port, "gateway_secret": gateway.secret})
+
+    def run(self, statement: int, secret: str, code: bytes) -> None:
+        """Run a statement on the main thread."""
+        self._send({"type": "run", "id": statement, "secret": secret}, code)
+
+    def complete(self, header: Header, code: bytes) -> None:
+        """Ask the completion thread."""
+        self._completion.write(encode(header, code))
+
+    def interrupt(self, statement: int) -> None:
+        """SIGINT, which the interpreter heeds only while it runs that statement."""
+        _NUMBER.pack_into(self._cancelled, 0, statement + 1)
+        super().interrupt(statement)
+
+    def _send(self, header: Header, body: bytes = b"") -> None:
+        self._control.write(encode(header, body))
+
+    def _close_channels(self) -> None:
+        self._control.close()
+        self._completion.close()
+        self._cancelled.close()
