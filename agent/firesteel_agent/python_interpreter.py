@@ -1,12 +1,18 @@
 """The session's Python: a process that is attached to the JVM through a gateway of its own.
 
-Calls process_interpreter, python_process, and the JVM through a worker.
+Calls process_interpreter, python_process, python_program, and the JVM through a worker.
 """
 
 from typing import TYPE_CHECKING, Optional
 
+from .background import BackgroundLog
+from .config import Config
+from .interpreters import Events
+from .loop import Loop
 from .process_interpreter import ProcessInterpreter
 from .python_process import PythonProcess
+from .python_program import PythonProgram
+from .worker import Worker
 
 if TYPE_CHECKING:
     from .spark import Gateway
@@ -16,10 +22,32 @@ class PythonInterpreter(ProcessInterpreter):
     """One Python process at a time."""
 
     LANGUAGE = "Python"
-    _gateway: "Optional[Gateway]" = None
+
+    def __init__(self, loop: Loop, config: Config, log: BackgroundLog, events: Events):
+        super().__init__(loop, config, log, events)
+        self._program = PythonProgram(config.python)
+        self._gateway: Optional[Gateway] = None
+
+    def start(self) -> None:
+        """Start an interpreter, unless its Python is in an archive that Spark has not unpacked yet."""
+        if self._program.path:
+            super().start()
+
+    def attach(self, spark, worker) -> None:
+        """The SparkContext is there."""
+        super().attach(spark, worker)
+        if not self._program.path:
+            worker.submit(lambda: (spark.files_root(), spark.is_local()), self._unpacked)
+
+    def _unpacked(self, place, failure: Optional[Exception]) -> None:
+        if place is None:
+            self._give_up(f"The archive of {self._config.python} can't be found: {type(failure).__name__}.")
+            return
+        self._program.unpacked(*place)
+        self.start()
 
     def _make_process(self) -> PythonProcess:
-        return PythonProcess(self._loop, self._config, self._log, self._frame, self._ended)
+        return PythonProcess(self._loop, self._config, self._program, self._log, self._frame, self._ended)
 
     def _open(self) -> None:
         process, spark, worker = self._process, self._spark, self._worker
@@ -35,6 +63,18 @@ class PythonInterpreter(ProcessInterpreter):
                 process.attach(gateway)
 
         worker.submit(spark.open_gateway, opened)
+
+    def _attach_done(self, version: str) -> None:
+        first = not self._told
+        super()._attach_done(version)
+        if first and self._program.differs():
+            looker = Worker(self._loop, "python-version")
+            looker.submit(lambda: self._program.mismatch(version), self._compared)
+            looker.close()
+
+    def _compared(self, sentence: Optional[str], _failure: Optional[Exception]) -> None:
+        if sentence:
+            self._events.notice(sentence)
 
     def _close(self) -> None:
         gateway, spark, worker = self._gateway, self._spark, self._worker

@@ -16,6 +16,7 @@ from .config import Config
 from .frames import OVERHEAD, Header, encode
 from .interpreter_process import InterpreterProcess
 from .loop import Loop
+from .python_program import PythonProgram
 
 if TYPE_CHECKING:
     from .spark import Gateway
@@ -31,6 +32,7 @@ class PythonProcess(InterpreterProcess):
         self,
         loop: Loop,
         config: Config,
+        program: PythonProgram,
         log: BackgroundLog,
         on_frame: Callable[[Header, bytes], None],
         on_ended: Callable[[], None],
@@ -44,10 +46,9 @@ class PythonProcess(InterpreterProcess):
         children = [control_child.fileno(), completion_child.fileno(), cancelled]
         limits = [config.output_max_bytes, config.max_frame]
         script = Path(__file__).with_name("interpreter") / "main.py"
+        command = [program.path, str(script), *(str(number) for number in children + limits)]
         try:
-            self._launch(
-                [config.python, str(script), *(str(number) for number in children + limits)], children
-            )
+            self._launch(command, children, program.environment())
         except OSError:
             control.close()
             completion.close()

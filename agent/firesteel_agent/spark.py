@@ -100,6 +100,15 @@ class Spark:
         """Shut an interpreter's gateway down."""
         gateway.server.shutdown()
 
+    def files_root(self) -> str:
+        """Where Spark puts the session's files, and unpacks its archives, on this host."""
+        return self._class("org.apache.spark.SparkFiles").getRootDirectory()
+
+    def is_local(self) -> bool:
+        """Whether the executors are in this JVM."""
+        context = self.context()
+        return context is not None and context.isLocal()
+
     def set_group(self, statement: int) -> None:
         """Put what this thread starts from now on into the statement's job group."""
         context = self.context()

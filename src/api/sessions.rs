@@ -153,7 +153,14 @@ fn accept(on: &OnServer<Create>, do_as: Option<String>, body: CreateSession) -> 
         .map(|(key, value)| (key.clone(), value.as_str().unwrap_or_default().to_owned()))
         .collect();
     let authenticated = config.access.mode != AccessMode::None;
-    policy::check_conf(conf.iter(), &config.policy.conf, authenticated).map_err(rejected)?;
+    let archives = body.archives.iter().chain(conf.get("spark.archives"));
+    let environments = policy::Environments::new(archives.map(String::as_str), &config.files.allow);
+    policy::check_conf(conf.iter(), &config.policy.conf, authenticated, &environments).map_err(rejected)?;
+    for key in policy::PYTHON_KEYS {
+        if let Some(python) = conf.get_mut(key) {
+            *python = policy::python_of(python);
+        }
+    }
     policy::resolve_conf(conf.iter_mut(), &config.files.allow).map_err(rejected)?;
     let resolve = |files: &Vec<String>| policy::resolve_files(files, &config.files.allow).map_err(rejected);
     let mut notes: Vec<String> = body

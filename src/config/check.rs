@@ -308,7 +308,7 @@ fn check_sizes(
     limits: &Limits,
     fail: &Fail<'_>,
 ) -> Result<(), ConfigError> {
-    let Output { max_bytes } = output;
+    let Output { max_bytes, rich: _ } = output;
     let Link {
         max_frame,
         keep_bytes: _,

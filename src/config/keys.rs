@@ -246,6 +246,8 @@ tables! {
     Output at "output" {
         /// The most bytes kept of one statement's output; over it, head and tail are kept and the cut is marked.
         max_bytes: Size = Size::mib(16);
+        /// Whether the value of a Python cell's last line is shown as HTML, an image or the like beside its text, where it can be.
+        rich: bool = true;
     }
 
     /// SQL results.

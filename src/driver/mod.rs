@@ -196,16 +196,19 @@ impl Drivers {
 
     fn write_files(&self, id: Uuid, run_dir: &RunDir, spec: &DriverSpec, secret: &Secret) -> io::Result<()> {
         let config = &self.config;
-        let conf = submit::conf(config, spec, &self.defaults, &run_dir.work());
+        let mut conf = submit::conf(config, spec, &self.defaults, &run_dir.work());
+        let python = submit::python(&conf, &self.spark).to_owned();
+        submit::own_python(&mut conf, config, &self.spark);
         run_dir.write("secret", secret.expose().as_bytes())?;
         run_dir.write("spark.properties", submit::properties(&conf).as_bytes())?;
         let agent = json!({
             "driver": id,
             "socket": self.listener.path(),
             "secret_file": run_dir.file("secret"),
-            "python": submit::python(&conf, &self.spark),
+            "python": python,
             "kind": spec.kind,
             "output_max_bytes": config.output.max_bytes.len(),
+            "rich": config.output.rich,
             "sql_max_rows": spec.sql_max_rows,
             "interrupt_again_ms": config.statement.interrupt_again.get().as_millis(),
             "cancel_grace_ms": config.statement.cancel_grace.get().as_millis(),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::spark::Spark;
-use crate::config::Config;
+use crate::config::{Config, DeployMode};
 
 /// What a driver is started with. Paths and conf keys have passed the policy.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +68,9 @@ const PASSED: &[&str] = &[
     "USER",
     "YARN_CONF_DIR",
 ];
+
+/// The conf key of the Python that Spark starts the application with.
+const DRIVER_PYTHON: &str = "spark.pyspark.driver.python";
 
 /// The argument vector. A value that begins with `-` stays a value: `spark-submit` takes the argument after an option as it is.
 #[must_use]
@@ -189,6 +192,14 @@ pub fn spark_defaults(
     Ok(defaults)
 }
 
+/// Has the agent run with the server's own Python, on this host, so that a session's Python that does not start is told by the agent
+/// and may come out of an archive that Spark unpacks later.
+pub fn own_python(conf: &mut BTreeMap<String, String>, config: &Config, spark: &Spark) {
+    if config.spark.deploy_mode != DeployMode::Cluster {
+        conf.insert(DRIVER_PYTHON.to_owned(), spark.python.clone());
+    }
+}
+
 /// The conf as a Java properties file, pure ASCII.
 #[must_use]
 pub fn properties(conf: &BTreeMap<String, String>) -> String {
@@ -249,10 +260,10 @@ pub fn environment(
     environment
 }
 
-/// The Python that Spark will start the agent with, in Spark's own order, and that the agent starts interpreters with.
+/// The Python that the agent starts interpreters with: the session's, in Spark's own order of the keys.
 #[must_use]
 pub fn python<'a>(conf: &'a BTreeMap<String, String>, spark: &'a Spark) -> &'a str {
-    ["spark.pyspark.driver.python", "spark.pyspark.python"]
+    [DRIVER_PYTHON, "spark.pyspark.python"]
         .iter()
         .find_map(|key| conf.get(*key))
         .filter(|python| !python.is_empty())

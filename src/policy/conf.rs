@@ -1,6 +1,6 @@
 //! Which Spark conf keys a request may set.
 
-use super::{Rejection, canonical, matches, shortened};
+use super::{Environments, PYTHON_KEYS, Rejection, canonical, matches, shortened};
 use crate::config::{ConfMode, PolicyConf};
 
 /// Keys that no request may set: Livy's own list (its spark-blacklist.conf, and what it always forbids), then what would
@@ -74,7 +74,8 @@ pub const LOADS_CODE: &[&str] = &[
 /// Keys are compared without regard to case, and with and without `spark.`. A key that has blanks, control characters or
 /// `=`, or is empty, is refused, since what reads it next may take it for another; so is a value with a NUL.
 ///
-/// `authenticated`: whether callers prove who they are (`access.mode` is not `none`).
+/// `authenticated`: whether callers prove who they are (`access.mode` is not `none`). A Python of `environments` may be chosen all
+/// the same.
 ///
 /// # Errors
 ///
@@ -84,6 +85,7 @@ pub fn check_conf<K, V>(
     conf: impl IntoIterator<Item = (K, V)>,
     policy: &PolicyConf,
     authenticated: bool,
+    environments: &Environments,
 ) -> Result<(), Rejection>
 where
     K: AsRef<str>,
@@ -110,10 +112,12 @@ where
             return Err(Rejection::ConfValue(shortened(key)));
         }
         let name = canonical(key);
+        let chosen = PYTHON_KEYS.iter().any(|python| canonical(python) == name);
+        let own_python = chosen && environments.has(value.as_ref());
         let refused = on(&denied, &name)
             || match mode {
                 ConfMode::Allow => !on(&allowed, &name),
-                ConfMode::Deny => authenticated && on(&code, &name) && !on(&allowed, &name),
+                ConfMode::Deny => authenticated && on(&code, &name) && !own_python && !on(&allowed, &name),
             };
         if refused {
             offending.push(shortened(key));
@@ -139,7 +143,8 @@ mod tests {
 
     fn check(keys: &[&str], policy: &PolicyConf, authenticated: bool) -> Result<(), String> {
         let conf = keys.iter().map(|key| (*key, "x"));
-        check_conf(conf, policy, authenticated).map_err(|rejection| rejection.to_string())
+        check_conf(conf, policy, authenticated, &Environments::default())
+            .map_err(|rejection| rejection.to_string())
     }
 
     #[test]
@@ -260,8 +265,16 @@ mod tests {
     #[test]
     fn values_have_no_nul() {
         let conf = [("spark.x", "a\0b")];
-        assert!(check_conf(conf, &PolicyConf::default(), false).is_err());
-        assert!(check_conf([("spark.x", "a\nb")], &PolicyConf::default(), false).is_ok());
+        assert!(check_conf(conf, &PolicyConf::default(), false, &Environments::default()).is_err());
+        assert!(
+            check_conf(
+                [("spark.x", "a\nb")],
+                &PolicyConf::default(),
+                false,
+                &Environments::default()
+            )
+            .is_ok()
+        );
     }
 
     proptest! {
@@ -275,7 +288,7 @@ mod tests {
 
         #[test]
         fn no_key_panics(key in ".*", value in ".*") {
-            let _ = check_conf([(key, value)], &PolicyConf::default(), true);
+            let _ = check_conf([(key, value)], &PolicyConf::default(), true, &Environments::default());
         }
     }
 }

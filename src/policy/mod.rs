@@ -1,4 +1,4 @@
-//! What a request may ask for: Spark conf (`conf.rs`), files of the server (`files.rs`), names (`names.rs`), and the
+//! What a request may ask for: Spark conf (`conf.rs`), Python environments (`environment.rs`), files of the server (`files.rs`), names (`names.rs`), and the
 //! durations in Livy's notation (`durations.rs`).
 //!
 //! Pure functions of the request and the configuration: no HTTP, and no input or output beyond resolving paths. May be
@@ -6,11 +6,13 @@
 
 mod conf;
 mod durations;
+mod environment;
 mod files;
 mod names;
 
 pub use conf::{ALWAYS_DENIED, LOADS_CODE, check_conf};
 pub use durations::{LONGEST, parse_duration};
+pub use environment::{Environments, PYTHON_KEYS, python_of};
 pub use files::{FILE_KEYS, FileKey, resolve_conf, resolve_files, split_list};
 pub use names::{check_count, check_name};
 

@@ -4,37 +4,36 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
+    /// Scala.
+    Spark,
     /// Python.
     Pyspark,
-    /// SQL, one statement at a time.
+    /// R.
+    Sparkr,
+    /// SQL.
     Sql,
     /// A session without a language of its own. Never the kind of a statement.
     Shared,
 }
 
-/// Why a kind is refused.
+/// No language that anybody has here.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadKind {
-    /// Livy does not know it either.
-    #[error("Invalid kind: {0}")]
-    Unknown(String),
-    /// Livy has it, this server not yet.
-    #[error("Invalid kind: {0}. This server runs pyspark, sql and shared; {0} is not supported yet.")]
-    Unsupported(String),
-}
+#[error("Invalid kind: {0}")]
+pub struct BadKind(String);
 
 impl Kind {
     /// Reads Livy's names and aliases (clients.md, W12).
     ///
     /// # Errors
-    /// It is none, or one of a language that has no interpreter here.
+    /// It is none.
     pub fn parse(word: &str) -> Result<Self, BadKind> {
         match word {
+            "spark" | "scala" => Ok(Self::Spark),
             "pyspark" | "python" | "pyspark3" => Ok(Self::Pyspark),
+            "sparkr" | "r" => Ok(Self::Sparkr),
             "sql" => Ok(Self::Sql),
             "shared" => Ok(Self::Shared),
-            "spark" | "scala" | "sparkr" | "r" => Err(BadKind::Unsupported(word.to_owned())),
-            _ => Err(BadKind::Unknown(word.chars().take(64).collect())),
+            _ => Err(BadKind(word.chars().take(64).collect())),
         }
     }
 
@@ -42,7 +41,9 @@ impl Kind {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Spark => "spark",
             Self::Pyspark => "pyspark",
+            Self::Sparkr => "sparkr",
             Self::Sql => "sql",
             Self::Shared => "shared",
         }
@@ -64,18 +65,19 @@ mod tests {
 
     #[test]
     fn aliases_have_one_name() {
-        assert_eq!(Kind::parse("python").unwrap().as_str(), "pyspark");
-        assert_eq!(Kind::parse("pyspark3"), Ok(Kind::Pyspark));
+        for (alias, name) in [
+            ("python", "pyspark"),
+            ("pyspark3", "pyspark"),
+            ("scala", "spark"),
+            ("r", "sparkr"),
+        ] {
+            assert_eq!(Kind::parse(alias).unwrap().as_str(), name);
+            assert_eq!(Kind::parse(name), Kind::parse(alias));
+        }
         assert_eq!(Kind::Shared.of_statement(), Kind::Pyspark);
         assert_eq!(
             Kind::parse("cobol").unwrap_err().to_string(),
             "Invalid kind: cobol"
-        );
-        assert!(
-            Kind::parse("spark")
-                .unwrap_err()
-                .to_string()
-                .contains("not supported yet")
         );
     }
 }
