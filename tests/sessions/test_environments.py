@@ -116,7 +116,7 @@ def test_elsewhere(api, places: Path) -> None:
 
 def test_none(api, places: Path) -> None:
     """A Python that is not there ends the session with a sentence that names it."""
-    missing = places / "allowed/none/bin/python"
+    missing = places / "allowed/none"
     session = api.create(conf={"spark.pyspark.driver.python": str(missing)})
     session.wait_ended()
     log = session.log()
