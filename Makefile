@@ -18,7 +18,7 @@ export FIRESTEEL_TEST_BIN ?= $(CURDIR)/target/debug/firesteel
 export FIRESTEEL_TEST_FAILPOINTS_BIN ?= $(CURDIR)/target/debug/firesteel-failpoints
 export FIRESTEEL_TEST_SPARKS ?= $(CURDIR)/.venv/spark-3.5/bin/python:$(CURDIR)/.venv/spark-4.1/bin/python
 
-.PHONY: help run test check check-rust check-python test-rust test-python chaos soak bench notebook deps
+.PHONY: help run test check check-rust check-python test-rust test-python chaos fuzz soak bench notebook deps
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,6 +67,14 @@ chaos: ## the fault tests with twice the rounds, on the release build, stated ti
 	echo "SEED=$$FIRESTEEL_TEST_SEED"; \
 	$(CHAOS_ENV) .venv/test/bin/python -m pytest --timeout 3600 $(or $(PYTEST),tests/faults)
 
+fuzz: ## random code and edits of the corpus in each kind, 5,000 rounds on each Spark (SEED=, SCALE=20)
+	@scripts/need.sh java python cc cargo
+	@scripts/envs test spark-3.5 spark-4.1
+	@scripts/binaries.sh
+	seed='$(SEED)'; export FIRESTEEL_TEST_SEED=$${seed:-$$RANDOM} FIRESTEEL_TEST_SCALE=$(or $(SCALE),20); \
+	echo "SEED=$$FIRESTEEL_TEST_SEED"; for spark in 3.5 4.1; do FIRESTEEL_TEST_SPARKS=$(CURDIR)/.venv/spark-$$spark/bin/python \
+	.venv/test/bin/python -m pytest -s --timeout 3600 tests/cells/test_random_edits.py || exit 1; done
+
 soak: ## the chaos rounds again and again, each time with another seed, for SOAK=8h; stops at the first fault
 	@scripts/need.sh java python cc cargo
 	@scripts/envs test spark-3.5 spark-4.1
@@ -79,6 +87,7 @@ bench: ## latencies and start-up times, each beside its peer in the same run
 	$(CARGO) build --release --locked
 	.venv/test/bin/python benches/scale.py --binary target/release/firesteel
 	.venv/test/bin/python benches/bench.py --binary target/release/firesteel $(BENCH)
+	.venv/test/bin/python benches/kinds.py --binary target/release/firesteel
 
 notebook: ## a local JupyterLab with sparkmagic against the running server (ENDPOINT= to change)
 	@scripts/need.sh python cc

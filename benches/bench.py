@@ -64,9 +64,13 @@ class OverHttp:
 
     name = "firesteel, HTTP"
 
-    def __init__(self, port: int, session: Session):
+    def __init__(
+        self, port: int, session: Session, code: str = CODE, kind: str = "pyspark", shows: str = "2"
+    ):
         self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         self.path = f"{session.path}/statements"
+        self.asked = json.dumps({"code": code, "kind": kind})
+        self.shows = shows
         self.asked_again = 0
 
     def exchange(self, method: str, path: str, body: str | None = None) -> dict:
@@ -75,11 +79,12 @@ class OverHttp:
         return json.loads(self.connection.getresponse().read())
 
     def __call__(self) -> None:
-        answer = self.exchange("POST", self.path, json.dumps({"code": CODE}))
+        answer = self.exchange("POST", self.path, self.asked)
         while answer["state"] != "available":
             self.asked_again += 1
             answer = self.exchange("GET", f"{self.path}/{answer['id']}")
-        assert answer["output"]["data"]["text/plain"] == "2", answer
+        assert answer["output"]["status"] == "ok", answer
+        assert self.shows in json.dumps(answer["output"]["data"]), answer
 
     def close(self) -> None:
         """End the connection."""
