@@ -1,4 +1,4 @@
-"""Round trips of a trivial line in each language, each beside that language's own shell over pipes in the same
+"""Round trips of a trivial line in each language, each beside its own shell over pipes in the same
 run: `python -i`, `spark-shell`, `spark-sql` and `R`, the middle two of the same Spark.
 """
 
