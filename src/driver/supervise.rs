@@ -102,8 +102,7 @@ impl Supervisor {
         let stopping = self.background.stopping().clone();
         loop {
             tokio::select! {
-                // The driver goes on; the next server takes it from here.
-                () = stopping.cancelled() => return,
+                () = stopping.cancelled() => return self.leave(terminate_at.is_some()),
                 () = self.keeper.ended() => break,
                 Some(call) = self.calls.recv() => self.connect(call),
                 frame = read(&mut self.link.connection) => match frame {
@@ -167,6 +166,17 @@ impl Supervisor {
             .ok()?;
         let is_file = file.metadata().await.is_ok_and(|found| found.is_file());
         is_file.then(|| file.take(self.outbox_bytes))
+    }
+
+    /// The server stops. The driver goes on, and the next server takes it from here; one that is to end is not left to wait for that.
+    fn leave(&mut self, is_asked_to_stop: bool) {
+        let mut is_to_end = is_asked_to_stop;
+        while let Ok(command) = self.commands.try_recv() {
+            is_to_end |= matches!(command, Command::Stop | Command::Kill);
+        }
+        if is_to_end {
+            self.terminate();
+        }
     }
 
     fn terminate(&self) {

@@ -10,7 +10,7 @@ import signal
 import sqlite3
 import time
 from pathlib import Path
-from typing import Iterator
+from typing import Any, Iterator
 
 import pytest
 from harness.api import Session
@@ -46,6 +46,12 @@ def server(default_spark: Spark) -> Iterator[Server]:
 def again(server: Server, session: Session) -> Session:
     """The session, by the server as it is now."""
     return Session(server.api, session.created)
+
+
+def stored(server: Server, query: str) -> Any:
+    """One value of the store, read beside the server."""
+    with contextlib.closing(sqlite3.connect(server.database)) as store:
+        return store.execute(query).fetchone()[0]
 
 
 def test_a_statement_goes_on_through_twenty_kills(server: Server, tmp_path: Path) -> None:
@@ -249,6 +255,10 @@ def test_an_ending_session_ends(tmp_path: Path) -> None:
         session.wait("idle")
         session.post("hang")
         session.wait("shutting_down", limit=20)
+        # Shown before it is stored: only from then on does another server know that its time was over.
+        wait_until(
+            "it is stored", lambda: stored(server, "SELECT state FROM sessions") == "shutting_down", 20
+        )
         server.restart()
         session = again(server, session)
         session.wait("dead", limit=20)
@@ -264,8 +274,9 @@ def test_an_end_that_was_stored_by_half(tmp_path: Path) -> None:
         statement = session.run("ledger half")
         session.post("die")
         session.wait("dead")
+        wait_until("it is stored", lambda: stored(server, "SELECT state FROM sessions") == "dead", 20)
         server.kill9()
-        with contextlib.closing(sqlite3.connect(server.state_dir / "firesteel.db")) as store, store:
+        with contextlib.closing(sqlite3.connect(server.database)) as store, store:
             store.execute("UPDATE statements SET completed = 0, state = 'waiting', output = NULL")
         server.start()
         ended = again(server, session).wait_statement(statement["id"])

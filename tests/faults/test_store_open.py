@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from harness.processes import wait_until
 from harness.server import ROOT, Server, binary, environment, serving
 from harness.spark import newest
 from harness.stub import Stub
@@ -291,6 +292,8 @@ def test_damaged_rows_of_live_sessions(tmp_path: Path, settings: dict[str, Any])
                 line for line in log.splitlines() if "set aside" in line and f'session.id="{number}"' in line
             ]
             assert len(told) == 1, log
+        # What the server is to end it ends beside its other work.
+        wait_until("only one driver is left", lambda: len(server.running_drivers()) == 1, 30)
         server.api.create(name="number 0").delete()
         server.api.delete("/sessions/1")
     finally:
