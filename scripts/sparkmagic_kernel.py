@@ -1,4 +1,4 @@
-"""Install sparkmagic's PySpark kernel and the project's configuration for the Python that runs this.
+"""Install sparkmagic's PySpark, Spark (Scala) and SparkR kernels and the project's configuration for the Python that runs this.
 
 The endpoint, user and password of `sparkmagic_config/config.json` are replaced by what is given here.
 """
@@ -13,21 +13,23 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+KERNELS = ("pysparkkernel", "sparkkernel", "sparkrkernel")
 CONFIG = Path(__file__).resolve().parent.parent / "sparkmagic_config/config.json"
 
 
 def install(kernels: Path, config: Path, url: str, user: str = "", password: str = "") -> None:
-    """Write the kernel below `kernels` (a Jupyter data directory) and config.json into `config`."""
+    """Write the kernels below `kernels` (a Jupyter data directory) and config.json into `config`."""
     spec = find_spec("sparkmagic")
     if spec is None or spec.origin is None:
         sys.exit("sparkmagic is not installed for this Python: pip install sparkmagic==0.23.0")
-    source = Path(spec.origin).parent / "kernels/pysparkkernel"
-    target = kernels / "kernels/pysparkkernel"
-    shutil.copytree(source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
-    kernel = json.loads((target / "kernel.json").read_text())
-    # The package's own kernel names `python`, which may be any.
-    kernel["argv"][0] = sys.executable
-    (target / "kernel.json").write_text(json.dumps(kernel, indent=2) + "\n")
+    for name in KERNELS:
+        target = kernels / "kernels" / name
+        source = Path(spec.origin).parent / "kernels" / name
+        shutil.copytree(source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+        kernel = json.loads((target / "kernel.json").read_text())
+        # The package's own kernel names `python`, which may be any.
+        kernel["argv"][0] = sys.executable
+        (target / "kernel.json").write_text(json.dumps(kernel, indent=2) + "\n")
     settings = json.loads(CONFIG.read_text())
     for name in ("kernel_python_credentials", "kernel_scala_credentials", "kernel_r_credentials"):
         settings[name]["url"] = url
