@@ -1,0 +1,156 @@
+"""Shows values: the hook that a bare expression's value goes to, and `display`. Calls rich.
+
+The text goes to stdout, in order with all that is printed. What an object shows beside it is kept for the
+statement's result: of several values of one MIME type the last one counts, but text/html is joined.
+"""
+
+import builtins
+import importlib.abc
+import importlib.util
+import sys
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+from . import rich
+
+IPYTHON_DISPLAY = "IPython.core.display_functions"
+"""IPython's module that has `display`."""
+
+_repr = repr
+_names = builtins.__dict__
+
+
+class Values:
+    """The values of one statement, within a limit in bytes."""
+
+    def __init__(self, limit: int):
+        self._limit = limit
+        self._kept: Dict[str, bytes] = {}
+
+    def clear(self) -> None:
+        """Forget those of the statement before."""
+        self._kept.clear()
+
+    def add(self, mime: str, data: bytes) -> bool:
+        """Keep a value (JSON); False when it is over the limit."""
+        if mime == "text/html" and mime in self._kept:
+            data = self._kept[mime][:-1] + b"\\n" + data[1:]
+        others = sum(len(kept) for other, kept in self._kept.items() if other != mime)
+        if others + len(data) > self._limit:
+            return False
+        self._kept[mime] = data
+        return True
+
+    def take(self) -> List[Tuple[str, bytes]]:
+        """All of them."""
+        return list(self._kept.items())
+
+
+class Display:
+    """The display hook and `display`."""
+
+    def __init__(self, limit: int, wanted: bool):
+        self.values = Values(limit)
+        self._limit = limit
+        self._wanted = wanted
+        self._stream: Any = None
+        self._foreign: Any = None
+        self._own = self.hook
+        self._failing: Optional[Callable[[Any], Any]] = None
+
+    def begin(self, stream: Any) -> None:
+        """A statement begins; `stream` is our own stdout.
+
+        User code's own stdout stays in place, but values are shown all the same; its own display hook stays
+        until it fails.
+        """
+        self.values.clear()
+        self._stream = stream
+        found = getattr(sys, "stdout", None)
+        self._foreign = found if found is not stream else None
+        hook = getattr(sys, "displayhook", None)
+        if hook is self._own or hook is self._failing:
+            return
+        sys.displayhook = self._guarded(hook) if callable(hook) else self._own
+
+    def hook(self, value: Any) -> None:
+        """Show the value of a bare expression, as at a prompt."""
+        if value is None:
+            return
+        _names["_"] = None
+        self._show(value)
+        _names["_"] = value
+
+    def display(self, *objects: Any, raw: bool = False, **_options: Any) -> None:
+        """Show objects: their text, and what else they know to show. With `raw`, dicts of MIME types."""
+        for value in objects:
+            self._show(value, raw)
+
+    def _show(self, value: Any, raw: bool = False) -> None:
+        if not self._wanted:
+            self._write(f"{_repr(value)}\n")
+            return
+        if raw:
+            shown = rich.show_bundle(value)
+            text = shown.text
+        else:
+            text = _repr(value)
+            shown = rich.show(value)
+            text = text if shown.text is None else shown.text
+        if text:
+            self._write(f"{text}\n")
+        for mime, data in shown.values:
+            if not self.values.add(mime, data):
+                told = f"[{mime} of {len(data)} bytes is left out: output.max_bytes is {self._limit} bytes]\n"
+                self._write(told)
+        for note in shown.notes:
+            self._write(f"{note}\n")
+
+    def _write(self, text: str) -> None:
+        stream = getattr(sys, "stdout", None)
+        if stream is None or stream is self._foreign:
+            stream = self._stream
+        try:
+            stream.write(text)
+        except UnicodeEncodeError:
+            stream.write(text.encode("ascii", "backslashreplace").decode("ascii"))
+
+    def _guarded(self, hook: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def guarded(value: Any) -> None:
+            try:
+                hook(value)
+            except BaseException:
+                sys.displayhook = self._own
+                raise
+
+        self._failing = guarded
+        return guarded
+
+
+class IPythonFinder(importlib.abc.MetaPathFinder):
+    """Puts our `display` in the place of IPython's, which only prints where IPython does not run."""
+
+    def __init__(self, display: Callable[..., None]):
+        self._display = display
+
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> Any:
+        """Find nothing but that module, and put the function into it once it is there."""
+        if fullname != IPYTHON_DISPLAY:
+            return None
+        sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not self]
+        spec = importlib.util.find_spec(fullname)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Loader(spec.loader, self._display)
+        return spec
+
+
+class _Loader(importlib.abc.Loader):
+    def __init__(self, loader: Any, display: Callable[..., None]):
+        self._loader = loader
+        self._display = display
+
+    def create_module(self, spec: Any) -> Any:
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: Any) -> None:
+        self._loader.exec_module(module)
+        module.display = self._display
