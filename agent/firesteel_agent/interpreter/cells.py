@@ -3,15 +3,14 @@
 Puts it into linecache, teaches inspect where classes of `__main__` are. Calls nobody.
 """
 
-import collections
 import inspect
 import linecache
 import re
 from types import FunctionType
-from typing import Any, Deque, Dict, List, Optional
+from typing import Any, Dict, List, Optional
 
 STDIN = "<stdin>"
-"""The name that Livy gives to what runs; on the wire, the statement's own frames and syntax errors have it."""
+"""Livy's name of what runs. The statement's own frames and syntax errors have it on the wire."""
 
 KEPT_CHARACTERS = 32 << 20
 """How much source is kept; the oldest statement's goes first."""
@@ -30,27 +29,24 @@ class Cells:
 
     def __init__(self) -> None:
         self._sources: Dict[str, List[str]] = {}
-        self._sizes: Deque[int] = collections.deque()
         self._kept = 0
         self.current = ""
         """The name of the statement that runs."""
 
     def add(self, statement: int, code: str) -> str:
         """Keep a statement's source; the file name for its code."""
-        self.current = name = f"<cell {statement}>"
-        before = next(reversed(self._sources), None) if self._sources else None
-        if before is not None and before not in linecache.cache:
+        before, name = self.current, f"<cell {statement}>"
+        self.current = name
+        if before in self._sources and before not in linecache.cache:
             for known, lines in self._sources.items():  # User code has cleared the cache.
                 self._register(known, lines)
         lines = [f"{line}\n" for line in _line_ends.sub("\n", code).split("\n")]
+        self._kept += _size(lines) - _size(self._sources.get(name, []))
         self._sources[name] = lines
-        self._sizes.append(len(code))
-        self._kept += len(code)
         while self._kept > KEPT_CHARACTERS and len(self._sources) > 1:
             oldest = next(iter(self._sources))
-            del self._sources[oldest]
+            self._kept -= _size(self._sources.pop(oldest))
             linecache.cache.pop(oldest, None)
-            self._kept -= self._sizes.popleft()
         self._register(name, lines)
         return name
 
@@ -92,4 +88,8 @@ class Cells:
 
     def _register(self, name: str, lines: List[str]) -> None:
         # Without a time of modification linecache keeps it until it is cleared.
-        linecache.cache[name] = (sum(map(len, lines)), None, lines, name)
+        linecache.cache[name] = (_size(lines), None, lines, name)
+
+
+def _size(lines: List[str]) -> int:
+    return sum(map(len, lines))

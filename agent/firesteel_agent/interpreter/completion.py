@@ -4,31 +4,32 @@ Nothing is called to find candidates but attribute lookups. Calls frames.
 """
 
 import builtins
-import json
 import keyword
+import os
 import re
-import socket
 import threading
 from typing import Any, Dict, List
 
 from ..frames import Decoder, encode
+from .values import dumps
+
+_read, _write = os.read, os.write
 
 _DOTTED = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*\.?$|$", re.UNICODE)
 MAX_CANDIDATES = 1000
 
 
-def serve_on(channel: socket.socket, names: Dict[str, Any], max_frame: int) -> socket.socket:
-    """Answer the requests of the channel on a thread; returns the channel."""
+def serve_on(channel: int, names: Dict[str, Any], max_frame: int) -> None:
+    """Answer the requests of the channel, a descriptor, on a thread."""
     threading.Thread(
         target=_serve, args=(channel, names, max_frame), name="firesteel-completion", daemon=True
     ).start()
-    return channel
 
 
-def _serve(channel: socket.socket, names: Dict[str, Any], max_frame: int) -> None:
+def _serve(channel: int, names: Dict[str, Any], max_frame: int) -> None:
     decoder = Decoder(max_frame)
     while True:
-        data = channel.recv(65536)
+        data = _read(channel, 65536)
         if not data:
             return
         for header, body in decoder.feed(data):
@@ -36,11 +37,9 @@ def _serve(channel: socket.socket, names: Dict[str, Any], max_frame: int) -> Non
                 found = candidates(body.decode("utf-8", "replace"), header["cursor"], names)
             except Exception:  # A property of a user's class may raise anything.
                 found = []
-            channel.sendall(
-                encode(
-                    {"type": "completion", "request": header["request"]}, json.dumps(found).encode("ascii")
-                )
-            )
+            reply = encode({"type": "completion", "request": header["request"]}, dumps(found))
+            while reply:
+                reply = reply[_write(channel, reply) :]
 
 
 def candidates(code: str, cursor: int, names: Dict[str, Any]) -> List[str]:

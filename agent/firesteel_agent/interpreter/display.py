@@ -5,7 +5,6 @@ statement's result: of several values of one MIME type the last one counts, but 
 """
 
 import builtins
-import importlib.abc
 import importlib.util
 import sys
 from typing import Any, Callable, Dict, List, Optional, Tuple
@@ -14,6 +13,9 @@ from . import rich
 
 IPYTHON_DISPLAY = "IPython.core.display_functions"
 """IPython's module that has `display`."""
+
+MAX_TYPES = 40
+"""MIME types of one statement; the agent takes at most 64."""
 
 _repr = repr
 _names = builtins.__dict__
@@ -35,7 +37,7 @@ class Values:
         if mime == "text/html" and mime in self._kept:
             data = self._kept[mime][:-1] + b"\\n" + data[1:]
         others = sum(len(kept) for other, kept in self._kept.items() if other != mime)
-        if others + len(data) > self._limit:
+        if others + len(data) > self._limit or (len(self._kept) >= MAX_TYPES and mime not in self._kept):
             return False
         self._kept[mime] = data
         return True
@@ -126,31 +128,25 @@ class Display:
         return guarded
 
 
-class IPythonFinder(importlib.abc.MetaPathFinder):
+class IPythonFinder:
     """Puts our `display` in the place of IPython's, which only prints where IPython does not run."""
 
     def __init__(self, display: Callable[..., None]):
         self._display = display
 
-    def find_spec(self, fullname: str, path: Any, target: Any = None) -> Any:
-        """Find nothing but that module, and put the function into it once it is there."""
+    def find_spec(self, fullname: str, _path: Any, _target: Any = None) -> Any:
+        """Find nothing but that module, and put the function into it once it has been executed."""
         if fullname != IPYTHON_DISPLAY:
             return None
         sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not self]
         spec = importlib.util.find_spec(fullname)
-        if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader, self._display)
+        loader = spec.loader if spec is not None else None
+        if loader is not None:
+            execute = loader.exec_module
+
+            def exec_module(module: Any) -> None:
+                execute(module)
+                module.display = self._display
+
+            loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec
-
-
-class _Loader(importlib.abc.Loader):
-    def __init__(self, loader: Any, display: Callable[..., None]):
-        self._loader = loader
-        self._display = display
-
-    def create_module(self, spec: Any) -> Any:
-        return self._loader.create_module(spec)
-
-    def exec_module(self, module: Any) -> None:
-        self._loader.exec_module(module)
-        module.display = self._display

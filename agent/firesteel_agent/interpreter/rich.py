@@ -7,7 +7,7 @@ raise or wrongly give costs that MIME type and nothing else.
 import base64
 import io
 import re
-from typing import Any, Callable, Iterator, List, NamedTuple, Tuple
+from typing import Any, Callable, List, NamedTuple, Optional, Tuple
 
 from .values import dumps
 
@@ -27,8 +27,9 @@ MAX_TYPES = 32
 _MIME = re.compile(r"[a-z]+/[A-Za-z0-9][A-Za-z0-9.+-]{0,126}")
 _BINARY = re.compile(r"(image|audio|video)/(?!svg\+xml)|application/(pdf|octet-stream)")
 
-_getattribute = object.__getattribute__
 _mro = type.__dict__["__mro__"].__get__
+_dict = type.__dict__["__dict__"].__get__
+_name_of = type.__dict__["__name__"].__get__
 
 
 class Shown(NamedTuple):
@@ -80,31 +81,33 @@ def png(save: Callable[..., Any]) -> bytes:
     return image.getvalue()
 
 
-def _methods(value: Any, name: str) -> Iterator[Callable[[], Any]]:
-    """The method of that name that the type has, bound to the value, unless the type says None."""
+def _method(value: Any, name: str) -> Optional[Callable[[], Any]]:
+    """The method of that name that the type has, bound to the value."""
     for kind in _mro(type(value)):
-        attribute = type.__dict__["__dict__"].__get__(kind).get(name)
-        if attribute is not None:
+        names = _dict(kind)
+        if name in names:
+            attribute = names[name]
             bind = getattr(type(attribute), "__get__", None)
-            yield bind(attribute, value, type(value)) if bind is not None else attribute
-        if name in type.__dict__["__dict__"].__get__(kind):
-            return
+            return attribute if bind is None else bind(attribute, value, type(value))
+    return None
 
 
 def _ask(value: Any, name: str, notes: List[str]) -> Any:
     """What the method gives; None where there is none or it fails."""
     try:
-        for method in _methods(value, name):
-            found = method()
-            # Metadata beside the data is not passed on.
-            if type(found) is tuple and len(found) == 2 and isinstance(found[1], dict):
-                return found[0]
-            return found
+        method = _method(value, name)
+        found = None if method is None else method()
+        # Metadata beside the data is not passed on.
+        return found[0] if _has_metadata(found) else found
     except NotImplementedError:
         return None
     except (Exception, SystemExit, GeneratorExit) as error:
         notes.append(f"[{name} raised {_type_name(error)}{_reason(error)}]")
-    return None
+        return None
+
+
+def _has_metadata(found: Any) -> bool:
+    return type(found) is tuple and len(found) == 2 and isinstance(found[1], dict)
 
 
 def _savefig(value: Any, notes: List[str]) -> Any:
@@ -150,7 +153,7 @@ def _take(mime: str, found: Any, source: str, shown: Shown) -> None:
 
 
 def _type_name(value: Any) -> str:
-    return type.__dict__["__name__"].__get__(type(value))
+    return _name_of(type(value))
 
 
 def _reason(error: BaseException) -> str:
