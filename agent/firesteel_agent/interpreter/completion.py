@@ -1,6 +1,6 @@
 """Completion from the live names, on a thread of its own so that it answers while a statement runs.
 
-Nothing is called to find candidates but attribute lookups. Calls frames.
+Nothing is called to find candidates but attribute lookups. Calls frames, outlet and values.
 """
 
 import builtins
@@ -10,10 +10,11 @@ import re
 import threading
 from typing import Any, Dict, List
 
-from ..frames import Decoder, encode
+from ..frames import Decoder
+from .outlet import send
 from .values import dumps
 
-_read, _write = os.read, os.write
+_read = os.read
 
 _DOTTED = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*\.?$|$", re.UNICODE)
 MAX_CANDIDATES = 1000
@@ -37,9 +38,7 @@ def _serve(channel: int, names: Dict[str, Any], max_frame: int) -> None:
                 found = candidates(body.decode("utf-8", "replace"), header["cursor"], names)
             except Exception:  # A property of a user's class may raise anything.
                 found = []
-            reply = encode({"type": "completion", "request": header["request"]}, dumps(found))
-            while reply:
-                reply = reply[_write(channel, reply) :]
+            send(channel, {"type": "completion", "request": header["request"]}, dumps(found))
 
 
 def candidates(code: str, cursor: int, names: Dict[str, Any]) -> List[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 
 def plain(value: Any) -> Any:
-    """The value as a dict, list or scalar, perhaps with more to convert inside; itself where it is unknown."""
+    """The value as a dict, list or scalar, perhaps with more to convert inside; itself if unknown."""
     if isinstance(value, enum.Enum):
         return value.value
     if is_missing(value):

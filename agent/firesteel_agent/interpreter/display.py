@@ -57,6 +57,7 @@ class Display:
         self._stream: Any = None
         self._foreign: Any = None
         self._own = self.hook
+        sys.displayhook = self._own
         self._failing: Optional[Callable[[Any], Any]] = None
 
     def begin(self, stream: Any) -> None:

@@ -84,8 +84,12 @@ def _group_entries(error: BaseException, below: Optional[TracebackType], cells: 
         if part.stack is not None:
             part.stack = _frames(part.stack, cells)
         todo += part.exceptions or []
-    # The first line of a group's text has the margin of the whole.
-    return list(formatted.format(chain=False))
+    entries = list(formatted.format(chain=False))
+    return (
+        entries
+        if below is not None
+        else ["  + Exception Group Traceback (most recent call last):\n", *entries]
+    )
 
 
 def _frames(stack: Any, cells: Cells) -> Any:

@@ -10,16 +10,13 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from . import errors, magics
 from .attach import SparkHandle
-from .awaiting import SessionLoop
+from .awaiting import SessionLoop, awaits, needs_loop
 from .cells import Cells
 from .descriptors import Streams
 from .display import Display
 from .interrupt import Interrupts
 from .plan import Planner
 from .shield import Shield
-
-CO_COROUTINE = 0x80
-"""The flag of code that awaits."""
 
 _eval, _builtins = eval, builtins
 
@@ -49,7 +46,7 @@ class Repl:
         self._cells.teach_inspect()
         self._planner = Planner(self._cells)
         self._shield = Shield()
-        self.loop = SessionLoop()
+        self._loop = SessionLoop()
         self._replaced = False
 
     def run(self, statement: int, code: str) -> Reply:
@@ -57,6 +54,10 @@ class Repl:
         header, body = self._run(statement, code)
         header["context_replaced"], self._replaced = self._replaced, False
         return header, body
+
+    def wait_readable(self, descriptor: int) -> None:
+        """Between statements: let the tasks of statements go on until the descriptor can be read."""
+        self._loop.wait_readable(descriptor)
 
     def _run(self, statement: int, code: str) -> Reply:
         self._streams.repair()
@@ -107,13 +108,15 @@ class Repl:
         return result
 
     def _run_compiled(self, steps: List[Any]) -> None:
-        shield = self._shield
+        shield, names, loop = self._shield, self._names, self._loop
+        some_await = any(awaits(compiled) for compiled in steps)
         try:
             shield.lower()
             for compiled in steps:
-                coroutine = _eval(compiled, self._names)
-                if compiled.co_flags & CO_COROUTINE:
-                    self.loop.run(coroutine)
+                if needs_loop(compiled, some_await):
+                    loop.run(compiled, names)
+                else:
+                    _eval(compiled, names)
         finally:
             try:
                 shield.lift()

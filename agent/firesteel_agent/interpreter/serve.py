@@ -1,6 +1,7 @@
 """The interpreter's life: its channel to the agent, one statement after another, until the channel ends.
 
-Calls attach, completion, descriptors, display, interrupt, repl and shield.
+Calls attach, completion, descriptors, display, interrupt, outlet, repl
+and shield.
 """
 
 import builtins
@@ -10,17 +11,18 @@ import platform
 import sys
 import types
 
-from ..frames import OVERHEAD, BadFrame, Decoder, encode
+from ..frames import OVERHEAD, BadFrame, Decoder
 from . import completion, descriptors, interrupt
 from .attach import SparkHandle, import_pyspark
 from .display import Display, IPythonFinder
+from .outlet import send
 from .repl import Repl
 from .shield import keep_builtins
 
 READ_BYTES = 64 << 10
 
 
-_read, _write, _getpid, _exit = os.read, os.write, os.getpid, os._exit
+_read, _getpid, _exit = os.read, os.getpid, os._exit
 
 
 def serve(
@@ -53,7 +55,7 @@ def serve(
     keep_builtins("firesteel_agent")
     process = _getpid()
     while True:
-        repl.loop.wait_readable(control)
+        repl.wait_readable(control)
         data = _read(control, READ_BYTES)
         if not data:
             return
@@ -65,20 +67,14 @@ def serve(
             if header["type"] == "attach":
                 spark.attach(header["port"], header["gateway_secret"])
                 interrupts.install()  # PySpark's own handler, which cancels every job, came with the context.
-                _send(control, encode({"type": "attached", "version": platform.python_version()}))
+                send(control, {"type": "attached", "version": platform.python_version()})
             elif header["type"] == "run":
                 reply, value = repl.run(header["id"], body.decode("utf-8", "replace"))
                 if _getpid() != process:
                     _exit(0)  # User code forked, and this is the copy.
                 reply.update(type="done", id=header["id"], secret=header["secret"])
                 try:
-                    _send(control, encode(reply, value))
+                    send(control, reply, value)
                 except OSError:
                     print("The statement closed the interpreter's own channel.", file=sys.__stderr__)
                     _exit(1)
-
-
-def _send(channel: int, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[_write(channel, rest) :]

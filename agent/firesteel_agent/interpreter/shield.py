@@ -1,14 +1,15 @@
 """Keeps what user code changes in the process away from the code that serves it. Calls nobody.
 
-Our modules look names of builtins up in copies of their own. Trace functions, signal handlers and a tiny
-recursion limit of user code's count while it runs, and not between statements.
+Other builtins, trace functions, signal handlers and a tiny recursion limit of user code's count while it runs,
+and not between statements.
 """
 
+import _signal as _csignal
 import builtins
 import signal
 import sys
 import traceback
-from typing import Any, Callable
+from typing import Any, Callable, Dict
 
 LEAST_RECURSION = 1000
 """Our own code has at least this many frames, whatever limit user code sets."""
@@ -19,8 +20,11 @@ MAX_ATTEMPTS = 4
 _gettrace, _settrace = sys.gettrace, sys.settrace
 _getprofile, _setprofile = sys.getprofile, sys.setprofile
 _getrecursionlimit, _setrecursionlimit = sys.getrecursionlimit, sys.setrecursionlimit
-_getsignal, _signal = signal.getsignal, signal.signal
+_getsignal, _signal = _csignal.getsignal, _csignal.signal
 _print_exception, _exc_info = traceback.print_exception, sys.exc_info
+
+_builtins = builtins.__dict__
+_GONE = object()
 
 _SIGNALS = [
     number
@@ -30,21 +34,29 @@ _SIGNALS = [
 
 
 def keep_builtins(package: str) -> None:
-    """Give the package's modules, and the two that format tracebacks, the builtins as they are now."""
-    names = dict(builtins.__dict__)
-    for name in list(names):
-        if (name.startswith("__") and name != "__import__") or name == "_":
-            del names[name]
+    """Give the package's modules the builtins as they are now: they also run while user code does."""
+    names = _standard_builtins()
     for name, module in list(sys.modules.items()):
-        if name == package or name.startswith(f"{package}.") or name in ("traceback", "linecache"):
+        if name == package or name.startswith(f"{package}."):
             for builtin, value in names.items():
                 module.__dict__.setdefault(builtin, value)
+
+
+def _standard_builtins() -> Dict[str, Any]:
+    names = dict(builtins.__dict__)
+    for name in list(names):
+        if name.startswith("__") and name not in ("__import__", "__build_class__"):
+            del names[name]
+    names.pop("_", None)
+    return names
 
 
 class Shield:
     """What stands between a statement and the code around it."""
 
     def __init__(self) -> None:
+        self._standard = _standard_builtins()
+        self._changed: Dict[str, Any] = {}
         self._trace: Any = None
         self._profile: Any = None
         self.running = False
@@ -53,6 +65,11 @@ class Shield:
     def lower(self) -> None:
         """User code runs from here on, with the trace functions that it has set."""
         self.running = True
+        for name, value in self._changed.items():
+            if value is _GONE:
+                _builtins.pop(name, None)
+            else:
+                _builtins[name] = value
         if self._profile is not None:
             _setprofile(self._profile)
         if self._trace is not None:
@@ -73,6 +90,13 @@ class Shield:
         self._profile = _getprofile()
         _setprofile(None)
         self.running = False
+        changed = {}
+        for name, value in self._standard.items():
+            found = _builtins.get(name, _GONE)
+            if found is not value:
+                changed[name] = found
+                _builtins[name] = value
+        self._changed = changed
         if _getrecursionlimit() < LEAST_RECURSION:
             _setrecursionlimit(LEAST_RECURSION)
         for number in _SIGNALS:
