@@ -16,6 +16,8 @@ MAX_TEXT = 256 << 10
 
 MAX_ENTRIES = 1000
 
+_GROUP_HEADER = "  + Exception Group Traceback (most recent call last):\n"
+
 _name_of = type.__dict__["__name__"].__get__
 _traceback_of = BaseException.__dict__["__traceback__"].__get__
 _extract_tb, _format_only = traceback.extract_tb, traceback.format_exception_only

@@ -1,7 +1,7 @@
 """Keeps what user code changes in the process away from the code that serves it. Calls nobody.
 
-Other builtins, trace functions, signal handlers and a tiny recursion limit of user code's count while it runs,
-and not between statements.
+What user code puts into builtins, its trace functions, its signal handlers and a tiny recursion limit count
+while it runs, and not between statements.
 """
 
 import _signal as _csignal
