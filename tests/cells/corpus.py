@@ -157,9 +157,9 @@ def difference(cell: Cell, raw: bytes) -> str | None:
     elif status == "error":
         if given["ename"] != cell.ename:
             wrong.append(f"ename is {given['ename']!r}, not {cell.ename!r}")
-        if not _matches(cell.evalue, given["evalue"]):
+        if not matches(cell.evalue, given["evalue"]):
             wrong.append("evalue differs")
-        if cell.traceback is not None and not _matches(cell.traceback, "".join(given["traceback"])):
+        if cell.traceback is not None and not matches(cell.traceback, "".join(given["traceback"])):
             wrong.append("the traceback differs")
     if not wrong:
         wrong += _differing_values(cell.values, given.get("data", {}))
@@ -174,20 +174,21 @@ def _differing_values(expected: dict[str, str], data: dict[str, Any]) -> list[st
     wrong = []
     for mime in sorted({*expected, *data, "text/plain"}):
         if mime == "text/plain":
-            same = _matches(expected.get(mime, ""), data.get(mime, ""))
+            same = matches(expected.get(mime, ""), data.get(mime, ""))
         elif mime not in expected or mime not in data:
             wrong.append(f"{mime} is {'missing' if mime in expected else 'there'}")
             continue
         elif _is_json(mime):
             same = _same(_load(expected[mime]), data[mime])
         else:
-            same = isinstance(data[mime], str) and _matches(expected[mime], data[mime])
+            same = isinstance(data[mime], str) and matches(expected[mime], data[mime])
         if not same:
             wrong.append(f"{mime} differs")
     return wrong
 
 
-def _matches(expected: str, got: str) -> bool:
+def matches(expected: str, got: str) -> bool:
+    """Whether a text is as expected, where `...` stands for anything."""
     pieces = (re.escape(piece) for piece in _stripped(expected).split(ANYTHING))
     return re.fullmatch(".*?".join(pieces), _stripped(got), re.DOTALL) is not None
 

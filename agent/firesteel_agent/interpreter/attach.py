@@ -38,7 +38,8 @@ def import_pyspark() -> None:
     ):  # Spark 4 writes every error of a query to stderr; the traceback says it already.
         from pyspark.logger import PySparkLogger
 
-        PySparkLogger.getLogger("SQLQueryContextLogger").disabled = True
+        for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
+            PySparkLogger.getLogger(name).disabled = True
 
 
 class SparkHandle:

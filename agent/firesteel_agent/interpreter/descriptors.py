@@ -55,7 +55,7 @@ class Streams:
         for fd, (saved, identity) in enumerate(zip(self._saved, self._identities)):
             if _identity(fd) != identity:
                 _dup2(saved, fd)
-        if not all(_usable(stream) for stream in self._streams):
+        if not all(_usable(stream) and stream.encoding == "utf-8" for stream in self._streams):
             self._streams = (_text_stream(1), _text_stream(2))
         sys.__stdout__, sys.__stderr__ = self._streams
         if not _usable(getattr(sys, "stdout", None)):

@@ -6,8 +6,10 @@ statement's result: of several values of one MIME type the last one counts, but 
 
 import builtins
 import importlib.util
+import io
 import sys
-from typing import Any, Callable, Dict, List, Optional, Tuple
+import traceback
+from typing import Any, Callable, Dict, List, Tuple
 
 from . import rich
 
@@ -18,6 +20,8 @@ MAX_TYPES = 40
 """MIME types of one statement; the agent takes at most 64."""
 
 _repr = repr
+_print_exception, _exc_info = traceback.print_exception, sys.exc_info
+_write = io.TextIOWrapper.write
 _names = builtins.__dict__
 
 
@@ -58,7 +62,7 @@ class Display:
         self._foreign: Any = None
         self._own = self.hook
         sys.displayhook = self._own
-        self._failing: Optional[Callable[[Any], Any]] = None
+        self._guard: Any = self._own
 
     def begin(self, stream: Any) -> None:
         """A statement begins; `stream` is our own stdout.
@@ -71,7 +75,7 @@ class Display:
         found = getattr(sys, "stdout", None)
         self._foreign = found if found is not stream else None
         hook = getattr(sys, "displayhook", None)
-        if hook is self._own or hook is self._failing:
+        if hook is self._own or hook is self._guard:
             return
         sys.displayhook = self._guarded(hook) if callable(hook) else self._own
 
@@ -113,7 +117,10 @@ class Display:
         if stream is None or stream is self._foreign:
             stream = self._stream
         try:
-            stream.write(text)
+            if stream is self._stream:
+                _write(stream, text)
+            else:
+                stream.write(text)
         except UnicodeEncodeError:
             stream.write(text.encode("ascii", "backslashreplace").decode("ascii"))
 
@@ -121,11 +128,13 @@ class Display:
         def guarded(value: Any) -> None:
             try:
                 hook(value)
-            except BaseException:
+            except Exception:
+                # The value is shown all the same, and the hook is not asked again.
+                _print_exception(*_exc_info(), file=sys.__stderr__)
                 sys.displayhook = self._own
-                raise
+                self.hook(value)
 
-        self._failing = guarded
+        self._guard = guarded
         return guarded
 
 

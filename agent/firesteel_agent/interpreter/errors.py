@@ -16,6 +16,7 @@ MAX_TEXT = 256 << 10
 
 MAX_ENTRIES = 1000
 
+_PACKAGE = __file__.rpartition("/")[0] + "/"
 _GROUP_HEADER = "  + Exception Group Traceback (most recent call last):\n"
 
 _name_of = type.__dict__["__name__"].__get__
@@ -95,7 +96,8 @@ def _group_entries(error: BaseException, below: Optional[TracebackType], cells: 
 
 
 def _frames(stack: Any, cells: Cells) -> Any:
-    """The frames with the names that the wire has."""
+    """The frames but ours, with the names that the wire has."""
+    stack[:] = [frame for frame in stack if not frame.filename.startswith(_PACKAGE)]
     for index, frame in enumerate(stack):
         if frame.filename == cells.current:
             stack[index] = _FrameSummary(STDIN, frame.lineno, frame.name, lookup_line=False, line="")

@@ -10,6 +10,8 @@ import os
 import platform
 import sys
 import types
+from contextlib import suppress
+from typing import Tuple
 
 from ..frames import OVERHEAD, BadFrame, Decoder
 from . import completion, descriptors, interrupt
@@ -22,7 +24,7 @@ from .shield import keep_builtins
 READ_BYTES = 64 << 10
 
 
-_read, _getpid, _exit = os.read, os.getpid, os._exit
+_read, _close, _getpid, _exit = os.read, os.close, os.getpid, os._exit
 
 
 def serve(
@@ -47,7 +49,7 @@ def serve(
     sys.argv[:] = [""]
 
     completion.serve_on(completion_fd, module.__dict__, max_frame)
-    os.register_at_fork(after_in_child=lambda: (os.close(control), os.close(completion_fd)))
+    os.register_at_fork(after_in_child=lambda: _close_all((control, completion_fd)))
     import_pyspark()
     spark = SparkHandle(module.__dict__)
     repl = Repl(module, interrupts, streams, spark, display, max_output)
@@ -78,3 +80,10 @@ def serve(
                 except OSError:
                     print("The statement closed the interpreter's own channel.", file=sys.__stderr__)
                     _exit(1)
+
+
+def _close_all(descriptors: Tuple[int, ...]) -> None:
+    """In a copy of the process: its channels are not the copy's. A copy of a copy has none."""
+    for fd in descriptors:
+        with suppress(OSError):
+            _close(fd)
