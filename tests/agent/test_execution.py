@@ -258,25 +258,3 @@ def test_hostile_text_is_strict_json(driver, code):
     assert "\\ud8" not in result.raw.decode().lower() or "\\\\ud8" in result.raw.decode().lower()
     assert json.loads(result.raw)["status"] in ("ok", "error")
     assert driver.run("'alive'").text == "'alive'"
-
-
-def test_completion(driver):
-    driver.run("class Thing:\n    alpha = 1\n    _hidden = 2\n\nthing = Thing()\nthing.inner = Thing()")
-    assert driver.complete("spark.ra", 8) == ["range"]
-    assert driver.complete("x = 1\nthing.al") == ["alpha"]
-    assert driver.complete("thing.inner.al and more", 14) == ["alpha"]
-    assert driver.complete("thing._h") == ["_hidden"]
-    assert "_hidden" not in driver.complete("thing.")
-    assert driver.complete("print(thin") == ["thing"]
-    assert driver.complete("impor") == ["import"]
-    assert driver.complete("nowhere.x") == []
-    assert driver.complete("f().al") == []
-    assert driver.complete("select", kind="sql") == []
-
-
-def test_completion_while_a_statement_runs(driver):
-    number = driver.submit("import time\nwhile not globals().get('done_now'): time.sleep(0.01)")
-    driver.started(number)
-    assert driver.complete("spark.ra", 8) == ["range"]
-    driver.cancel(number)
-    assert driver.result(number).state == "cancelled"
