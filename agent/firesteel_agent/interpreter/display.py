@@ -60,6 +60,8 @@ class Display:
         self._wanted = wanted
         self._stream: Any = None
         self._foreign: Any = None
+        self.function = self.display
+        """What user code calls: always the same object."""
         self._own = self.hook
         sys.displayhook = self._own
         self._guard: Any = self._own

@@ -49,8 +49,10 @@ class Planner:
         start = 0
         for number, line in enumerate([*lines, "%"]):
             if line.startswith("%"):
-                if number > start:  # Line numbers are those of the whole.
-                    plan.append(self._compiled("\n" * start + "\n".join(lines[start:number]), file))
+                # Line numbers are those of the whole.
+                compiled = self._compiled("\n" * start + "\n".join(lines[start:number]), file)
+                if compiled:
+                    plan.append(compiled)
                 plan.append(line[1:])
                 start = number + 1
         plan.pop()  # The end mark.

@@ -43,8 +43,8 @@ def serve(
     # User code's `__main__`, so that what it defines is pickled by value, as in a shell.
     module = types.ModuleType("__main__", "The statements of this session.")
     display = Display(max_output, bool(rich))
-    module.__dict__.update(__builtins__=builtins, display=display.display)
-    sys.meta_path.insert(0, IPythonFinder(display.display))
+    module.__dict__.update(__builtins__=builtins, display=display.function)
+    sys.meta_path.insert(0, IPythonFinder(display.function))
     sys.modules["__main__"] = module
     sys.argv[:] = [""]
 
