@@ -6,6 +6,7 @@ while it runs, and not between statements.
 
 import _signal as _csignal
 import builtins
+import operator
 import signal
 import sys
 import traceback
@@ -25,6 +26,7 @@ _print_exception, _exc_info = traceback.print_exception, sys.exc_info
 
 _builtins = builtins.__dict__
 _GONE = object()
+_is = operator.is_
 
 _SIGNALS = [
     number
@@ -85,24 +87,31 @@ class Shield:
                 continue
 
     def _lift(self) -> None:
-        self._trace = _gettrace()
-        _settrace(None)
-        self._profile = _getprofile()
-        _setprofile(None)
+        self._trace = _callable(_gettrace())
+        if self._trace is not None:
+            _settrace(None)
+        self._profile = _callable(_getprofile())
+        if self._profile is not None:
+            _setprofile(None)
         self.running = False
-        changed = {}
-        for name, value in self._standard.items():
-            found = _builtins.get(name, _GONE)
-            if found is not value:
-                changed[name] = found
-                _builtins[name] = value
-        self._changed = changed
+        standard = self._standard
+        self._changed = {}
+        if not all(map(_is, map(_builtins.get, standard), standard.values())):
+            for name, value in standard.items():
+                if _builtins.get(name) is not value:
+                    self._changed[name] = _builtins.get(name, _GONE)
+                    _builtins[name] = value
         if _getrecursionlimit() < LEAST_RECURSION:
             _setrecursionlimit(LEAST_RECURSION)
         for number in _SIGNALS:
             handler = _getsignal(number)
             if callable(handler) and type(handler) is not _Handler:
                 _signal(number, _Handler(handler, self))
+
+
+def _callable(function: Any) -> Any:
+    """A trace function that can be set again; one in C, such as cProfile's, can't, and stays where it is."""
+    return function if callable(function) else None
 
 
 class _Handler:
