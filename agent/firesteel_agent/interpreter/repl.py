@@ -18,7 +18,12 @@ from .interrupt import Interrupts
 from .plan import Planner
 from .shield import Shield
 
-_eval, _builtins = eval, builtins
+MAX_ATTEMPTS = 4
+"""How often trace functions may fail while they are being turned off."""
+
+_eval, _builtins, _callable = eval, builtins, callable
+_gettrace, _settrace = sys.gettrace, sys.settrace
+_getprofile, _setprofile = sys.getprofile, sys.setprofile
 
 Reply = Tuple[Dict[str, Any], bytes]
 
@@ -118,7 +123,16 @@ class Repl:
                 else:
                     _eval(compiled, names)
         finally:
-            try:
-                shield.lift()
-            except BaseException:  # Raised by a trace function at the call; that has turned it off.
-                shield.lift()
+            # Here and not in a function, which trace functions would see. One that raises turns itself off.
+            trace = profile = None
+            for _attempt in range(MAX_ATTEMPTS):
+                try:
+                    trace, profile = _gettrace(), _getprofile()
+                    if _callable(trace):
+                        _settrace(None)
+                    if _callable(profile):
+                        _setprofile(None)
+                    break
+                except BaseException:
+                    trace = profile = None
+            shield.lift(trace, profile)

@@ -15,11 +15,7 @@ from typing import Any, Callable, Dict
 LEAST_RECURSION = 1000
 """Our own code has at least this many frames, whatever limit user code sets."""
 
-MAX_ATTEMPTS = 4
-"""How often trace functions may fail while they are being turned off."""
-
-_gettrace, _settrace = sys.gettrace, sys.settrace
-_getprofile, _setprofile = sys.getprofile, sys.setprofile
+_settrace, _setprofile = sys.settrace, sys.setprofile
 _getrecursionlimit, _setrecursionlimit = sys.getrecursionlimit, sys.setrecursionlimit
 _getsignal, _signal = _csignal.getsignal, _csignal.signal
 _print_exception, _exc_info = traceback.print_exception, sys.exc_info
@@ -77,22 +73,13 @@ class Shield:
         if self._trace is not None:
             _settrace(self._trace)
 
-    def lift(self) -> None:
-        """It has ended. A trace function that raises meanwhile is turned off by that, as Python does."""
-        for _attempt in range(MAX_ATTEMPTS):
-            try:
-                self._lift()
-                return
-            except BaseException:
-                continue
+    def lift(self, trace: Any, profile: Any) -> None:
+        """It has ended, and its trace functions are off.
 
-    def _lift(self) -> None:
-        self._trace = _callable(_gettrace())
-        if self._trace is not None:
-            _settrace(None)
-        self._profile = _callable(_getprofile())
-        if self._profile is not None:
-            _setprofile(None)
+        One in C, such as cProfile's, can't be set again, and stays where it is.
+        """
+        self._trace = trace if callable(trace) else None
+        self._profile = profile if callable(profile) else None
         self.running = False
         standard = self._standard
         self._changed = {}
@@ -107,11 +94,6 @@ class Shield:
             handler = _getsignal(number)
             if callable(handler) and type(handler) is not _Handler:
                 _signal(number, _Handler(handler, self))
-
-
-def _callable(function: Any) -> Any:
-    """A trace function that can be set again; one in C, such as cProfile's, can't, and stays where it is."""
-    return function if callable(function) else None
 
 
 class _Handler:
