@@ -18,10 +18,14 @@ from .interrupt import Interrupts
 from .plan import Planner
 from .shield import Shield
 
+LEAST_RECURSION = 1000
+"""Our own code has at least this many frames, whatever limit user code sets."""
+
 MAX_ATTEMPTS = 4
 """How often trace functions may fail while they are being turned off."""
 
 _eval, _builtins, _callable = eval, builtins, callable
+_getrecursionlimit, _setrecursionlimit = sys.getrecursionlimit, sys.setrecursionlimit
 _gettrace, _settrace = sys.gettrace, sys.settrace
 _getprofile, _setprofile = sys.getprofile, sys.setprofile
 
@@ -125,6 +129,8 @@ class Repl:
         finally:
             # Here and not in a function, which trace functions would see. One that raises turns itself off.
             trace = profile = None
+            if _getrecursionlimit() < LEAST_RECURSION:
+                _setrecursionlimit(LEAST_RECURSION)
             for _attempt in range(MAX_ATTEMPTS):
                 try:
                     trace, profile = _gettrace(), _getprofile()

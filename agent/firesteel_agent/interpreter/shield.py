@@ -1,7 +1,7 @@
 """Keeps what user code changes in the process away from the code that serves it. Calls nobody.
 
-What user code puts into builtins, its trace functions, its signal handlers and a tiny recursion limit count
-while it runs, and not between statements.
+What user code puts into builtins, its trace functions and its signal handlers count while it runs, and not
+between statements.
 """
 
 import _signal as _csignal
@@ -12,11 +12,7 @@ import sys
 import traceback
 from typing import Any, Callable, Dict
 
-LEAST_RECURSION = 1000
-"""Our own code has at least this many frames, whatever limit user code sets."""
-
 _settrace, _setprofile = sys.settrace, sys.setprofile
-_getrecursionlimit, _setrecursionlimit = sys.getrecursionlimit, sys.setrecursionlimit
 _getsignal, _signal = _csignal.getsignal, _csignal.signal
 _print_exception, _exc_info = traceback.print_exception, sys.exc_info
 
@@ -88,8 +84,6 @@ class Shield:
                 if _builtins.get(name) is not value:
                     self._changed[name] = _builtins.get(name, _GONE)
                     _builtins[name] = value
-        if _getrecursionlimit() < LEAST_RECURSION:
-            _setrecursionlimit(LEAST_RECURSION)
         for number in _SIGNALS:
             handler = _getsignal(number)
             if callable(handler) and type(handler) is not _Handler:
