@@ -22,6 +22,7 @@ class Config(NamedTuple):
     outbox: str
     keep_bytes: int = 32 << 20
     outbox_bytes: int = 1 << 30
+    rich: bool = True
 
 
 def load(run_dir: str) -> Config:

@@ -44,7 +44,7 @@ class PythonProcess(InterpreterProcess):
         os.ftruncate(cancelled, _NUMBER.size)
         self._cancelled = mmap.mmap(cancelled, _NUMBER.size)
         children = [control_child.fileno(), completion_child.fileno(), cancelled]
-        limits = [config.output_max_bytes, config.max_frame]
+        limits = [config.output_max_bytes, config.max_frame, int(config.rich)]
         script = Path(__file__).with_name("interpreter") / "main.py"
         command = [program.path, str(script), *(str(number) for number in children + limits)]
         try:

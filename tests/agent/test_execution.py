@@ -260,23 +260,90 @@ def test_hostile_text_is_strict_json(driver, code):
     assert driver.run("'alive'").text == "'alive'"
 
 
-def test_completion(driver):
-    driver.run("class Thing:\n    alpha = 1\n    _hidden = 2\n\nthing = Thing()\nthing.inner = Thing()")
-    assert driver.complete("spark.ra", 8) == ["range"]
-    assert driver.complete("x = 1\nthing.al") == ["alpha"]
-    assert driver.complete("thing.inner.al and more", 14) == ["alpha"]
-    assert driver.complete("thing._h") == ["_hidden"]
-    assert "_hidden" not in driver.complete("thing.")
-    assert driver.complete("print(thin") == ["thing"]
-    assert driver.complete("impor") == ["import"]
-    assert driver.complete("nowhere.x") == []
-    assert driver.complete("f().al") == []
-    assert driver.complete("select", kind="sql") == []
+@pytest.mark.parametrize("end", ["\r\n", "\r", "\n"])
+def test_line_ends(driver, end):
+    code = end.join(["def f(n):", "\treturn n * 2", "", "text = '''a", "b'''", "f(21), text"])
+    assert driver.run(code).text == "(42, 'a\\nb')"
+    assert driver.run(end.join(["v = [1]", "%json v", ""])).output["data"] == {"application/json": [1]}
+    lines = ["import inspect", "def g():", "    return 1", "inspect.getsource(g)"]
+    assert driver.run(end.join(lines)).text == "'def g():\\n    return 1\\n'"
 
 
-def test_completion_while_a_statement_runs(driver):
-    number = driver.submit("import time\nwhile not globals().get('done_now'): time.sleep(0.01)")
+def test_a_byte_order_mark(driver):
+    assert driver.run("\ufeff1 + 1").text == "2"
+
+
+def test_await_is_interrupted(driver):
+    driver.run("import asyncio\ncleaned = []")
+    code = (
+        "async def long():\n    try: await asyncio.sleep(600)\n    finally: cleaned.append('up')\n"
+        "print('waiting')\nawait long()"
+    )
+    number = driver.submit(code)
     driver.started(number)
-    assert driver.complete("spark.ra", 8) == ["range"]
+    # Interrupted at any moment: also before it awaits.
     driver.cancel(number)
     assert driver.result(number).state == "cancelled"
+    assert driver.run("await asyncio.sleep(0, 'alive')").text == "'alive'"
+
+
+def test_an_interrupt_while_awaiting_cleans_up(driver, tmp_path):
+    mark = tmp_path / "waiting"
+    code = (
+        "import asyncio, pathlib\ncleaned = []\n"
+        "async def long():\n    try:\n"
+        f"        pathlib.Path({str(mark)!r}).touch()\n        await asyncio.sleep(600)\n"
+        "    finally: cleaned.append('up')\nawait long()"
+    )
+    number = driver.submit(code)
+    driver.wait_until(mark.exists)
+    driver.cancel(number)
+    assert driver.result(number).state == "cancelled"
+    assert driver.run("cleaned").text == "['up']"
+
+
+def test_tasks_go_on_while_nothing_runs(driver, tmp_path):
+    """Seen from outside: no statement wakes the interpreter."""
+    mark = tmp_path / "done"
+    code = (
+        "import asyncio, pathlib\nasync def later():\n"
+        f"    for _ in range(20): await asyncio.sleep(0.005)\n    pathlib.Path({str(mark)!r}).touch()\n"
+        "task = asyncio.create_task(later())"
+    )
+    assert driver.run(code).text == ""
+    driver.wait_until(mark.exists)
+    assert driver.run("task.done()").text == "True"
+
+
+def test_a_signal_handler_that_raises_between_statements(driver, tmp_path):
+    mark = tmp_path / "rung"
+    code = (
+        "import signal, pathlib\n"
+        f"def ring(*_): pathlib.Path({str(mark)!r}).touch(); raise ValueError('between statements')\n"
+        "signal.signal(signal.SIGALRM, ring)\nkept = 1\n_ = signal.setitimer(signal.ITIMER_REAL, 0.3)"
+    )
+    driver.run(code)
+    driver.wait_until(mark.exists)
+    assert driver.run("kept").text == "1"
+    number = driver.submit("import time\nsignal.setitimer(signal.ITIMER_REAL, 0.1)\ntime.sleep(60)")
+    assert driver.result(number).output["evalue"] == "between statements"
+
+
+def test_frames_of_an_earlier_cell_name_it(driver):
+    number = driver.submit("def fails():\n    raise ValueError('x')")
+    driver.result(number)
+    trace = driver.run("fails()").output["traceback"]
+    assert trace == [
+        TRACE,
+        f"  File \"<cell {number}>\", line 2, in fails\n    raise ValueError('x')\n",
+        "ValueError: x\n",
+    ]
+
+
+def test_the_source_that_is_kept_is_bounded(driver):
+    number = driver.submit("def first(): return 'first'")
+    driver.result(number)
+    for _round in range(4):
+        driver.run("# " + "x" * (10 << 20))
+    code = f"import linecache; '<cell {number}>' in linecache.cache, first()"
+    assert driver.run(code).text == "(False, 'first')"

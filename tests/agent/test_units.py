@@ -5,7 +5,7 @@ import json
 
 import pytest
 from firesteel_agent import capture, frames, output, proof, sql_values
-from firesteel_agent.interpreter import completion, table, values
+from firesteel_agent.interpreter import table, values
 
 
 def test_frames_survive_any_cut():
@@ -116,16 +116,6 @@ def test_table_of_columns_with_holes():
     }
     with pytest.raises(TypeError):
         table.to_table([[[1, "a"]]])
-
-
-def test_completion_calls_nothing():
-    class Trap:
-        def __call__(self):
-            raise AssertionError("called")
-
-    assert completion.candidates("trap().x", 8, {"trap": Trap()}) == []
-    assert completion.candidates("trap.__ca", 9, {"trap": Trap()}) == ["__call__"]
-    assert completion.candidates("'text'.up", 9, {}) == []
 
 
 def test_rows_become_arrays():

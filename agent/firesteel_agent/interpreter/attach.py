@@ -38,7 +38,8 @@ def import_pyspark() -> None:
     ):  # Spark 4 writes every error of a query to stderr; the traceback says it already.
         from pyspark.logger import PySparkLogger
 
-        PySparkLogger.getLogger("SQLQueryContextLogger").disabled = True
+        for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
+            PySparkLogger.getLogger(name).disabled = True
 
 
 class SparkHandle:
@@ -71,10 +72,14 @@ class SparkHandle:
         Code that makes a context of its own finds none in its way.
         """
         replaced = False
-        if self._context_class._active_spark_context is None and self._may_replace:
-            replaced = not any(word in code for word in MAKES_A_CONTEXT)
-            if replaced:
-                self._bind()
+        try:
+            if self._context_class._active_spark_context is None and self._may_replace:
+                replaced = not any(word in code for word in MAKES_A_CONTEXT)
+                if replaced:
+                    self._bind()
+        except Exception as failure:
+            replaced = False
+            print(f"The SparkContext is gone and no other can be made: {failure}", file=sys.__stderr__)
         with suppress(Exception):  # Plain Python runs without Spark.
             self._context_class._active_spark_context._jsc.setJobGroup(
                 f"firesteel-statement-{statement}", f"statement {statement}", True

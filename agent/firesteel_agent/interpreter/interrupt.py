@@ -6,8 +6,8 @@ The agent writes the cancelled statement's number into shared memory before it s
 that comes late finds another statement, or none, and does nothing.
 """
 
+import _signal as signal  # Python's own module makes enums, which costs more than the call.
 import mmap
-import signal
 import struct
 from types import FrameType
 from typing import Callable, Optional, Tuple, TypeVar

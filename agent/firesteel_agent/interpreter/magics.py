@@ -1,10 +1,13 @@
-"""Livy's magics, `%json`, `%table` and `%matplot`: each takes a variable's name. Calls table and values."""
+"""Livy's magics, `%json`, `%table` and `%matplot`: each takes a variable's name.
+
+Calls rich, table and values.
+"""
 
 import base64
-import io
 from typing import Any, Callable, Dict, Tuple
 
 from .errors import UnknownMagic
+from .rich import png
 from .table import to_table
 from .values import dumps
 
@@ -35,9 +38,7 @@ def _table(value: Any) -> Result:
 
 
 def _matplot(plot: Any) -> Result:
-    image = io.BytesIO()
-    plot.gcf().savefig(image, format="png")
-    return "image/png", dumps(base64.b64encode(image.getvalue()).decode("ascii"))
+    return "image/png", dumps(base64.b64encode(png(plot.gcf().savefig)).decode("ascii"))
 
 
 MAGICS: Dict[str, Callable[[Any], Result]] = {"json": _json, "table": _table, "matplot": _matplot}

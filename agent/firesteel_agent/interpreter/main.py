@@ -1,6 +1,6 @@
-"""Starts an interpreter: `python main.py CONTROL COMPLETION CANCELLED MAX_OUTPUT MAX_FRAME`.
+"""Starts an interpreter: `python main.py CONTROL COMPLETION CANCELLED MAX_OUTPUT MAX_FRAME RICH`.
 
-The first three are descriptors, the others bytes.
+The first three are descriptors, the next two bytes, the last one 1 where values show more than text, or 0.
 It takes the descriptors in hand, imports PySpark while the agent makes the SparkContext, attaches, and serves
 statements. Calls attach, channel, completion, descriptors and repl.
 """
@@ -14,4 +14,4 @@ if __name__ == "__main__":
     from firesteel_agent.interpreter import serve
 
     sys.path.pop(0)
-    serve.serve(*(int(argument) for argument in sys.argv[1:6]))
+    serve.serve(*(int(argument) for argument in sys.argv[1:7]))

@@ -1,27 +1,33 @@
-"""Runs a statement as Livy does, and tells how it ended. Calls errors, interrupt, magics and values.
+"""Runs a statement as Livy does, and tells how it ended.
 
-The text is parsed as a module; all but the last statement are executed, the last is compiled as at a prompt,
-so that a bare expression prints its repr. Only if the parse fails is the text split into chunks at lines
-that begin with `%`.
+Calls awaiting, cells, display, errors, interrupt, magics, plan, shield and values.
 """
 
-import __future__
-
-import ast
-from typing import Any, Callable, Dict, List, Optional, Tuple
+import builtins
+import sys
+from types import ModuleType
+from typing import Any, Dict, List, Optional, Tuple
 
 from . import errors, magics
 from .attach import SparkHandle
+from .awaiting import SessionLoop, awaits, needs_loop
+from .cells import Cells
 from .descriptors import Streams
+from .display import Display
 from .interrupt import Interrupts
+from .plan import Planner
+from .shield import Shield
 
-FILE = "<stdin>"
+LEAST_RECURSION = 1000
+"""Our own code has at least this many frames, whatever limit user code sets."""
 
-_FUTURE_FLAGS = 0
-for _name in __future__.all_feature_names:
-    _FUTURE_FLAGS |= getattr(__future__, _name).compiler_flag
+MAX_ATTEMPTS = 4
+"""How often trace functions may fail while they are being turned off."""
 
-_compile, _exec = compile, exec
+_eval, _builtins, _callable = eval, builtins, callable
+_getrecursionlimit, _setrecursionlimit = sys.getrecursionlimit, sys.setrecursionlimit
+_gettrace, _settrace = sys.gettrace, sys.settrace
+_getprofile, _setprofile = sys.getprofile, sys.setprofile
 
 Reply = Tuple[Dict[str, Any], bytes]
 
@@ -31,18 +37,25 @@ class Repl:
 
     def __init__(
         self,
-        names: Dict[str, Any],
+        module: ModuleType,
         interrupts: Interrupts,
         streams: Streams,
         spark: SparkHandle,
+        display: Display,
         max_output: int,
     ):
-        self._names = names
+        self._module = module
+        self._names = module.__dict__
         self._interrupts = interrupts
         self._streams = streams
         self._spark = spark
+        self._display = display
         self._max_output = max_output
-        self._flags = 0
+        self._cells = Cells()
+        self._cells.teach_inspect()
+        self._planner = Planner(self._cells)
+        self._shield = Shield()
+        self._loop = SessionLoop()
         self._replaced = False
 
     def run(self, statement: int, code: str) -> Reply:
@@ -51,64 +64,81 @@ class Repl:
         header["context_replaced"], self._replaced = self._replaced, False
         return header, body
 
+    def wait_readable(self, descriptor: int) -> None:
+        """Between statements: let the tasks of statements go on until the descriptor can be read."""
+        self._loop.wait_readable(descriptor)
+
     def _run(self, statement: int, code: str) -> Reply:
         self._streams.repair()
+        self._repair_names()
         self._interrupts.install()
         self._replaced = self._spark.prepare(statement, code)
-        result, failure = self._interrupts.guard(statement, lambda: self._execute(code))
+        self._display.begin(self._streams.out)
+        result, failure = self._interrupts.guard(statement, lambda: self._execute(statement, code))
         self._streams.repair()
         if failure is None:
             _flushed, failure = self._interrupts.guard(statement, lambda: (self._streams.flush(), None)[1])
         else:
             self._interrupts.guard(statement, self._streams.flush)
         if failure is None:
-            values = [result] if result else []
-            size = sum(len(value) for _mime, value in values)
-            if size > self._max_output:
-                return {"status": "too_large", "seen": size}, b""
-            told = [[mime, len(value)] for mime, value in values]
-            return {"status": "ok", "values": told}, b"".join(value for _mime, value in values)
-        described, worse = self._interrupts.guard(statement, lambda: errors.describe(failure))
+            return self._values(result)
+        described, worse = self._interrupts.guard(statement, lambda: errors.describe(failure, self._cells))
         if worse is not None:  # The exception's own __str__ failed, or was interrupted.
-            described = errors.plain(type(failure).__name__, f"<{type(worse).__name__} in its __str__>")
+            described = errors.describe_badly(failure, worse)
         return {"status": "error"}, described
 
-    def _execute(self, code: str) -> Optional[magics.Result]:
-        """Run all of it. A syntax error anywhere means that nothing runs."""
+    def _repair_names(self) -> None:
+        """What statements can't do without: they may have deleted it."""
+        self._names["__builtins__"] = _builtins
+        self._names.setdefault("__name__", "__main__")
+        sys.modules["__main__"] = self._module
+        self._names.pop("__warningregistry__", None)  # A line of this cell is another place than before.
+
+    def _values(self, magic: Optional[magics.Result]) -> Reply:
+        values = self._display.values
+        if magic is not None and not values.add(*magic):
+            values.clear()
+            if not values.add(*magic):
+                return {"status": "too_large", "seen": len(magic[1])}, b""
+        kept = values.take()
+        told = [[mime, len(data)] for mime, data in kept]
+        values.clear()
+        return {"status": "ok", "values": told}, b"".join(data for _mime, data in kept)
+
+    def _execute(self, statement: int, code: str) -> Optional[magics.Result]:
+        """Run all of it; the last magic's value."""
         result = None
-        for run in self._plan(code):
-            result = run()
+        for step in self._planner.plan(statement, code):
+            if isinstance(step, str):
+                result = magics.run(step, self._names)
+            else:
+                result = None
+                self._run_compiled(step)
         return result
 
-    def _plan(self, code: str) -> List[Callable[[], Optional[magics.Result]]]:
+    def _run_compiled(self, steps: List[Any]) -> None:
+        shield, names, loop = self._shield, self._names, self._loop
+        some_await = any(awaits(compiled) for compiled in steps)
         try:
-            return [self._plan_python(code)]
-        except SyntaxError:
-            if not any(line.startswith("%") for line in code.split("\n")):
-                raise
-        plan: List[Callable[[], Optional[magics.Result]]] = []
-        lines: List[str] = []
-        for line in [*code.split("\n"), "%"]:
-            if not line.startswith("%"):
-                lines.append(line)
-                continue
-            if lines:
-                plan.append(self._plan_python("\n".join(lines)))
-                lines = []
-            plan.append(lambda line=line: magics.run(line[1:], self._names))
-        plan.pop()  # The end mark.
-        return plan
-
-    def _plan_python(self, code: str) -> Callable[[], None]:
-        body = _compile(code, FILE, "exec", ast.PyCF_ONLY_AST | self._flags, True).body
-        return lambda: self._run_nodes(body)
-
-    def _run_nodes(self, body: List[ast.stmt]) -> None:
-        for index, node in enumerate(body):
-            if index < len(body) - 1:
-                tree, mode = ast.Module([node], []), "exec"
-            else:
-                tree, mode = ast.Interactive([node]), "single"
-            compiled = _compile(tree, FILE, mode, self._flags, True)
-            self._flags |= compiled.co_flags & _FUTURE_FLAGS
-            _exec(compiled, self._names)
+            shield.lower()
+            for compiled in steps:
+                if needs_loop(compiled, some_await):
+                    loop.run(compiled, names)
+                else:
+                    _eval(compiled, names)
+        finally:
+            # Here and not in a function, which trace functions would see. One that raises turns itself off.
+            trace = profile = None
+            if _getrecursionlimit() < LEAST_RECURSION:
+                _setrecursionlimit(LEAST_RECURSION)
+            for _attempt in range(MAX_ATTEMPTS):
+                try:
+                    trace, profile = _gettrace(), _getprofile()
+                    if _callable(trace):
+                        _settrace(None)
+                    if _callable(profile):
+                        _setprofile(None)
+                    break
+                except BaseException:
+                    trace = profile = None
+            shield.lift(trace, profile)

@@ -1,29 +1,38 @@
 """The interpreter's life: its channel to the agent, one statement after another, until the channel ends.
 
-Calls attach, completion, descriptors, interrupt and repl.
+Calls attach, completion, descriptors, display, interrupt, outlet, repl
+and shield.
 """
 
 import builtins
 import mmap
 import os
 import platform
-import socket
 import sys
 import types
+from contextlib import suppress
+from typing import Tuple
 
-from ..frames import OVERHEAD, BadFrame, Decoder, encode
+from ..frames import OVERHEAD, BadFrame, Decoder
 from . import completion, descriptors, interrupt
 from .attach import SparkHandle, import_pyspark
+from .display import Display, IPythonFinder
+from .outlet import send
 from .repl import Repl
+from .shield import keep_builtins
 
 READ_BYTES = 64 << 10
 
 
-def serve(control_fd: int, completion_fd: int, cancelled_fd: int, max_output: int, max_frame: int) -> None:
-    """Serve the agent until it closes the channel."""
-    for fd in (control_fd, completion_fd, cancelled_fd):
+_read, _close, _getpid, _exit = os.read, os.close, os.getpid, os._exit
+
+
+def serve(
+    control: int, completion_fd: int, cancelled_fd: int, max_output: int, max_frame: int, rich: int
+) -> None:
+    """Serve the agent until it closes the channel. The first three are descriptors, `rich` is 0 or 1."""
+    for fd in (control, completion_fd, cancelled_fd):
         os.set_inheritable(fd, False)  # What user code starts must not hold the channels.
-    control = socket.socket(fileno=control_fd)
     streams = descriptors.Streams()
     streams.die_with_the_agent()
     interrupts = interrupt.Interrupts(mmap.mmap(cancelled_fd, 8))
@@ -33,19 +42,23 @@ def serve(control_fd: int, completion_fd: int, cancelled_fd: int, max_output: in
 
     # User code's `__main__`, so that what it defines is pickled by value, as in a shell.
     module = types.ModuleType("__main__", "The statements of this session.")
-    module.__dict__["__builtins__"] = builtins
+    display = Display(max_output, bool(rich))
+    module.__dict__.update(__builtins__=builtins, display=display.function)
+    sys.meta_path.insert(0, IPythonFinder(display.function))
     sys.modules["__main__"] = module
     sys.argv[:] = [""]
 
-    completer = completion.serve_on(socket.socket(fileno=completion_fd), module.__dict__, max_frame)
-    os.register_at_fork(after_in_child=lambda: (control.close(), completer.close()))
+    completion.serve_on(completion_fd, module.__dict__, max_frame)
+    os.register_at_fork(after_in_child=lambda: _close_all((control, completion_fd)))
     import_pyspark()
     spark = SparkHandle(module.__dict__)
-    repl = Repl(module.__dict__, interrupts, streams, spark, max_output)
+    repl = Repl(module, interrupts, streams, spark, display, max_output)
     decoder = Decoder(max_frame + OVERHEAD)
-    process = os.getpid()
+    keep_builtins("firesteel_agent")
+    process = _getpid()
     while True:
-        data = control.recv(READ_BYTES)
+        repl.wait_readable(control)
+        data = _read(control, READ_BYTES)
         if not data:
             return
         try:
@@ -56,14 +69,21 @@ def serve(control_fd: int, completion_fd: int, cancelled_fd: int, max_output: in
             if header["type"] == "attach":
                 spark.attach(header["port"], header["gateway_secret"])
                 interrupts.install()  # PySpark's own handler, which cancels every job, came with the context.
-                control.sendall(encode({"type": "attached", "version": platform.python_version()}))
+                send(control, {"type": "attached", "version": platform.python_version()})
             elif header["type"] == "run":
                 reply, value = repl.run(header["id"], body.decode("utf-8", "replace"))
-                if os.getpid() != process:
-                    os._exit(0)  # User code forked, and this is the copy.
+                if _getpid() != process:
+                    _exit(0)  # User code forked, and this is the copy.
                 reply.update(type="done", id=header["id"], secret=header["secret"])
                 try:
-                    control.sendall(encode(reply, value))
+                    send(control, reply, value)
                 except OSError:
                     print("The statement closed the interpreter's own channel.", file=sys.__stderr__)
-                    os._exit(1)
+                    _exit(1)
+
+
+def _close_all(descriptors: Tuple[int, ...]) -> None:
+    """In a copy of the process: its channels are not the copy's. A copy of a copy has none."""
+    for fd in descriptors:
+        with suppress(OSError):
+            _close(fd)

@@ -1,8 +1,11 @@
-"""A value as Livy's table: headers with types, and rows. Calls nobody."""
+"""A value as Livy's table: headers with types, and rows. Calls convert."""
 
+import dataclasses
 import datetime
 import decimal
 from typing import Any, Dict, List, Tuple
+
+from .convert import is_missing, library_of, plain
 
 _PLAIN = {
     type(None): "NULL_TYPE",
@@ -11,15 +14,18 @@ _PLAIN = {
     float: "DOUBLE_TYPE",
     str: "STRING_TYPE",
 }
-_AS_TEXT = {
-    datetime.date: "DATE_TYPE",
-    datetime.datetime: "TIMESTAMP_TYPE",
-    decimal.Decimal: "DECIMAL_TYPE",
-}
 
 
 def to_table(value: Any) -> Dict[str, Any]:
-    """The table of a scalar, of a list of scalars, or of a list of rows (list, tuple, dict, Row)."""
+    """The table of a scalar, of a list of scalars, or of a list of rows (list, tuple, dict, Row, dataclass).
+
+    pandas' frames and NumPy's arrays are rows too; a frame keeps the order of its columns.
+    """
+    in_order = library_of(value) == "pandas" and type(value).__name__ == "DataFrame"
+    if library_of(value) in ("numpy", "pandas"):
+        value = plain(value)
+    elif library_of(value) == "pyspark" and type(value).__name__ == "DataFrame":
+        raise TypeError("a DataFrame of Spark is not rows: take some of it first, as df.take(100) does")
     rows = value if type(value) in (list, tuple) else [value]
     types: Dict[Any, str] = {}
     converted: List[Dict[Any, Any]] = []
@@ -33,19 +39,25 @@ def to_table(value: Any) -> Dict[str, Any]:
             elif kind not in (known, "NULL_TYPE"):
                 raise TypeError("table rows have different types")
         converted.append(cells)
-    try:
-        names = sorted(types)
-    except TypeError:
-        names = sorted(types, key=str)
+    names = list(types) if in_order else _sorted(types)
     return {
         "headers": [{"name": str(name), "type": types[name]} for name in names],
         "data": [[cells.get(name) for name in names] for cells in converted],
     }
 
 
+def _sorted(names: Dict[Any, str]) -> List[Any]:
+    try:
+        return sorted(names)
+    except TypeError:
+        return sorted(names, key=str)
+
+
 def _cells(row: Any):
     if type(row).__name__ == "Row" and hasattr(row, "asDict"):
         row = row.asDict()
+    elif dataclasses.is_dataclass(row) and not isinstance(row, type):
+        row = plain(row)
     if isinstance(row, dict):
         return row.items()
     return enumerate(row if isinstance(row, (list, tuple)) else [row])
@@ -53,11 +65,19 @@ def _cells(row: Any):
 
 def _convert(value: Any) -> Tuple[str, Any]:
     """The Livy type of a cell, and the cell as JSON has it."""
+    if library_of(value) == "numpy":
+        value = plain(value)
     kind = type(value)
     if kind in _PLAIN:
         return _PLAIN[kind], value
-    if kind in _AS_TEXT:
-        return _AS_TEXT[kind], str(value)
+    if is_missing(value):
+        return "NULL_TYPE", None
+    if isinstance(value, datetime.datetime):
+        return "TIMESTAMP_TYPE", str(value)
+    if isinstance(value, datetime.date):
+        return "DATE_TYPE", str(value)
+    if isinstance(value, decimal.Decimal):
+        return "DECIMAL_TYPE", str(value)
     if isinstance(value, (list, tuple)):
         return "ARRAY_TYPE", _convert_all(value)
     if isinstance(value, dict):

@@ -1,48 +1,99 @@
 """Values as JSON that every strict parser reads: no NaN, no lone surrogate, no bottomless nesting.
 
-Calls nobody.
+Calls convert. The text is written here, since user code may have changed the json module.
 """
 
-import json
-from typing import Any
+import decimal
+from json.encoder import encode_basestring
+from typing import Any, Callable
+
+from .convert import plain
 
 MAX_DEPTH = 100
 """Levels of nesting; strict parsers stop at 128."""
 
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_quote = encode_basestring
+
+HINTS = {
+    "set": "make a list of it, as sorted() does",
+    "frozenset": "make a list of it, as sorted() does",
+    "dict_keys": "make a list of it",
+    "dict_values": "make a list of it",
+    "generator": "make a list of it",
+    "bytes": "decode it to a str",
+    "bytearray": "decode it to a str",
+    "DataFrame": "take rows of it first, as df.take(100) does",
+    "RDD": "take elements of it first, as rdd.take(100) does",
+    "PipelinedRDD": "take elements of it first, as rdd.take(100) does",
+}
+"""What helps with types that are often met and are not JSON."""
 
 
 def dumps(value: Any) -> bytes:
     """JSON in UTF-8. NaN and infinities are null. Raises TypeError or ValueError for what JSON can't say."""
-    return _encode(clean(value)).encode("utf-8")
+    parts: list = []
+    _write(value, 0, parts.append)
+    return "".join(parts).encode("utf-8")
 
 
-def clean(value: Any, depth: int = 0) -> Any:
-    """A copy of plain dicts, lists and scalars."""
-    if isinstance(value, str):
-        return _text(value)
-    if value is None or value is True or value is False:
-        return value
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, float):
-        value = float(value)
-        return value if value - value == 0 else None
+def _write(value: Any, depth: int, put: Callable[[str], None]) -> None:
+    scalar = _scalar(value)
+    if scalar is not None:
+        put(scalar)
+        return
     if depth >= MAX_DEPTH:
         raise ValueError(f"the value is nested deeper than {MAX_DEPTH} levels")
     if isinstance(value, dict):
-        return {_key(key): clean(item, depth + 1) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [clean(item, depth + 1) for item in value]
-    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+        mark = "{"
+        for key, item in value.items():
+            put(f"{mark}{_quote(_key(key))}:")
+            _write(item, depth + 1, put)
+            mark = ","
+        put("}" if mark == "," else "{}")
+    elif isinstance(value, (list, tuple)):
+        mark = "["
+        for item in value:
+            put(mark)
+            _write(item, depth + 1, put)
+            mark = ","
+        put("]" if mark == "," else "[]")
+    else:
+        converted = plain(value)
+        if converted is value:
+            name = type(value).__name__
+            hint = f": {HINTS[name]}" if name in HINTS else ""
+            raise TypeError(f"Object of type {name} is not JSON serializable{hint}")
+        _write(converted, depth + 1, put)
+
+
+def _scalar(value: Any):
+    """The JSON of a plain scalar; None for anything else."""
+    if isinstance(value, str):
+        return _quote(_text(value))
+    if value is None:
+        return "null"
+    if value is True or value is False:
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return int.__repr__(value)
+    if isinstance(value, float):
+        value = float(value)
+        return float.__repr__(value) if value - value == 0 else "null"
+    if isinstance(value, decimal.Decimal):  # With all its digits.
+        return str(decimal.Decimal(value)) if value.is_finite() else "null"
+    return None
 
 
 def _key(key: Any) -> str:
-    if isinstance(key, str):
-        return _text(key)
-    if key is None or isinstance(key, (bool, int, float)):
-        return _encode(clean(key))
-    raise TypeError(f"keys must be str, int, float, bool or None, not {type(key).__name__}")
+    if not isinstance(key, str):
+        scalar = _scalar(key)
+        if scalar is not None:
+            return scalar
+        converted = plain(key)
+        if converted is key or isinstance(converted, (list, dict)):
+            raise TypeError(f"keys must be str, int, float, bool or None, not {type(key).__name__}")
+        return _key(converted)
+    return _text(key)
 
 
 def _text(text: str) -> str:
@@ -50,4 +101,4 @@ def _text(text: str) -> str:
         text.encode("utf-8")
     except UnicodeEncodeError:
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return str(text)
+    return str.__str__(text)

@@ -1,0 +1,164 @@
+"""Shows values: the hook that a bare expression's value goes to, and `display`. Calls rich.
+
+The text goes to stdout, in order with all that is printed. What an object shows beside it is kept for the
+statement's result: of several values of one MIME type the last one counts, but text/html is joined.
+"""
+
+import builtins
+import importlib.util
+import io
+import sys
+import traceback
+from typing import Any, Callable, Dict, List, Tuple
+
+from . import rich
+
+IPYTHON_DISPLAY = "IPython.core.display_functions"
+"""IPython's module that has `display`."""
+
+MAX_TYPES = 40
+"""MIME types of one statement; the agent takes at most 64."""
+
+_repr = repr
+_print_exception, _exc_info = traceback.print_exception, sys.exc_info
+_write = io.TextIOWrapper.write
+_names = builtins.__dict__
+
+
+class Values:
+    """The values of one statement, within a limit in bytes."""
+
+    def __init__(self, limit: int):
+        self._limit = limit
+        self._kept: Dict[str, bytes] = {}
+
+    def clear(self) -> None:
+        """Forget those of the statement before."""
+        self._kept.clear()
+
+    def add(self, mime: str, data: bytes) -> bool:
+        """Keep a value (JSON); False when it is over the limit."""
+        if mime == "text/html" and mime in self._kept:
+            data = self._kept[mime][:-1] + b"\\n" + data[1:]
+        others = sum(len(kept) for other, kept in self._kept.items() if other != mime)
+        if others + len(data) > self._limit or (len(self._kept) >= MAX_TYPES and mime not in self._kept):
+            return False
+        self._kept[mime] = data
+        return True
+
+    def take(self) -> List[Tuple[str, bytes]]:
+        """All of them."""
+        return list(self._kept.items())
+
+
+class Display:
+    """The display hook and `display`."""
+
+    def __init__(self, limit: int, wanted: bool):
+        self.values = Values(limit)
+        self._limit = limit
+        self._wanted = wanted
+        self._stream: Any = None
+        self._foreign: Any = None
+        self.function = self.display
+        """What user code calls: always the same object."""
+        self._own = self.hook
+        sys.displayhook = self._own
+        self._guard: Any = self._own
+
+    def begin(self, stream: Any) -> None:
+        """A statement begins; `stream` is our own stdout.
+
+        User code's own stdout stays in place, but values are shown all the same; its own display hook stays
+        until it fails.
+        """
+        self.values.clear()
+        self._stream = stream
+        found = getattr(sys, "stdout", None)
+        self._foreign = found if found is not stream else None
+        hook = getattr(sys, "displayhook", None)
+        if hook is self._own or hook is self._guard:
+            return
+        sys.displayhook = self._guarded(hook) if callable(hook) else self._own
+
+    def hook(self, value: Any) -> None:
+        """Show the value of a bare expression, as at a prompt."""
+        if value is None:
+            return
+        _names["_"] = None
+        self._show(value)
+        _names["_"] = value
+
+    def display(self, *objects: Any, raw: bool = False, **_options: Any) -> None:
+        """Show objects: their text, and what else they know to show. With `raw`, dicts of MIME types."""
+        for value in objects:
+            self._show(value, raw)
+
+    def _show(self, value: Any, raw: bool = False) -> None:
+        if not self._wanted:
+            self._write(f"{_repr(value)}\n")
+            return
+        if raw:
+            shown = rich.show_bundle(value)
+            text = shown.text
+        else:
+            text = _repr(value)
+            shown = rich.show(value)
+            text = text if shown.text is None else shown.text
+        if text:
+            self._write(f"{text}\n")
+        for mime, data in shown.values:
+            if not self.values.add(mime, data):
+                told = f"[{mime} of {len(data)} bytes is left out: output.max_bytes is {self._limit} bytes]\n"
+                self._write(told)
+        for note in shown.notes:
+            self._write(f"{note}\n")
+
+    def _write(self, text: str) -> None:
+        stream = getattr(sys, "stdout", None)
+        if stream is None or stream is self._foreign:
+            stream = self._stream
+        try:
+            if stream is self._stream:
+                _write(stream, text)
+            else:
+                stream.write(text)
+        except UnicodeEncodeError:
+            stream.write(text.encode("ascii", "backslashreplace").decode("ascii"))
+
+    def _guarded(self, hook: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def guarded(value: Any) -> None:
+            try:
+                hook(value)
+            except Exception:
+                # The value is shown all the same, and the hook is not asked again.
+                _print_exception(*_exc_info(), file=sys.__stderr__)
+                sys.displayhook = self._own
+                self.hook(value)
+
+        self._guard = guarded
+        return guarded
+
+
+class IPythonFinder:
+    """Puts our `display` in the place of IPython's, which only prints where IPython does not run."""
+
+    def __init__(self, display: Callable[..., None]):
+        self._display = display
+
+    def find_spec(self, fullname: str, _path: Any, _target: Any = None) -> Any:
+        """Find nothing but that module, and put the function into it once it has been executed."""
+        if fullname != IPYTHON_DISPLAY:
+            return None
+        sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not self]
+        spec = importlib.util.find_spec(fullname)
+        loader = spec.loader if spec is not None else None
+        if loader is not None:
+            execute = loader.exec_module
+
+            def exec_module(module: Any) -> None:
+                execute(module)
+                module.display = self._display
+
+            loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec
