@@ -137,9 +137,11 @@ class ScalaRepl:
 
     def interrupt(self) -> bool:
         """Interrupt the thread that interprets if it runs a cell's code, and not the compiler."""
-        thread = self.thread
-        stack = self._spark.jvm.java.util.Arrays.toString(thread.getStackTrace())
-        if IN_USER_CODE not in stack:
+        thread, jvm = self.thread, self._spark.jvm
+        shown, text = jvm.java.lang.Throwable(), jvm.java.io.StringWriter()
+        shown.setStackTrace(thread.getStackTrace())  # The one way to have it as text in a few calls.
+        shown.printStackTrace(jvm.java.io.PrintWriter(text))
+        if IN_USER_CODE not in text.toString():
             return False
         thread.interrupt()
         return True
