@@ -126,7 +126,7 @@ class ScalaInterpreter(Interpreter):
             if repl is not self._repl:
                 return
             if version is None:
-                self._give_up(f"The Scala interpreter can't be started: {spark.sentence_of(failure)}")
+                self._give_up(f"The Scala interpreter can't be started: {str(failure)}")
                 return
             self._ready = True
             if not self._told:
@@ -159,7 +159,7 @@ class ScalaInterpreter(Interpreter):
             if revived:
                 self._events.notice(CONTEXT_REPLACED)
             if failure is not None:
-                self._fail(statement, scala_errors.plain("Error", spark.sentence_of(failure), []))
+                self._fail(statement, scala_errors.plain("Error", str(failure), []))
             else:
                 self._next(statement, statement.pieces.next())
 
@@ -207,7 +207,7 @@ class ScalaInterpreter(Interpreter):
             self._next(statement, statement.pieces.next())
         else:
             if failure is not None:
-                echo += spark.sentence_of(failure) + "\n"
+                echo += str(failure) + "\n"
             self._fail(statement, scala_errors.describe(echo, piece.code))
 
     def _magic(self, statement: Statement, piece: Piece) -> None:
@@ -231,7 +231,7 @@ class ScalaInterpreter(Interpreter):
                 self._fail(statement, scala_errors.plain("NameError", f"Value {variable} does not exist", []))
             else:
                 lines = echo.splitlines(keepends=True)
-                lines += [spark.sentence_of(failure) + "\n"] if failure is not None else []
+                lines += [str(failure) + "\n"] if failure is not None else []
                 self._fail(statement, scala_errors.plain("ValueError", scala_magics.NOT_JSON, lines))
 
         if variable:

@@ -19,6 +19,9 @@ _CONTINUES = re.compile(
 )
 """By Scala's grammar a new line before these tokens ends no statement, since none begins with them."""
 
+_GOES_ON = re.compile(r"[\s\w)\]}\"'`](?:[-+*/%&|^~:<>=]+|!=+)$")
+"""A line that ends with an operator goes on in the next, as in a file; a `!` may stand last: `"ls" !`."""
+
 _DEFINITION = re.compile(
     r"\s*(?:@[\w.]+(?:\([^()]*\))?\s+)*"
     r"(?:(?:abstract|final|sealed|implicit|private|protected|override|case)(?:\[\w+\])?\s+)*"
@@ -189,7 +192,7 @@ class Pieces:
                 self._add()
                 continue
             following = self._following()
-            if following is None or not self._belongs(following):
+            if following is None or not (self._goes_on() or self._belongs(following)):
                 return
             while self._end <= following:
                 self._add()
@@ -201,6 +204,10 @@ class Pieces:
             if line and not line.startswith("//"):
                 return number
         return None
+
+    def _goes_on(self) -> bool:
+        line = self._lines[self._end - 1].rstrip()
+        return "//" not in line and _GOES_ON.search(line) is not None
 
     def _belongs(self, following: int) -> bool:
         line = self._lines[following].lstrip()

@@ -5,12 +5,16 @@ used, since it has to know the values' classes; no jar of ours is needed. It ans
 more than the limit, or `!NAME` and a message in the next line.
 """
 
+import re
 from typing import NamedTuple, Optional
 
 from .output import Value
 
 NAMES = {"json": "application/json", "table": "application/vnd.livy.table.v1+json"}
 """The magics and what they give."""
+
+_WRAPPERS = re.compile(r"\$line\d+\.\$read(?:\$\$iw)*\$?")
+"""What the REPL puts around a cell's classes."""
 
 NOT_JSON = "Failed to convert value into a JSON value"
 
@@ -33,6 +37,7 @@ def read(name: str, text: str) -> Answer:
     if mark == "#":
         return Answer(seen=int(rest))
     ename, _line, reason = rest.partition("\n")
+    reason = _WRAPPERS.sub("", reason)
     return Answer(ename=ename, evalue=reason if ename == "TypeError" else NOT_JSON, reason=reason)
 
 

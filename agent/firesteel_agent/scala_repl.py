@@ -8,11 +8,12 @@ driver shares, so that a class of a cell is one class everywhere. A second REPL 
 from where the first one stopped: no class name comes twice.
 """
 
+import functools
 import re
 import threading
-from typing import Any, List
+from typing import Any, Callable, List
 
-from py4j.protocol import Py4JError
+from py4j.protocol import Py4JError, Py4JJavaError
 
 from .scala_magics import SOURCE
 from .spark import Spark
@@ -39,6 +40,19 @@ _CANDIDATE = re.compile(r"CompletionCandidate\((.*?),\w+,\w+,(true|false),")
 """Scala 2.13's candidate: its name, and whether every value has such a member."""
 
 
+def _told(method: Callable) -> Callable:
+    """What the JVM raises becomes a RuntimeError with its text, which the loop can read without a call."""
+
+    @functools.wraps(method)
+    def called(self, *arguments):
+        try:
+            return method(self, *arguments)
+        except Py4JJavaError as failure:
+            raise RuntimeError(self._spark.sentence_of(failure)) from None
+
+    return called
+
+
 class ScalaRepl:
     """A compiler with the names that cells have defined."""
 
@@ -53,6 +67,7 @@ class ScalaRepl:
         self._has_magics = False
         self._compiling = threading.Lock()
 
+    @_told
     def start(self, after: int) -> str:
         """Make the REPL with spark-shell's names, its classes numbered above `after`; Scala's version."""
         spark, jvm = self._spark, self._spark.jvm
@@ -101,11 +116,13 @@ class ScalaRepl:
         return self._fresh_line() + SPARE_LINES
 
     def _predefine(self) -> None:
+        self._spark.session()
         self._context = self._spark.context()
         result = self.intp.quietRun(PREDEFINED).toString()
         if result != "Success":
             raise RuntimeError(f"the names of spark-shell can't be defined ({result})")
 
+    @_told
     def prepare(self, number: int, code: str) -> bool:
         """Before a statement: output, job group, context. True when a stopped one was replaced."""
         spark = self._spark
@@ -118,12 +135,16 @@ class ScalaRepl:
         spark.set_group(number)
         return revived
 
+    @_told
     def interpret(self, code: str) -> str:
         """Run a piece: `Success`, `Error` or `Incomplete`; what the REPL has to say goes to the echo."""
         with self._compiling:
             pass  # A completion uses the compiler.
+        # An interrupted compiler fails: a piece before may have interrupted its own thread.
+        self._spark.jvm.java.lang.Thread.interrupted()
         return self.intp.interpret(code).toString()
 
+    @_told
     def magic(self, name: str, variable: str, limit: int) -> str:
         """What `scala_magics.SOURCE` answers of a variable; an empty text where it can't be had."""
         if not self._has_magics:

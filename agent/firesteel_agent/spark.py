@@ -154,6 +154,7 @@ class Spark:
         """
         jvm = self.jvm
         thread = jvm.java.lang.Thread.currentThread()
+        jvm.java.lang.Thread.interrupted()  # A cell may have interrupted its own thread.
         thread.setContextClassLoader(self.loader)
         stream = self._system_out
         if stream is not None:
@@ -228,11 +229,9 @@ class Spark:
         return {"done": done, "total": total}
 
     def sentence_of(self, error: Optional[BaseException]) -> str:
-        """One line that says what failed, without asking the JVM; may be called anywhere."""
-        text = str(error) if not isinstance(error, Py4JJavaError) else error.args[0] if error.args else ""
-        lines = [line.strip() for line in str(text).splitlines() if line.strip()]
-        told = [line[2:] for line in lines if line.startswith(": ")] or lines
-        return _sentence(told[0] if told else type(error).__name__)
+        """One line that says what failed."""
+        text = error.java_exception.toString() if isinstance(error, Py4JJavaError) else str(error)
+        return _sentence(text or type(error).__name__)
 
     def reason_of(self, error: BaseException) -> str:
         """One sentence that says why the JVM refused: the message of the innermost Java exception."""

@@ -175,7 +175,7 @@ ODD = [
     ("a lone surrogate is printed", 'println("a\\ud800b")', "a?b"),
     ("a character beyond 16 bits", 'println("🎉")', "🎉"),
     ("windows line ends", "val w1 = 1\r\nval w2 = 2\r\nprintln(w1 + w2)", "3"),
-    ("a long line", "println(" + "1 + " * 300 + '1); println("' + "y" * 50_000 + '")', "301"),
+    ("a long line", "println(" + "1 + " * 100 + '1); println("' + "y" * 50_000 + '")', "101"),
 ]
 
 
@@ -196,7 +196,7 @@ def test_ten_thousand_lines(driver):
     """Comments, blank lines, and a string: what needs no compiler takes no time."""
     comments = "\n".join(f"// line {n}\n" for n in range(5000))
     assert scala(driver, f"{comments}\nprintln(5)") == "5\n"
-    text = "\n".join(f"line {n} ({{[" for n in range(10_000))
+    text = "\n".join("(" if n % 2 else "[{" for n in range(10_000))
     assert scala(driver, f'println("""{text}""".length)') == f"{len(text)}\n"
 
 
@@ -237,15 +237,17 @@ def test_completion(driver):
     assert "length" in ask(driver, '"é🎉".le', cursor=7)
     assert ask(driver, "spark.ra + nothing", cursor=8) == ["range"]
     assert "toUpperCase" in ask(driver, 'val x = 1\n"a".toUpp')
-    assert ask(driver, "nosuchname.") == []
-    assert ask(driver, "") == [] or ask(driver, "") == sorted(set(ask(driver, "")))
+    assert driver.complete("nosuchname.", kind="spark") == []
     assert ask(driver, "spark.ra", cursor=9999) == ["range"]
 
 
 def ask(driver, code, cursor=None):
     """Candidates; the compiler's first answers may come too late, which means none."""
-    found = driver.complete(code, cursor, kind="spark")
-    return found or driver.complete(code, cursor, kind="spark")
+    for _time in range(8):
+        found = driver.complete(code, cursor, kind="spark")
+        if found:
+            break
+    return found
 
 
 def test_completion_while_a_statement_runs(driver):
@@ -322,33 +324,22 @@ def test_first_use_in_a_session_of_another_kind(own_driver):
 
 def test_jars_of_the_session(own_driver, driver, tmp_path):
     """Their classes are there for the compiler, in the driver and on executors."""
-    scala(driver, "class Packed(val n: Int) extends Serializable { def more = n + 1 }")
-    source = "package packed { object Lib { def f(i: Int) = i + 1000 } }"
-    compiled = tmp_path / "compiled"
-    compiled.mkdir()
-    scala(
-        driver,
-        f"""
-val settings = new scala.tools.nsc.Settings
-settings.usejavacp.value = true
-settings.outputDirs.setSingleOutput({json.dumps(str(compiled))})
-val global = new scala.tools.nsc.Global(settings)
-val run = new global.Run
-run.compileSources(List(new scala.reflect.internal.util.BatchSourceFile("lib.scala", {json.dumps(source)})))
-""",
-    )
+    driver.run("val one = 1\n%json one", "spark", 90)
+    classes = driver.dir / "classes"
     with zipfile.ZipFile(tmp_path / "lib.jar", "w") as jar:
-        for file in compiled.rglob("*.class"):
-            jar.write(file, file.relative_to(compiled))
+        # What the magics compile serves as somebody's library.
+        for file in (classes / "firesteel").rglob("*.class"):
+            jar.write(file, file.relative_to(classes))
     other = own_driver(kind="spark", conf={"spark.jars": str(tmp_path / "lib.jar")})
     other.ready()
-    assert scala(other, "packed.Lib.f(1)").endswith("Int = 1001\n")
-    assert scala(other, "sc.parallelize(1 to 2).map(packed.Lib.f(_)).sum()").endswith("Double = 2003.0\n")
+    assert scala(other, 'println(firesteel.Magics.json(Map("a" -> 1), 99))') == '={"a":1}\n'
+    code = "sc.parallelize(1 to 2).map(firesteel.Magics.json(_, 99)).collect().toList"
+    assert scala(other, code).endswith("List[String] = List(=1, =2)\n")
 
 
 def test_executors_of_their_own(own_driver):
     """On a master whose executors are other processes: closures, case classes, what comes back."""
-    driver = own_driver(kind="spark", conf={"spark.master": "local-cluster[1,1,512]"})
+    driver = own_driver(kind="spark", conf={"spark.master": "local-cluster[1,1,1024]"})
     driver.ready()
     code = """
 case class P(n: Int)
