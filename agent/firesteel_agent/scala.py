@@ -126,7 +126,7 @@ class ScalaInterpreter(Interpreter):
             if repl is not self._repl:
                 return
             if version is None:
-                self._give_up(f"The Scala interpreter can't be started: {str(failure)}")
+                self._give_up(f"The Scala interpreter can't be started: {failure!s}")
                 return
             self._ready = True
             if not self._told:
