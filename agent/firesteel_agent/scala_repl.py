@@ -158,14 +158,18 @@ class ScalaRepl:
 
     def interrupt(self) -> bool:
         """Interrupt the thread that interprets if it runs a cell's code, and not the compiler."""
+        if not self.in_user_code():
+            return False
+        self.thread.interrupt()
+        return True
+
+    def in_user_code(self) -> bool:
+        """Whether the thread that interprets runs a cell's code."""
         thread, jvm = self.thread, self._spark.jvm
         shown, text = jvm.java.lang.Throwable(), jvm.java.io.StringWriter()
         shown.setStackTrace(thread.getStackTrace())  # The one way to have it as text in a few calls.
         shown.printStackTrace(jvm.java.io.PrintWriter(text))
-        if IN_USER_CODE not in text.toString():
-            return False
-        thread.interrupt()
-        return True
+        return IN_USER_CODE in text.toString()
 
     def complete(self, code: str, cursor: int) -> List[str]:
         """The names that may stand at the cursor."""
