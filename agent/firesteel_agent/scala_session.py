@@ -24,6 +24,9 @@ MAX_ABANDONED = 8
 LOOK_SECONDS = 0.1
 """How often a cancel looks whether the compiler has come to the code, which alone may be interrupted."""
 
+MANY_LINES = 10_000
+"""Class numbers that an abandoned REPL has not used up, where it can't be asked."""
+
 FINISH_SECONDS = 10.0
 """How long the compiler may go on with what was cancelled, before its REPL is left behind, too."""
 
@@ -61,13 +64,16 @@ class ScalaSession(Interpreter):
         self._leaving: Optional[Worker] = None
         """The worker of a cancelled statement, until its thread has come back."""
         self._first_line = 0
+        """Where the class numbers of the next REPL begin."""
+        self._counting = False
+        """An abandoned REPL is being asked for that; until then no other may be made."""
         self._statement: Optional[Statement] = None
         self._completions = Completions(loop, events)
 
     def start(self) -> None:
         """Make the REPL once the SparkContext is there."""
         self._wanted = True
-        if self._spark is not None and self._repl is None and not self._broken:
+        if self._spark is not None and self._repl is None and not self._broken and not self._counting:
             self._make()
 
     def attach(self, spark, worker) -> None:
@@ -264,8 +270,9 @@ class ScalaSession(Interpreter):
             return
 
         def counted(lines: Optional[int], _failure: Optional[Exception]) -> None:
-            self._first_line = max(self._first_line, lines or 0)
-            if self._repl is None and not self._broken:
-                self._make()
+            self._first_line = lines or self._first_line + MANY_LINES
+            self._counting = False
+            self.start()
 
+        self._counting = True
         control.submit(repl.used_lines, counted)

@@ -27,7 +27,7 @@ def alive(driver):
 def started_and_running(driver, code):
     """Submit a cell that prints to the log when it is in its code."""
     mark = f"running {driver.next_statement}"
-    number = driver.submit(f'System.err.println("{mark}")\n{code}', "spark")
+    number = driver.submit(f'{{ System.err.println("{mark}")\n{code}\n}}', "spark")
     driver.wait_log(mark)
     return number
 
@@ -62,8 +62,11 @@ def test_cancel(driver, code):
 
 def test_the_lines_after_are_not_run(driver):
     driver.run("var reached = false", "spark")
-    code = "try Thread.sleep(600000) catch { case e: InterruptedException => () }\nreached = true"
-    _seconds, result = cancelled(driver, started_and_running(driver, code))
+    mark = f"running {driver.next_statement}"
+    line = f'{{ System.err.println("{mark}"); try Thread.sleep(600000) catch {{ case e: Exception => () }} }}'
+    number = driver.submit(f"{line}\nreached = true", "spark")
+    driver.wait_log(mark)
+    _seconds, result = cancelled(driver, number)
     assert result.raw == b""
     assert driver.run("println(reached)", "spark").text == "false\n"
 
