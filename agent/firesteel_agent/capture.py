@@ -68,15 +68,15 @@ class Text(NamedTuple):
     last_line: str
 
 
-def join(out: Capture, err: Capture, limit: int, setting: Optional[str] = None) -> Text:
-    """stdout, then stderr, as one text of about `limit` bytes at most, the right end stripped.
+def join(out: Capture, err: Capture, limit: int, setting: Optional[str] = None, strip: bool = True) -> Text:
+    """stdout, then stderr, as one text of about `limit` bytes at most, the right end stripped if so wished.
 
     `setting` is how the marker names the limit.
     """
     seen = out.total + err.total
     if seen <= limit:
-        text = (out.whole() + err.whole()).decode("utf-8", "replace").rstrip()
-        return Text(text, False, seen, "", "")
+        text = (out.whole() + err.whole()).decode("utf-8", "replace")
+        return Text(text.rstrip() if strip else text, False, seen, "", "")
     half = limit // 2
     head = out.first(half)
     if len(head) < half and out.total == len(head):
@@ -88,9 +88,11 @@ def join(out: Capture, err: Capture, limit: int, setting: Optional[str] = None) 
     lines = out.lines + err.lines - head.count(b"\n") - tail.count(b"\n")
     setting = setting or f"output.max_bytes is {size(limit)}"
     marker = f"[... {max(lines, 0)} lines, {size(seen - len(head) - len(tail))} cut: {setting} ...]"
-    head_text, tail_text = head.decode("utf-8", "replace"), tail.decode("utf-8", "replace").rstrip()
+    head_text, tail_text = head.decode("utf-8", "replace"), tail.decode("utf-8", "replace")
     first_line = head_text.partition("\n")[0]
-    last_line = tail_text.rpartition("\n")[2]
+    last_line = tail_text.rstrip().rpartition("\n")[2]
+    if strip:
+        tail_text = tail_text.rstrip()
     joint = "" if head_text.endswith("\n") else "\n"
     return Text(f"{head_text}{joint}{marker}\n{tail_text}", True, seen, first_line, last_line)
 

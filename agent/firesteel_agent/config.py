@@ -23,6 +23,7 @@ class Config(NamedTuple):
     keep_bytes: int = 32 << 20
     outbox_bytes: int = 1 << 30
     rich: bool = True
+    run_dir: str = ""
 
 
 def load(run_dir: str) -> Config:
@@ -31,5 +32,5 @@ def load(run_dir: str) -> Config:
     secret_file = Path(given.pop("secret_file"))
     secret = secret_file.read_text(encoding="ascii").strip().encode("ascii")
     secret_file.unlink()
-    given.update(secret=secret, outbox=str(Path(run_dir, "outbox")))
+    given.update(secret=secret, outbox=str(Path(run_dir, "outbox")), run_dir=run_dir)
     return Config(**{name: given[name] for name in Config._fields if name in given})

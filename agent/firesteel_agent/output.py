@@ -53,8 +53,13 @@ class Composer:
         self._limit = output_max_bytes
         self._max_output = max_frame - FRAME_ROOM
 
-    def ok(self, statement: int, out: Capture, err: Capture, values: Sequence[Value] = ()) -> bytes:
-        """Text beside the values; as in Livy, an empty one beside an image and none beside a table."""
+    def ok(
+        self, statement: int, out: Capture, err: Capture, values: Sequence[Value] = (), strip: bool = True
+    ) -> bytes:
+        """Text beside the values; as in Livy, an empty one beside an image and none beside a table.
+
+        With `strip` the text's right end is stripped, as Livy does for Python and not for Scala.
+        """
         needs_text = all(mime.startswith("image/") for mime, _value in values)
 
         def build(text: str) -> bytes:
@@ -64,7 +69,7 @@ class Composer:
             head = b'{"status":"ok","execution_count":%d,"data":{' % statement
             return b"".join((head, b",".join(parts), b"}}"))
 
-        return self._fit(statement, out, err, build)
+        return self._fit(statement, out, err, build, strip)
 
     def failed(self, statement: int, out: Capture, err: Capture, failure: dict) -> bytes:
         """An error; what was printed before it is kept."""
@@ -84,11 +89,11 @@ class Composer:
 
         return self._fit(statement, out, err, build)
 
-    def _fit(self, statement: int, out: Capture, err: Capture, build) -> bytes:
+    def _fit(self, statement: int, out: Capture, err: Capture, build, strip: bool = True) -> bytes:
         """Build with as much text as the limit and the frame allow: escapes make JSON longer than text."""
         limit = self._limit
         while True:
-            text = join(out, err, limit, f"output.max_bytes is {size(self._limit)}")
+            text = join(out, err, limit, f"output.max_bytes is {size(self._limit)}", strip)
             if text.cut and _is_object(text.first_line) and _is_object(text.last_line):
                 # Lines of JSON are read by a program, which one marker line would break.
                 return too_large(statement, "The text, which is lines of JSON,", text.seen, self._limit)

@@ -4,14 +4,23 @@ Every method may block: call it on a `worker.Worker` only. Calls py4j, nobody el
 """
 
 import contextlib
-from typing import Any, Dict, NamedTuple, Optional
+from pathlib import Path
+from typing import Any, Dict, Iterable, NamedTuple, Optional
 
 from py4j.clientserver import ClientServer, JavaParameters, PythonParameters
 from py4j.protocol import Py4JError, Py4JJavaError
 
+from .jvm_output import JvmOutput
+
 SESSION_CLASSES = ("org.apache.spark.sql.classic.SparkSession", "org.apache.spark.sql.SparkSession")
 """Where the session's class is: Spark 4, and Spark 3."""
 
+
+MAKES_A_CONTEXT = ("SparkContext(", "getOrCreate", ".builder")
+"""Words of code that makes its own SparkContext: it must find none in its way."""
+
+CLASSES_KEY = "spark.repl.class.outputDir"
+"""Spark serves this directory to the executors, where the Scala REPL writes the classes of cells."""
 
 MAX_CAUSES = 32
 """How far a chain of Java exceptions is followed."""
@@ -41,7 +50,7 @@ def group_of(statement: int) -> str:
 class Spark:
     """The SparkContext and what hangs on it."""
 
-    def __init__(self, port: str, secret: str):
+    def __init__(self, port: str, secret: str, run_dir: str, output: JvmOutput):
         # Both kinds of server of the JVM (pinned threads or not) answer this client, and it gives
         # every Python thread a JVM thread of its own either way.
         self.gateway = ClientServer(
@@ -49,23 +58,44 @@ class Spark:
             python_parameters=PythonParameters(port=0, eager_load=False),
         )
         self.jvm = self.gateway.jvm
+        self.class_dir = str(Path(run_dir, "classes"))
+        """Where the Scala REPL writes classes; it goes away with the run directory."""
+        self.output = output
+        """Where what the JVM prints is read."""
+        self.loader: Any = None
+        """The class loader of cells: it has the REPL's classes and the jars of the session."""
+        self._system_out: Any = None
         self._conf: Any = None
         self._cancels_future_jobs = False
 
-    def _class(self, name: str) -> Any:
+    def named(self, name: str) -> Any:
+        """The Java class of that name."""
         found = self.jvm
         for part in name.split("."):
             found = getattr(found, part)
         return found
 
+    def static(self, name: str) -> Any:
+        """The Scala object of that name, which ends with `$`."""
+        return getattr(getattr(self.jvm, name), "MODULE$")
+
+    def scala_list(self, items: Iterable[Any]) -> Any:
+        """A scala.collection.immutable.List."""
+        found = self.jvm.java.util.ArrayList()
+        for item in items:
+            found.add(item)
+        return self.static("org.apache.spark.api.python.PythonUtils$").toSeq(found).toList()
+
     def start(self) -> Described:
         """Make the SparkContext and the SparkSession."""
-        self._conf = self._class("org.apache.spark.SparkConf")()
+        self._make_loader()
+        self.adopt_thread()
+        self._conf = self.named("org.apache.spark.SparkConf")()
         for key, value in (("spark.app.name", "firesteel"), ("spark.master", "local[*]")):
             self._conf.setIfMissing(key, value)
         self._conf.setIfMissing("spark.serializer.objectStreamReset", "100")
         self._conf.setIfMissing("spark.rdd.compress", "True")
-        context = self._class("org.apache.spark.api.java.JavaSparkContext")(self._conf)
+        context = self.named("org.apache.spark.api.java.JavaSparkContext")(self._conf)
         self.session()
         self._cancels_future_jobs = int(context.version().partition(".")[0]) >= 4
         url = context.sc().uiWebUrl()
@@ -77,22 +107,70 @@ class Spark:
 
     def context(self) -> Any:
         """The SparkContext that lives now, or None: user code may have stopped it, or made another."""
-        active = self._class("org.apache.spark.SparkContext$.MODULE$").getActive()
+        active = self.named("org.apache.spark.SparkContext$.MODULE$").getActive()
         return active.get() if active.isDefined() else None
 
     def session(self) -> Any:
         """The session that Python and SQL statements share; made anew when its context was stopped."""
         for name in SESSION_CLASSES:
-            session_class = self._class(name)
+            session_class = self.named(name)
             try:
                 return session_class.builder().getOrCreate()
             except TypeError:  # py4j's answer for a package: there is no such class.
                 continue
         raise RuntimeError("This Spark has no SparkSession.")
 
+    def revive(self, code: str = "") -> bool:
+        """Make a SparkContext where user code stopped it; True when one was made.
+
+        None is made for code that makes its own, nor in cluster mode, where the application has ended.
+        """
+        if self.context() is not None or any(word in code for word in MAKES_A_CONTEXT):
+            return False
+        if self._conf.get("spark.submit.deployMode", "client") != "client":
+            return False
+        self.adopt_thread()
+        self.named("org.apache.spark.api.java.JavaSparkContext")(self._conf.clone())
+        self.session()
+        return True
+
+    def _make_loader(self) -> None:
+        """One class loader for the REPL's classes, which Spark's own threads inherit from their maker.
+
+        So a class of a cell is the same in the REPL, in what an executor sends back, and, on a local
+        master, in the executor itself.
+        """
+        Path(self.class_dir).mkdir(0o700, exist_ok=True)
+        self.jvm.java.lang.System.setProperty(CLASSES_KEY, self.class_dir)
+        urls = self.gateway.new_array(self.jvm.java.net.URL, 1)
+        urls[0] = self.jvm.java.io.File(self.class_dir).toURI().toURL()
+        parent = self.jvm.java.lang.Thread.currentThread().getContextClassLoader()
+        self.loader = self.named("org.apache.spark.util.MutableURLClassLoader")(urls, parent)
+
+    def adopt_thread(self) -> Any:
+        """Give this thread's JVM thread the class loader and the output of cells; answers the JVM thread.
+
+        What user code did to System.out is undone.
+        """
+        jvm = self.jvm
+        thread = jvm.java.lang.Thread.currentThread()
+        jvm.java.lang.Thread.interrupted()  # A cell may have interrupted its own thread.
+        thread.setContextClassLoader(self.loader)
+        stream = self._system_out
+        if stream is not None:
+            stream.print("")  # A closed stream finds its trouble only when it is used.
+        if stream is None or stream.checkError():
+            pipe = jvm.java.io.FileOutputStream(self.output.out_path)
+            stream = jvm.java.io.PrintStream(pipe, True, "UTF-8")
+            self._system_out = stream
+        jvm.java.lang.System.setOut(stream)
+        # scala.Console has the stream of when it was loaded, or what its user's thread was given since.
+        self.static("scala.Console$").setOutDirect(stream)
+        return thread
+
     def open_gateway(self) -> Gateway:
         """Start a gateway of an interpreter's own."""
-        server = self._class("org.apache.spark.api.python.Py4JServer")(self._conf)
+        server = self.named("org.apache.spark.api.python.Py4JServer")(self._conf)
         server.start()
         return Gateway(server, server.getListeningPort(), server.secret())
 
@@ -149,6 +227,11 @@ class Spark:
                         done += seen.get().numCompletedTasks()
                         total += seen.get().numTasks()
         return {"done": done, "total": total}
+
+    def sentence_of(self, error: Optional[BaseException]) -> str:
+        """One line that says what failed."""
+        text = error.java_exception.toString() if isinstance(error, Py4JJavaError) else str(error)
+        return _sentence(text or type(error).__name__)
 
     def reason_of(self, error: BaseException) -> str:
         """One sentence that says why the JVM refused: the message of the innermost Java exception."""

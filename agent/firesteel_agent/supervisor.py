@@ -17,6 +17,7 @@ from .background import BackgroundLog
 from .config import Config, load
 from .frames import Header
 from .interpreters import Events, Interpreter, now_ms
+from .jvm_output import JvmOutput
 from .link import Link
 from .loop import Loop, Timer
 from .output import error
@@ -66,6 +67,7 @@ class Supervisor:
         self._orphan_timer: Optional[Timer] = None
         self._progress = Progress(self._loop, self._progressed)
         self._log = BackgroundLog()
+        self._jvm_output = JvmOutput(self._loop, config, self._log)
         self._own_kind = "pyspark" if config.kind == SHARED else config.kind
         self._interpreters: Dict[str, Interpreter] = {}
 
@@ -78,7 +80,7 @@ class Supervisor:
         def make_context():
             from .spark import Spark  # py4j takes a while to import: the child is on its way meanwhile.
 
-            self._spark = Spark(gateway_port, gateway_secret)
+            self._spark = Spark(gateway_port, gateway_secret, self._config.run_dir, self._jvm_output)
             return self._spark.start()
 
         self._worker.submit(make_context, self._context_made)

@@ -1,0 +1,278 @@
+"""The Scala REPL that a session has now, and the statement that it runs: made, cancelled, replaced.
+
+Runs on the loop; what calls the JVM is on workers. Calls scala_completion and scala_repl; scala.py is its
+subclass and runs the cell.
+
+A cancelled statement's thread is never used again, so that a late interrupt can't hit the next statement.
+"""
+
+from typing import Optional, Tuple
+
+from .background import BackgroundLog
+from .config import Config
+from .frames import Header
+from .interpreters import Events, Interpreter, now_ms
+from .loop import Loop, Timer
+from .output import Value, error
+from .scala_completion import Completions
+from .scala_lines import Pieces
+from .worker import Worker
+
+MAX_ABANDONED = 8
+"""Threads that won't stop, in one driver; each keeps a compiler in memory. After them Scala is given up."""
+
+LOOK_SECONDS = 0.1
+"""How often a cancel looks whether the compiler has come to the code, which alone may be interrupted."""
+
+MANY_LINES = 10_000
+"""Class numbers that an abandoned REPL has not used up, where it can't be asked."""
+
+FINISH_SECONDS = 10.0
+"""How long the compiler may go on with what was cancelled, before its REPL is left behind, too."""
+
+REPLACED = (
+    "The statement did not stop when it was interrupted, so its thread was left behind. A new interpreter "
+    "runs on the same SparkContext: cached data and temporary views are there, Scala variables are gone."
+)
+
+
+class Statement:
+    """The statement that runs, or waits for the REPL."""
+
+    def __init__(self, number: int, code: bytes):
+        self.number = number
+        self.code = code.decode("utf-8", "replace")
+        self.pieces = Pieces(self.code)
+        self.started = 0
+        self.cancelled = False
+        self.timers: Tuple[Timer, ...] = ()
+        self.value: Optional[Value] = None
+
+
+class ScalaSession(Interpreter):
+    """One REPL at a time, and the thread that it interprets on."""
+
+    def __init__(self, loop: Loop, config: Config, log: BackgroundLog, events: Events):
+        super().__init__(loop, config, log, events)
+        self._wanted = False
+        self._repl = None
+        self._pieces_worker: Optional[Worker] = None
+        self._ready = False
+        self._told = False
+        self._broken = ""
+        self._abandoned = 0
+        self._leaving: Optional[Worker] = None
+        """The worker of a cancelled statement, until its thread has come back."""
+        self._first_line = 0
+        """Where the class numbers of the next REPL begin."""
+        self._counting = False
+        """An abandoned REPL is being asked for that; until then no other may be made."""
+        self._statement: Optional[Statement] = None
+        self._completions = Completions(loop, events)
+
+    def start(self) -> None:
+        """Make the REPL once the SparkContext is there."""
+        self._wanted = True
+        if self._spark is not None and self._repl is None and not self._broken and not self._counting:
+            self._make()
+
+    def attach(self, spark, worker) -> None:
+        """The SparkContext is there."""
+        super().attach(spark, worker)
+        if self._wanted:
+            self.start()
+
+    def run(self, number: int, code: bytes) -> None:
+        """Run a cell; there must be no other. It waits for the REPL where there is none yet."""
+        self._statement = Statement(number, code)
+        if self._broken:
+            self._finish("available", error(number, "InterpreterError", self._broken))
+        elif self._ready:
+            self._begin_when_free()
+        else:
+            self.start()
+
+    def cancel(self, number: int) -> None:
+        """Stop the statement: its jobs and its thread, both again, and then it is left behind."""
+        statement = self._statement
+        if statement is None or statement.number != number or statement.cancelled:
+            return
+        statement.cancelled = True
+        if not statement.started:
+            self._finish("cancelled", b"")
+            return
+        again, grace = self._config.interrupt_again_ms / 1000, self._config.cancel_grace_ms / 1000
+        self._interrupt(statement)
+        statement.timers = (
+            self._loop.later(again, lambda: self._interrupt(statement)),
+            self._loop.later(grace, lambda: self._give_time(statement)),
+        )
+
+    def complete(self, header: Header, code: bytes) -> None:
+        """Ask the presentation compiler, which is not the one that runs cells."""
+        repl = self._repl if self._ready else None
+        self._completions.ask(header, code, repl)
+
+    def _begin(self) -> None:
+        """Run the statement, which the REPL is free for, and call `_finish`."""
+        raise NotImplementedError
+
+    # The REPL
+
+    def _make(self) -> None:
+        from .scala_repl import ScalaRepl
+
+        spark = self._spark
+        assert spark is not None
+        repl = self._repl = ScalaRepl(spark)
+        worker = self._pieces_worker = Worker(self._loop, "scala")
+        after = self._first_line
+
+        def made(version: Optional[str], failure: Optional[Exception]) -> None:
+            if repl is not self._repl:
+                return
+            if version is None:
+                self._give_up(f"The Scala interpreter can't be started: {failure!s}")
+                return
+            self._ready = True
+            if not self._told:
+                self._told = True
+                self._events.ready(version)
+            self._begin_when_free()
+
+        worker.submit(lambda: repl.start(after), made)
+
+    def _give_up(self, reason: str) -> None:
+        self._broken, self._ready = reason, False
+        statement = self._statement
+        if statement is not None:
+            self._finish("available", error(statement.number, "InterpreterError", reason))
+        self._events.failed(reason)
+
+    # The statement
+
+    def _begin_when_free(self) -> None:
+        """Begin the statement that waits, unless a cancelled one's thread is still in the REPL."""
+        statement = self._statement
+        if self._ready and self._leaving is None and statement is not None and not statement.started:
+            self._begin()
+
+    def _finish(self, state: str, composed: bytes) -> None:
+        statement = self._statement
+        assert statement is not None
+        self._statement = None
+        for timer in statement.timers:
+            timer.cancel()
+        if statement.started:
+            assert self._spark is not None
+            self._spark.output.finish()
+            self._spark.output.forget()
+        if statement.cancelled and statement.started:
+            self._cancel_jobs(statement.number, again=True)
+            self._leave_thread()
+        self._events.finished(statement.number, state, statement.started or now_ms(), composed, None)
+
+    def _leave_thread(self) -> None:
+        """Let the interpreting thread go: what comes next is on another."""
+        spark, worker = self._spark, self._pieces_worker
+        assert spark is not None
+        if worker is None:
+            return
+
+        def left(_done: None, _failure: Optional[Exception]) -> None:
+            if self._leaving is worker:
+                self._leaving = None
+                self._begin_when_free()
+
+        self._leaving = worker
+        worker.submit(spark.release_thread, left)
+        worker.close()
+        self._pieces_worker = Worker(self._loop, "scala")
+
+    # Cancelling
+
+    def _interrupt(self, statement: Statement) -> None:
+        """Cancel the jobs, and interrupt the thread as soon as it is in the cell's code.
+
+        An interrupted compiler may lose its class path.
+        """
+        if statement is self._statement:
+            self._cancel_jobs(statement.number)
+            self._interrupt_thread(statement)
+
+    def _interrupt_thread(self, statement: Statement) -> None:
+        repl, control = self._repl, self._worker
+        if statement is not self._statement or repl is None or control is None:
+            return
+
+        def told(interrupted: Optional[bool], _failure: Optional[Exception]) -> None:
+            if not interrupted and statement is self._statement:
+                self._loop.later(LOOK_SECONDS, lambda: self._interrupt_thread(statement))
+
+        control.submit(repl.interrupt, told)
+
+    def _cancel_jobs(self, number: int, again: bool = False) -> None:
+        """Cancel the statement's Spark jobs; again later, for one that the JVM was about to submit."""
+        spark, control = self._spark, self._worker
+        assert spark is not None and control is not None
+        control.submit(lambda: spark.cancel_group(number))
+        for seconds in (0.5, 2.0, 5.0) if again else ():
+            self._loop.later(seconds, lambda: control.submit(lambda: spark.cancel_group(number)))
+
+    def _give_time(self, statement: Statement) -> None:
+        """The grace is over: a compiler will end by itself, a cell's code will not."""
+        repl, control = self._repl, self._worker
+        if statement is not self._statement or repl is None or control is None:
+            return
+
+        def told(in_code: Optional[bool], _failure: Optional[Exception]) -> None:
+            if statement is not self._statement:
+                return
+            if in_code is not False:
+                self._events.notice(f"Statement {statement.number}: {REPLACED}")
+                self._finish("cancelled", error(statement.number, "InterpreterReplaced", REPLACED))
+                self._abandon()
+                return
+            self._finish("cancelled", b"")
+            leaving = self._leaving
+            assert leaving is not None
+            self._loop.later(FINISH_SECONDS, lambda: self._finish_late(statement.number, leaving))
+            self._chase(leaving)
+
+        control.submit(repl.in_user_code, told)
+
+    def _chase(self, leaving: Worker) -> None:
+        """The compiler may yet come to the code of a statement that has ended: it is interrupted at once."""
+        repl, control = self._repl, self._worker
+        if self._leaving is leaving and repl is not None and control is not None:
+
+            def looked(_interrupted: Optional[bool], _failure: Optional[Exception]) -> None:
+                self._loop.later(LOOK_SECONDS, lambda: self._chase(leaving))
+
+            control.submit(repl.interrupt, looked)
+
+    def _finish_late(self, number: int, leaving: Worker) -> None:
+        if self._leaving is leaving:
+            self._events.notice(f"Statement {number}: {REPLACED}")
+            self._abandon()
+
+    def _abandon(self) -> None:
+        """Leave the thread and its REPL behind, and make another."""
+        repl, control = self._repl, self._worker
+        assert repl is not None and control is not None
+        self._abandoned += 1
+        self._ready, self._repl, self._pieces_worker, self._leaving = False, None, None, None
+        self._completions.forget()
+        if self._abandoned > MAX_ABANDONED:
+            self._give_up(
+                f"Scala is not started again: {self._abandoned} statements won't stop, and still run."
+            )
+            return
+
+        def counted(lines: Optional[int], _failure: Optional[Exception]) -> None:
+            self._first_line = lines or self._first_line + MANY_LINES
+            self._counting = False
+            self.start()
+
+        self._counting = True
+        control.submit(repl.used_lines, counted)
