@@ -4,6 +4,8 @@ Every method may block: call it on a `worker.Worker` only. Calls py4j, nobody el
 """
 
 import contextlib
+import threading
+import time
 from typing import Any, Dict, NamedTuple, Optional
 
 from py4j.clientserver import ClientServer, JavaParameters, PythonParameters
@@ -12,6 +14,8 @@ from py4j.protocol import Py4JError, Py4JJavaError
 SESSION_CLASSES = ("org.apache.spark.sql.classic.SparkSession", "org.apache.spark.sql.SparkSession")
 """Where the session's class is: Spark 4, and Spark 3."""
 
+STOPPING_SECONDS = 10.0
+"""How long a context that is being stopped may take, before a new one is made in its place."""
 
 MAX_CAUSES = 32
 """How far a chain of Java exceptions is followed."""
@@ -23,6 +27,13 @@ class Described(NamedTuple):
     app_id: str
     spark_version: str
     ui_url: Optional[str]
+
+
+class ContextStopped(Exception):
+    """User code stopped the SparkContext of a driver that is its cluster's application: there is no other."""
+
+    def __init__(self) -> None:
+        super().__init__("The SparkContext was stopped, and in cluster mode there can't be another one.")
 
 
 class Gateway(NamedTuple):
@@ -50,6 +61,10 @@ class Spark:
         )
         self.jvm = self.gateway.jvm
         self._conf: Any = None
+        self._context: Any = None
+        self._session: Any = None
+        self._companion: Any = None
+        self._replacing = threading.Lock()
         self._cancels_future_jobs = False
 
     def _class(self, name: str) -> Any:
@@ -65,8 +80,7 @@ class Spark:
             self._conf.setIfMissing(key, value)
         self._conf.setIfMissing("spark.serializer.objectStreamReset", "100")
         self._conf.setIfMissing("spark.rdd.compress", "True")
-        context = self._class("org.apache.spark.api.java.JavaSparkContext")(self._conf)
-        self.session()
+        context = self._make_context()
         self._cancels_future_jobs = int(context.version().partition(".")[0]) >= 4
         url = context.sc().uiWebUrl()
         return Described(
@@ -75,19 +89,52 @@ class Spark:
             ui_url=url.get() if url.isDefined() else None,
         )
 
+    def _make_context(self) -> Any:
+        context = self._class("org.apache.spark.api.java.JavaSparkContext")(self._conf)
+        self.session()
+        return context
+
     def context(self) -> Any:
         """The SparkContext that lives now, or None: user code may have stopped it, or made another."""
-        active = self._class("org.apache.spark.SparkContext$.MODULE$").getActive()
-        return active.get() if active.isDefined() else None
+        context = self._context
+        if context is not None and not context.isStopped():
+            return context
+        if self._companion is None:
+            self._companion = self._class("org.apache.spark.SparkContext$.MODULE$")
+        active = self._companion.getActive()
+        found = active.get() if active.isDefined() else None
+        self._context = found if found is not None and not found.isStopped() else None
+        return self._context
+
+    def context_or_new(self) -> bool:
+        """See that there is a SparkContext; True when a new one was made, since user code stopped the last.
+
+        Raises `ContextStopped` in cluster mode, where the cluster ends the application with its context.
+        """
+        with self._replacing:
+            if self.context() is not None:
+                return False
+            if self._conf.get("spark.submit.deployMode", "client") != "client":
+                raise ContextStopped
+            deadline = time.monotonic() + STOPPING_SECONDS
+            while self._companion.getActive().isDefined() and time.monotonic() < deadline:
+                time.sleep(0.02)
+            self._make_context()
+            return True
 
     def session(self) -> Any:
         """The session that Python and SQL statements share; made anew when its context was stopped."""
+        context, (owner, session) = self.context(), self._session or (None, None)
+        if session is not None and owner is context:
+            return session
         for name in SESSION_CLASSES:
             session_class = self._class(name)
             try:
-                return session_class.builder().getOrCreate()
+                session = session_class.builder().getOrCreate()
             except TypeError:  # py4j's answer for a package: there is no such class.
                 continue
+            self._session = (self.context(), session)
+            return session
         raise RuntimeError("This Spark has no SparkSession.")
 
     def open_gateway(self) -> Gateway:
@@ -176,7 +223,7 @@ class Spark:
 
     def stop(self) -> None:
         """Stop the SparkContext, if one lives."""
-        context = self.context()
+        context, self._context, self._session = self.context(), None, None
         if context is not None:
             context.stop()
 
