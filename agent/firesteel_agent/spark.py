@@ -4,6 +4,7 @@ Every method may block: call it on a `worker.Worker` only. Calls py4j, nobody el
 """
 
 import contextlib
+import os
 import threading
 import time
 from typing import Any, Dict, NamedTuple, Optional
@@ -42,6 +43,18 @@ class Gateway(NamedTuple):
     server: Any
     port: int
     secret: str
+
+
+class RBackend(NamedTuple):
+    """Where SparkR reaches the JVM."""
+
+    server: Any
+    port: int
+    secret: str
+
+
+R_COMMANDS = ("spark.r.shell.command", "spark.r.driver.command", "spark.r.command")
+"""Conf keys that name R's program, the first that is set counts."""
 
 
 def group_of(statement: int) -> str:
@@ -155,6 +168,17 @@ class Spark:
         """Whether the executors are in this JVM."""
         context = self.context()
         return context is not None and context.isLocal()
+
+    def r_command(self) -> Optional[str]:
+        """The program that the conf or the environment names for R, as Spark's own R shell takes it."""
+        named = [os.environ.get("SPARKR_DRIVER_R"), *(self._conf.get(key, None) for key in R_COMMANDS)]
+        return next(filter(None, named), None)
+
+    def open_r_backend(self) -> RBackend:
+        """Start what SparkR speaks to."""
+        server = self._class("org.apache.spark.api.r.RBackend")()
+        opened = server.init()
+        return RBackend(server, opened._1(), opened._2().secret())
 
     def set_group(self, statement: int) -> None:
         """Put what this thread starts from now on into the statement's job group."""

@@ -116,6 +116,9 @@ note_calls <- function(problem) {
   kept$.calls <- lapply(calls, function(call) deparse(call, nlines = 1L)[1L])
 }
 
+# An error's text is cut after this many characters.
+MAX_TEXT <- 65536L
+
 # The error in the words of R (and of Livy).
 describe <- function(problem, code) {
   told <- tryCatch(
@@ -135,6 +138,7 @@ describe <- function(problem, code) {
     },
     error = function(worse) "Error: the condition has no message that can be read."
   )
+  if (nchar(told) > MAX_TEXT) told <- paste(substr(told, 1L, MAX_TEXT), "[...]")
   .Internal(seterrmessage(paste0(told, "\n")))
   told
 }

@@ -9,6 +9,7 @@ PLOT_RESOLUTION <- 96
 
 # Make this the device of user code that opens none itself.
 install_plots <- function(directory) {
+  dir.create(directory, showWarnings = FALSE, recursive = TRUE)
   plots$directory <- normalizePath(directory)
   options(device = open_plots, bitmapType = if (capabilities("cairo")) "cairo" else getOption("bitmapType"))
 }
@@ -21,9 +22,10 @@ open_plots <- function(...) {
   grDevices::png(name, PLOT_INCHES[1L], PLOT_INCHES[2L], units = "in", res = PLOT_RESOLUTION)
 }
 
-# Close our devices, not the user's own, and take the pages: a list of the last one's bytes and how many there were.
-take_plots <- function() {
-  if (plots$opened == 0L) return(list(count = 0L, page = raw()))
+# Close our devices, not the user's own, and take the pages: how many there were, the last one's size, and its bytes
+# when they are not too many.
+take_plots <- function(max_bytes) {
+  if (plots$opened == 0L) return(list(count = 0L, size = 0, page = raw()))
   plots$opened <- 0L
   current <- grDevices::dev.cur()
   for (number in grDevices::dev.list()) {
@@ -33,7 +35,8 @@ take_plots <- function() {
   if (current %in% grDevices::dev.list()) grDevices::dev.set(current)
   pages <- sort(list.files(plots$directory, pattern = "^[0-9]{6}-[0-9]{6,}[.]png$", full.names = TRUE))
   last <- pages[length(pages)]
-  page <- if (length(pages)) readBin(last, "raw", file.size(last)) else raw()
+  size <- if (length(pages)) file.size(last) else 0
+  page <- if (size > 0 && size <= max_bytes) readBin(last, "raw", size) else raw()
   unlink(pages)
-  list(count = length(pages), page = page)
+  list(count = length(pages), size = size, page = page)
 }

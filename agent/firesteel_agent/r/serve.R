@@ -10,10 +10,10 @@ settle <- function(plots_directory) {
   install_kept()
   install_plots(plots_directory)
   spark$present <- nzchar(sparkr_library())
-  if (!spark$present) missing_spark(kept)
+  if (!spark$present) missing_spark(kept, NO_SPARKR)
 }
 
-serve <- function(pipes, plots_directory) {
+serve <- function(pipes, plots_directory, max_bytes) {
   settle(plots_directory)
   process <- Sys.getpid()
   # An interrupt is heeded only where a statement is evaluated.
@@ -23,7 +23,7 @@ serve <- function(pipes, plots_directory) {
       asked <- receive(pipes[1L])
       if (is.null(asked)) break
       if (asked$type == "run") {
-        reply <- run(asked)
+        reply <- run(asked, max_bytes)
         # User code forked, and this is the copy.
         if (Sys.getpid() != process) tools::pskill(Sys.getpid(), 9L)
         answer(pipes[2L], "done", asked, reply$status, reply$body)
@@ -36,7 +36,10 @@ serve <- function(pipes, plots_directory) {
             attach_spark(given[1L], given[2L])
             c("ok", "")
           },
-          error = function(problem) c("failed", conditionMessage(problem))
+          error = function(problem) {
+            missing_spark(kept, paste("SparkR could not be attached:", conditionMessage(problem)))
+            c("failed", conditionMessage(problem))
+          }
         )
         answer(pipes[2L], "attached", asked, told[1L], told[2L])
       }
@@ -46,18 +49,19 @@ serve <- function(pipes, plots_directory) {
 
 version_text <- function() paste(R.version$major, R.version$minor, sep = ".")
 
-# Run a statement: `status` is ok with the last plot as body, or error with its text.
-run <- function(asked) {
+# Run a statement: `status` is ok with the last plot as body, error with its text, or too_large with the plot's size.
+run <- function(asked, max_bytes) {
   # An interrupt that came too late for the statement before must not hit this one.
   tryCatch(allowInterrupts(Sys.sleep(0)), interrupt = function(late) NULL)
   set_job_group(asked$id)
   failure <- evaluate(asked$body)
-  drawn <- tryCatch(take_plots(), error = function(problem) {
+  drawn <- tryCatch(take_plots(max_bytes), error = function(problem) {
     message("The plots could not be taken: ", conditionMessage(problem))
-    list(count = 0L, page = raw())
+    list(count = 0L, size = 0, page = raw())
   })
   flush(stdout())
   if (!is.null(failure)) return(list(status = "error", body = failure))
   if (drawn$count > 1L) cat("[", drawn$count, " plots were drawn; the last one is shown.]\n", sep = "")
+  if (drawn$size > max_bytes) return(list(status = "too_large", body = format(drawn$size, scientific = FALSE)))
   list(status = "ok", body = drawn$page)
 }

@@ -4,6 +4,7 @@
 spark <- new.env(parent = emptyenv())
 spark$attached <- FALSE
 spark$present <- FALSE
+spark$sentence <- ""
 
 NO_SPARKR <- paste(
   "SparkR is not in this SPARK_HOME (R/lib/SparkR is missing), so R can't use Spark here:",
@@ -26,15 +27,17 @@ sparkr_library <- function() {
 }
 
 # Names that say what is missing, in an environment on the search path: user code may have its own of the same names.
-missing_spark <- function(names) {
-  for (name in SPARKR_NAMES) assign(name, function(...) stop(NO_SPARKR, call. = FALSE), envir = names)
+missing_spark <- function(names, sentence) {
+  spark$present <- FALSE
+  spark$sentence <- sentence
+  refuse <- function(...) stop(sentence, call. = FALSE)
+  for (name in SPARKR_NAMES) assign(name, refuse, envir = names)
   for (name in c("spark", "sc", "sqlContext")) {
     assign(name, structure(list(), class = "firesteel_no_sparkr"), envir = names)
   }
-  refuse <- function(...) stop(NO_SPARKR, call. = FALSE)
   # `print` and its like give the sentence, everything else is an error.
   tell <- function(x, ...) {
-    cat(NO_SPARKR, "\n", sep = "")
+    cat(sentence, "\n", sep = "")
     invisible(x)
   }
   # Registered where user code does not see them.
@@ -73,5 +76,5 @@ set_job_group <- function(id) {
 # jsonlite for the rows first.
 instead_of <- function(problem, code) {
   about_json <- inherits(problem, "packageNotFoundError") && identical(problem$package, "jsonlite")
-  if (!spark$present && about_json && any(c("collect", "take", "sql") %in% all.names(code))) NO_SPARKR
+  if (!spark$present && about_json && any(c("collect", "take", "sql") %in% all.names(code))) spark$sentence
 }
