@@ -25,13 +25,25 @@ _quote = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 Writer = Callable[[Any], str]
 
 
-def row_expression(fields: List[dict]) -> str:
-    """A SQL expression that is the JSON of a row whose columns are named `0`, `1`, ..."""
+def plain_names(fields: List[dict]) -> List[str]:
+    """The columns' names where each can be named without doubt, else nothing."""
+    names = [field["name"] for field in fields]
+    distinct = {name.lower() for name in names}
+    return names if len(distinct) == len(names) and "" not in distinct else []
+
+
+def row_expression(fields: List[dict], names: List[str]) -> str:
+    """A SQL expression that is the JSON of a row whose columns have these names."""
     parts = ", ".join(
-        f"'{index}', {_expression(f'`{index}`', field['type'], 0)}" for index, field in enumerate(fields)
+        f"'{index}', {_expression(_quoted(name), field['type'], 0)}"
+        for index, (name, field) in enumerate(zip(names, fields))
     )
     options = ", ".join(f'"{key}", "{value}"' for key, value in OPTIONS.items())
     return f"to_json(named_struct({parts}), map({options}))"
+
+
+def _quoted(name: str) -> str:
+    return "`" + name.replace("`", "``") + "`"
 
 
 def _plain(kind: Any) -> bool:
@@ -64,9 +76,9 @@ def _expression(value: str, kind: Any, depth: int) -> str:
         return f"transform_keys({values}, ({key}, {item}) -> cast({key} as string))"
     parts = []
     for field in kind["fields"]:
-        quoted = field["name"].replace("`", "``")
         literal = field["name"].replace("\\", "\\\\").replace("'", "\\'")
-        parts.append(f"'{literal}', {_expression(f'{value}.`{quoted}`', field['type'], depth + 1)}")
+        inner = f"{value}.{_quoted(field['name'])}"
+        parts.append(f"'{literal}', {_expression(inner, field['type'], depth + 1)}")
     return f"if({value} is null, null, named_struct({', '.join(parts)}))"
 
 
