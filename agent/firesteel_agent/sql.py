@@ -1,6 +1,6 @@
 """SQL cells: their statements run in the JVM on a worker of their own.
 
-Calls sql_rows, sql_text, spark and output.
+Calls sql_completion, sql_rows, sql_text, spark and output.
 
 A cancelled statement's thread is never used again, so that a late interrupt can't hit the next statement.
 """
@@ -12,14 +12,19 @@ from py4j.protocol import Py4JError, Py4JJavaError
 
 from .background import BackgroundLog
 from .config import Config
-from .interpreters import Events, Interpreter, now_ms
+from .frames import Header
+from .interpreters import COMPLETION_SECONDS, Events, Interpreter, now_ms
 from .loop import Loop, Timer
 from .output import dumps, error, too_large
 from .say import say
 from .spark import Spark
+from .sql_completion import Catalog, candidates
 from .sql_rows import Rows, TooLarge
 from .sql_text import Piece, in_place, line_of, split
 from .worker import Worker
+
+MAX_ASKED = 8
+"""Completions that wait for the catalog; more get no candidates."""
 
 MAX_FRAMES = 100
 """Java frames that are kept of an error."""
@@ -58,6 +63,9 @@ class SqlInterpreter(Interpreter):
         self._started = 0
         self._cancelled = False
         self._timers: Tuple[Timer, ...] = ()
+        self._completer: Optional[Worker] = None
+        self._catalog: Optional[Catalog] = None
+        self._asked = 0
 
     def attach(self, spark: Spark, worker: Worker) -> None:
         """The SparkContext is there, which is all that SQL needs."""
@@ -89,6 +97,29 @@ class SqlInterpreter(Interpreter):
             self._loop.later(self._config.interrupt_again_ms / 1000, self._interrupt),
             self._loop.later(self._config.cancel_grace_ms / 1000, self._abandon),
         )
+
+    def complete(self, header: Header, code: bytes) -> None:
+        """Ask the catalog on a thread of its own, so that it answers while a statement runs."""
+        spark = self._spark
+        if spark is None or self._asked >= MAX_ASKED:
+            self._events.completed(header, b"[]")
+            return
+        if self._completer is None or self._catalog is None:
+            self._completer, self._catalog = Worker(self._loop, "sql-completion"), Catalog(spark)
+        catalog, text, cursor = self._catalog, code.decode("utf-8", "replace"), int(header["cursor"])
+        self._asked += 1
+
+        def answer(found: Optional[List[str]]) -> None:
+            if timer.callback is not None:
+                timer.cancel()
+                self._events.completed(header, dumps(found or []))
+
+        def done(found: Optional[List[str]], _failure: Optional[Exception]) -> None:
+            self._asked -= 1
+            answer(found)
+
+        timer = self._loop.later(COMPLETION_SECONDS, lambda: answer(None))
+        self._completer.submit(lambda: candidates(text, cursor, catalog), done)
 
     def _interrupt(self) -> None:
         number, thread, spark, control = self._number, self._thread, self._spark, self._worker
@@ -153,8 +184,10 @@ class SqlInterpreter(Interpreter):
             self._loop.post(lambda: self._events.notice(NEW_CONTEXT))
         spark.set_group(number)
         pieces = split(code)
-        if len(pieces) < 2:
-            return self._result(number, *(self._rows(code) if pieces else NO_ROWS))
+        if not pieces:
+            return self._result(number, *NO_ROWS)
+        if len(pieces) == 1 and pieces[0].first:
+            return self._result(number, *self._rows(code))
         for index, piece in enumerate(pieces):
             if self._cancelled:
                 raise InterruptedError

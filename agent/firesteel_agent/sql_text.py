@@ -5,7 +5,7 @@ BEGIN ... END of a script.
 """
 
 import re
-from typing import Iterable, Iterator, List, NamedTuple, Tuple
+from typing import Iterator, List, NamedTuple, Tuple
 
 _TOKEN = re.compile(
     r"""
@@ -36,10 +36,12 @@ _CLOSED_BY_TWO = {"IF", "WHILE", "LOOP", "REPEAT", "FOR"}
 
 
 class Piece(NamedTuple):
-    """One statement: its text without what is around it, and where it begins (in characters)."""
+    """One statement: its text without what is around it, where it begins (in characters), and whether nothing
+    but space and comments stands before it."""
 
     text: str
     start: int
+    first: bool
 
 
 class Token(NamedTuple):
@@ -70,17 +72,18 @@ def tokens(code: str) -> Iterator[Token]:
 def split(code: str) -> List[Piece]:
     """The statements, without the semicolons after them; what is empty or only comments is left out."""
     if ";" not in code:  # Most cells; a long one need not be looked through.
-        return [Piece(code, 0)] if any(True for _token in tokens(code)) else []
+        return [Piece(code, 0, True)] if any(True for _token in tokens(code)) else []
     pieces: List[Piece] = []
     piece: List[Token] = []
-    for token, closes in _closing(tokens(code)):
-        if not closes:
+    first = True
+    for token, closes in _closing([*tokens(code), Token("end", ";", len(code))]):
+        if not closes and token.start < len(code):
             piece.append(token)
-        elif piece:
-            pieces.append(_piece(code, piece))
-            piece = []
-    if piece:
-        pieces.append(_piece(code, piece))
+            continue
+        if piece:
+            start, last = piece[0].start, piece[-1]
+            pieces.append(Piece(code[start : last.start + len(last.text)], start, first))
+        piece, first = [], False
     return pieces
 
 
@@ -96,9 +99,8 @@ def line_of(code: str, piece: Piece) -> int:
     return code.count("\n", 0, piece.start) + 1
 
 
-def _closing(given: Iterable[Token]) -> Iterator[Tuple[Token, bool]]:
+def _closing(found: List[Token]) -> Iterator[Tuple[Token, bool]]:
     """Each token, and whether it is a semicolon that ends a statement."""
-    found = list(given)
     first, script, depth, before = True, False, 0, ""
     for index, token in enumerate(found):
         word = token.text.upper() if token.kind == "word" and before != "." else ""
@@ -114,11 +116,6 @@ def _closing(given: Iterable[Token]) -> Iterator[Tuple[Token, bool]]:
         closes = token.kind == "end" and depth == 0
         yield token, closes
         first, before = closes, token.text
-
-
-def _piece(code: str, piece: List[Token]) -> Piece:
-    start = piece[0].start
-    return Piece(code[start : piece[-1].start + len(piece[-1].text)], start)
 
 
 def _comment_end(code: str, at: int) -> int:

@@ -16,9 +16,14 @@ OPTIONS = {
 }
 """Options of `to_json`."""
 
-_AS_IT_IS = {"string", "date", "boolean", "byte", "short", "integer", "long", "void", "null", "variant"}
+_AS_IT_IS = {"string", "date", "boolean", "byte", "short", "integer", "long", "void", "null"}
 _NUMBERS = {"float", "double"}
 _TIMES = {"timestamp", "timestamp_ntz", "timestamp_ltz"}
+
+
+class _Digits(str):
+    """A number as it was written: no digit is lost."""
+
 
 _quote = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -49,7 +54,7 @@ def _quoted(name: str) -> str:
 def _plain(kind: Any) -> bool:
     """Whether `to_json` writes values of the type as they are wanted."""
     if isinstance(kind, str):
-        known = _AS_IT_IS | _NUMBERS | _TIMES | {"binary"}
+        known = _AS_IT_IS | _NUMBERS | _TIMES | {"binary", "variant"}
         return kind in known or kind.startswith(("decimal", "char(", "varchar(", "string"))
     if kind["type"] == "array":
         return _plain(kind["elementType"])
@@ -87,7 +92,7 @@ def row_writer(fields: List[dict]) -> Callable[[str], str]:
     writers = [(str(index), _writer(field["type"])) for index, field in enumerate(fields)]
 
     def write(line: str) -> str:
-        row = json.loads(line, parse_float=str)  # A float's text is kept: no digit is lost.
+        row = json.loads(line, parse_float=_Digits)
         return "[" + ",".join([write_value(row.get(name)) for name, write_value in writers]) + "]"
 
     return write
@@ -128,7 +133,18 @@ def _scalar_writer(kind: str) -> Writer:
         return _write_time
     if kind == "binary":
         return _write_binary
-    return _quote
+    return _write_any if kind == "variant" else _quote
+
+
+def _write_any(value: Any) -> str:
+    """A value whose type only it knows."""
+    if isinstance(value, _Digits):
+        return value
+    if isinstance(value, list):
+        return "[" + ",".join([_write_any(item) for item in value]) + "]"
+    if isinstance(value, dict):
+        return "{" + ",".join([f"{_quote(k)}:{_write_any(v)}" for k, v in value.items()]) + "}"
+    return _quote(value)
 
 
 def _write_double(value: Any) -> str:

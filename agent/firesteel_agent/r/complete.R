@@ -3,7 +3,7 @@
 COMPLETION_SECONDS <- 2
 MAX_CANDIDATES <- 1000L
 
-# The candidates, each in place of the word before the cursor (in characters).
+# The candidates, each in place of the name before the cursor (in characters).
 candidates <- function(code, cursor) {
   text <- rawToChar(code)
   Encoding(text) <- "UTF-8"
@@ -18,7 +18,8 @@ candidates <- function(code, cursor) {
       internal$.assignEnd(nchar(line, "chars"))
       internal$.guessTokenFromLine()
       internal$.completeToken()
-      found <- unique(internal$.retrieveCompletions())
+      # Of `a$b` and `a::b` the last part, as for other languages.
+      found <- unique(sub("^.*(\\$|@|:::?)", "", internal$.retrieveCompletions()))
       utils::head(found[nzchar(found)], MAX_CANDIDATES)
     }),
     error = function(problem) character(),
