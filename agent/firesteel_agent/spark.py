@@ -73,6 +73,7 @@ class Spark:
             python_parameters=PythonParameters(port=0, eager_load=False),
         )
         self.jvm = self.gateway.jvm
+        self.string_class = self.jvm.java.lang.String
         self._conf: Any = None
         self._context: Any = None
         self._session: Any = None

@@ -6,7 +6,7 @@ Asks the JVM's catalog, never starts a job. Blocks: on a worker only. Calls spar
 import json
 import re
 import time
-from typing import Callable, Dict, List, Pattern, Tuple
+from typing import Callable, Collection, Dict, List, Pattern, Tuple
 
 from py4j.protocol import Py4JError
 
@@ -30,7 +30,8 @@ KEYWORDS = _WORDS.split()
 BEFORE_TABLES = {"FROM", "JOIN", "TABLE", "INTO", "UPDATE", "VIEW", "DESCRIBE", "DESC", "OVERWRITE", "CACHE"}
 """After these words a table comes."""
 
-NEVER_AN_ALIAS = set(KEYWORDS) - {"DATE", "STRING", "FIRST", "LAST", "MAP", "ROW", "RANGE"}
+NO_TABLES = {"IF", "SELECT", "LATERAL", "VALUES", "WHERE", "EXTENDED", *BEFORE_TABLES}
+"""What may stand in a table's place; other keywords, such as DEFAULT, are names there."""
 
 MAX_CANDIDATES = 500
 FRESH_SECONDS = 5.0
@@ -149,7 +150,7 @@ def _tables(statement: List[Token]) -> Tuple[Dict[str, str], List[str]]:
             at += 1
             continue
         at += 1
-        while at < len(statement) and _is_name(statement[at]):
+        while at < len(statement) and _is_name(statement[at], NO_TABLES):
             parts = [statement[at].text]
             while texts[at + 1 : at + 2] == ["."] and at + 2 < len(statement):
                 parts.append(statement[at + 2].text)
@@ -158,7 +159,7 @@ def _tables(statement: List[Token]) -> Tuple[Dict[str, str], List[str]]:
             tables[_bare(parts[-1])] = ".".join(parts)
             if texts[at : at + 1] == ["AS"]:
                 at += 1
-            if at < len(statement) and _is_name(statement[at]):
+            if at < len(statement) and _is_name(statement[at], KEYWORDS):
                 tables[_bare(statement[at].text)] = ".".join(parts)
                 at += 1
             if texts[at : at + 1] != [","]:
@@ -167,9 +168,9 @@ def _tables(statement: List[Token]) -> Tuple[Dict[str, str], List[str]]:
     return {name: table for name, table in tables.items() if table not in defined}, defined
 
 
-def _is_name(token: Token) -> bool:
+def _is_name(token: Token, unless: Collection[str]) -> bool:
     if token.kind == "word":
-        return token.text.upper() not in KEYWORDS
+        return token.text.upper() not in unless
     return token.kind == "quoted" and token.text.startswith("`")
 
 

@@ -7,10 +7,13 @@ import json
 from typing import Any, List, Optional, Tuple
 
 from .spark import Spark
-from .sql_values import plain_names, row_expression, row_writer
+from .sql_values import decode, plain_names, row_expression, row_writer
 
 FETCH_BYTES = 4 << 20
 """About how much of a result crosses from the JVM at once."""
+
+FIRST_ROWS = 1
+"""Rows that cross at first: their size tells how many may come next."""
 
 MANY_FIELDS = 20
 """More columns than that are made JSON in a step of their own, since their expression is long to parse."""
@@ -39,15 +42,15 @@ class Rows:
         if not fields:
             return schema, "", None
         found = self._collect(frame, fields)
-        lines = self._fetch(found) if wanted else []
-        cut = len(lines) > self._max_rows
         write = row_writer(fields)
-        rows = ",".join([write(line) for line in lines[: self._max_rows]])
-        return schema, rows, self._max_rows if cut else None
+        rows = [write(row) for row in self._fetch(found)] if wanted else []
+        cut = len(rows) > self._max_rows
+        return schema, ",".join(rows[: self._max_rows]), self._max_rows if cut else None
 
     def _collect(self, frame: Any, fields: List[dict]) -> Any:
-        """One row more than the limit, as a Java list of JSON; of a row that is too long only its size."""
-        jvm, most = self._spark.jvm, self._max_bytes
+        """One row more than the limit, as a Java list of rows of one JSON text, or of `#` and its size where
+        that is too long."""
+        most = self._max_bytes
         names = plain_names(fields)
         if not names:
             names = [str(index) for index in range(len(fields))]
@@ -56,27 +59,39 @@ class Rows:
         if len(fields) > MANY_FIELDS:
             frame, row = frame.selectExpr(self._strings([f"{row} as row"])), "row"
         short = f"if(octet_length({row}) > {most}, concat('#', octet_length({row})), {row}) as row"
-        rows = frame.selectExpr(self._strings([short])).limit(self._max_rows + 1)
-        return getattr(rows, "as")(jvm.org.apache.spark.sql.Encoders.STRING()).collectAsList()
+        return frame.selectExpr(self._strings([short])).takeAsList(self._max_rows + 1)
 
-    def _fetch(self, found: Any) -> List[str]:
-        jvm, most = self._spark.jvm, self._max_bytes
-        lines: List[str] = []
-        size, count, step = found.size(), 0, 1
-        while len(lines) < size:
-            upto = min(size, len(lines) + step)
-            text = jvm.java.lang.String.join("\n", found.subList(len(lines), upto))
-            count += len(text)
-            if text.startswith("#") or "\n#" in text or count > most:
-                long = [int(line[1:]) for line in text.split("\n") if line.startswith("#")]
-                raise TooLarge(max([count, *long]))
-            lines += text.split("\n")
-            step = max(1, min(8 * step, FETCH_BYTES * len(lines) // max(count, 1)))
-        return lines
+    def _fetch(self, found: Any) -> List[dict]:
+        """The rows' objects. A list of rows is one text for Java, which crosses at once."""
+        rows: List[dict] = []
+        size, seen, step = found.size(), 0, FIRST_ROWS
+        while len(rows) < size:
+            upto = min(size, len(rows) + step)
+            part = found if upto - len(rows) == size else found.subList(len(rows), upto)
+            text = part.toString()
+            seen += len(text)
+            if seen > self._max_bytes + 16 * self._max_rows:
+                raise TooLarge(seen)
+            rows += _objects(text)
+            step = max(1, min(8 * step, FETCH_BYTES * len(rows) // seen))
+        return rows
 
     def _strings(self, values: List[str]) -> Any:
         """A Java array."""
-        array = self._spark.gateway.new_array(self._spark.jvm.java.lang.String, len(values))
+        array = self._spark.gateway.new_array(self._spark.string_class, len(values))
         for index, value in enumerate(values):
             array[index] = value
         return array
+
+
+def _objects(text: str) -> List[dict]:
+    """The objects in `[[{...}], [{...}]]`, where `#` and digits stand for one that is too long."""
+    objects: List[dict] = []
+    at = 2
+    while at < len(text):
+        if text[at] == "#":
+            raise TooLarge(int(text[at + 1 : text.index("]", at)]))
+        row, end = decode(text, at)
+        objects.append(row)
+        at = end + len("], [")
+    return objects

@@ -87,12 +87,15 @@ def _expression(value: str, kind: Any, depth: int) -> str:
     return f"if({value} is null, null, named_struct({', '.join(parts)}))"
 
 
-def row_writer(fields: List[dict]) -> Callable[[str], str]:
-    """A function from the JSON of a row's object to the JSON of its array."""
+decode = json.JSONDecoder(parse_float=_Digits).raw_decode
+"""An object of JSON somewhere in a text, and where it ends."""
+
+
+def row_writer(fields: List[dict]) -> Callable[[dict], str]:
+    """A function from a row's object, as `decode` gives it, to the JSON of its array."""
     writers = [(str(index), _writer(field["type"])) for index, field in enumerate(fields)]
 
-    def write(line: str) -> str:
-        row = json.loads(line, parse_float=_Digits)
+    def write(row: dict) -> str:
         return "[" + ",".join([write_value(row.get(name)) for name, write_value in writers]) + "]"
 
     return write
