@@ -63,6 +63,7 @@ class SqlInterpreter(Interpreter):
         self._started = 0
         self._cancelled = False
         self._timers: Tuple[Timer, ...] = ()
+        self._waiting: Optional[Tuple[int, bytes]] = None
         self._completer: Optional[Worker] = None
         self._catalog: Optional[Catalog] = None
         self._asked = 0
@@ -71,9 +72,15 @@ class SqlInterpreter(Interpreter):
         """The SparkContext is there, which is all that SQL needs."""
         super().attach(spark, worker)
         self._events.ready("")
+        if self._waiting is not None:
+            waiting, self._waiting = self._waiting, None
+            self.run(*waiting)
 
     def run(self, number: int, code: bytes) -> None:
-        """Run a cell; there must be no other statement."""
+        """Run a cell; there must be no other statement. It waits for the SparkContext."""
+        if self._spark is None:
+            self._waiting = (number, code)
+            return
         self._number, self._cancelled = number, False
         self._started = now_ms()
         self._events.started(number, self._started)
@@ -89,6 +96,10 @@ class SqlInterpreter(Interpreter):
 
     def cancel(self, number: int) -> None:
         """Cancel the statement's jobs and interrupt its JVM thread, twice; then leave the thread behind."""
+        if self._waiting is not None and self._waiting[0] == number:
+            self._waiting = None
+            self._events.finished(number, "cancelled", now_ms(), b"", None)
+            return
         if number != self._number or self._cancelled:
             return
         self._cancelled = True
@@ -100,19 +111,20 @@ class SqlInterpreter(Interpreter):
 
     def complete(self, header: Header, code: bytes) -> None:
         """Ask the catalog on a thread of its own, so that it answers while a statement runs."""
-        spark = self._spark
+        spark, text, cursor = self._spark, code.decode("utf-8", "replace"), int(header["cursor"])
         if spark is None or self._asked >= MAX_ASKED:
-            self._events.completed(header, b"[]")
+            self._events.completed(header, dumps(candidates(text, cursor, Catalog(None))))
             return
         if self._completer is None or self._catalog is None:
             self._completer, self._catalog = Worker(self._loop, "sql-completion"), Catalog(spark)
-        catalog, text, cursor = self._catalog, code.decode("utf-8", "replace"), int(header["cursor"])
+        catalog = self._catalog
         self._asked += 1
 
         def answer(found: Optional[List[str]]) -> None:
             if timer.callback is not None:
                 timer.cancel()
-                self._events.completed(header, dumps(found or []))
+                known = found if found is not None else candidates(text, cursor, catalog.remembered())
+                self._events.completed(header, dumps(known))
 
         def done(found: Optional[List[str]], _failure: Optional[Exception]) -> None:
             self._asked -= 1

@@ -6,7 +6,7 @@ Asks the JVM's catalog, never starts a job. Blocks: on a worker only. Calls spar
 import json
 import re
 import time
-from typing import Callable, Collection, Dict, List, Pattern, Tuple
+from typing import Callable, Collection, Dict, List, Optional, Pattern, Tuple
 
 from py4j.protocol import Py4JError
 
@@ -47,53 +47,59 @@ _PLAIN = re.compile(r"[^\W\d]\w*\Z")
 
 
 class Catalog:
-    """What the session's catalog says, asked at most every FRESH_SECONDS."""
+    """What the session's catalog says, asked at most every FRESH_SECONDS; without Spark what it said last."""
 
-    def __init__(self, spark: Spark):
+    def __init__(self, spark: Optional[Spark], known: Optional[Dict[str, Tuple[float, List[str]]]] = None):
         self._spark = spark
-        self._known: Dict[str, Tuple[float, List[str]]] = {}
+        self._known = known if known is not None else {}
+
+    def remembered(self) -> "Catalog":
+        """The same for a thread that must not wait."""
+        return Catalog(None, self._known)
 
     def functions(self) -> List[str]:
         """The functions whose names are words."""
-        return self._remembered("SHOW FUNCTIONS", lambda: self._shown("SHOW FUNCTIONS", _ONE))
+        return self._remembered("SHOW FUNCTIONS", lambda spark: _shown(spark, "SHOW FUNCTIONS", _ONE))
 
     def databases(self) -> List[str]:
         """The databases of the current catalog."""
-        return self._remembered("SHOW DATABASES", lambda: self._shown("SHOW DATABASES", _ONE))
+        return self._remembered("SHOW DATABASES", lambda spark: _shown(spark, "SHOW DATABASES", _ONE))
 
     def tables(self, database: str = "") -> List[str]:
         """Tables and views of a database, or of the current one with the temporary views."""
         command = "SHOW TABLES" + (f" IN {database}" if database else "")
-        return self._remembered(command, lambda: self._shown(command, _TABLE))
+        return self._remembered(command, lambda spark: _shown(spark, command, _TABLE))
 
     def columns(self, table: str) -> List[str]:
         """The columns of a table or view of the session's own catalog."""
-        return self._remembered(f"columns of {table}", lambda: self._columns(table))
+        return self._remembered(f"columns of {table}", lambda spark: _columns(spark, table))
 
-    def _remembered(self, key: str, ask: Callable[[], List[str]]) -> List[str]:
-        asked, found = self._known.get(key, (-FRESH_SECONDS, []))
-        if time.monotonic() - asked >= FRESH_SECONDS:
+    def _remembered(self, key: str, ask: Callable[[Spark], List[str]]) -> List[str]:
+        asked, found = self._known.get(key, (float("-inf"), []))
+        if self._spark is not None and time.monotonic() - asked >= FRESH_SECONDS:
             if len(self._known) >= MAX_REMEMBERED:
                 self._known.clear()
             try:
-                found = ask()
+                found = ask(self._spark)
             except Py4JError:
                 found = []  # There is no such thing.
             self._known[key] = (time.monotonic(), found)
         return found
 
-    def _shown(self, command: str, row: Pattern) -> List[str]:
-        """A command's rows are there at once, without a job; as one text they cross at once, too."""
-        text = self._spark.session().sql(command).collectAsList().toString()
-        last = row.groups
-        return [match.group(last) for match in row.finditer(text) if _PLAIN.match(match.group(last))]
 
-    def _columns(self, table: str) -> List[str]:
-        """From what is stored of a table or view: to resolve a view's plan may read files."""
-        state = self._spark.session().sessionState()
-        named = state.sqlParser().parseTableIdentifier(table)
-        schema = state.catalog().getTempViewOrPermanentTableMetadata(named).schema()
-        return [field["name"] for field in json.loads(schema.json())["fields"]]
+def _shown(spark: Spark, command: str, row: Pattern) -> List[str]:
+    """A command's rows are there at once, without a job; as one text they cross at once, too."""
+    text = spark.session().sql(command).collectAsList().toString()
+    last = row.groups
+    return [match.group(last) for match in row.finditer(text) if _PLAIN.match(match.group(last))]
+
+
+def _columns(spark: Spark, table: str) -> List[str]:
+    """From what is stored of a table or view: to resolve a view's plan may read files."""
+    state = spark.session().sessionState()
+    named = state.sqlParser().parseTableIdentifier(table)
+    schema = state.catalog().getTempViewOrPermanentTableMetadata(named).schema()
+    return [field["name"] for field in json.loads(schema.json())["fields"]]
 
 
 def candidates(code: str, cursor: int, catalog: Catalog) -> List[str]:
@@ -182,9 +188,9 @@ def _members(path: str, tables: Dict[str, str], catalog: Catalog) -> List[str]:
     """What may come after a dot: columns of a table or of what stands for it, or tables of a database."""
     by_lower = {name.lower(): table for name, table in tables.items()}
     table = by_lower.get(_bare(path).lower())
-    if table is not None:
-        return catalog.columns(table)
-    return [*catalog.tables(path), *catalog.columns(path)]
+    columns = catalog.columns(table) if table is not None else []
+    # A database that is being typed after FROM looks like a table.
+    return columns or [*catalog.tables(path), *catalog.columns(path)]
 
 
 def _matching(names: List[str], word: str) -> List[str]:

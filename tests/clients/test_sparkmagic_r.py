@@ -30,7 +30,7 @@ def test_r_kernel(notebook: Notebook) -> None:
 
     assert "[1] 3" in fine("1 + 2")
     assert "héllo ✓ 漢字 🎉" in fine("x <- 'héllo ✓ 漢字 🎉'\ncat(x)")
-    assert "[1] 14" in fine("nchar(x)")
+    assert "[1] 12" in fine("nchar(x)")
     shown = fine("data.frame(n = 1:2, s = c('a\"b', NA))")
     assert '1 1  a"b' in shown
     cell = notebook.run("plot(cars)")
