@@ -30,6 +30,10 @@ for tool in "$@"; do
         command -v cargo >/dev/null ||
             missing "Rust is missing: install Rust 1.95 or newer with rustup (https://rustup.rs)."
         ;;
+    r)
+        command -v R >/dev/null ||
+            missing "R is missing: run 'make deps' first, or install it (Debian: apt-get install r-base-core)."
+        ;;
     *)
         missing "need.sh does not know '$tool'."
         ;;

@@ -1,6 +1,6 @@
-"""Install sparkmagic's PySpark, Spark (Scala) and SparkR kernels and the project's configuration for the Python that runs this.
+"""Install sparkmagic's PySpark, Spark and SparkR kernels for the Python that runs this, and its settings.
 
-The endpoint, user and password of `sparkmagic_config/config.json` are replaced by what is given here.
+The settings are `sparkmagic_config/config.json` with the endpoint, user and password that are given.
 """
 
 from __future__ import annotations

@@ -4,6 +4,9 @@ Every method may block: call it on a `worker.Worker` only. Calls py4j, nobody el
 """
 
 import contextlib
+import os
+import threading
+import time
 from pathlib import Path
 from typing import Any, Dict, Iterable, NamedTuple, Optional
 
@@ -15,6 +18,8 @@ from .jvm_output import JvmOutput
 SESSION_CLASSES = ("org.apache.spark.sql.classic.SparkSession", "org.apache.spark.sql.SparkSession")
 """Where the session's class is: Spark 4, and Spark 3."""
 
+STOPPING_SECONDS = 10.0
+"""How long a context that is being stopped may take, before a new one is made in its place."""
 
 MAKES_A_CONTEXT = ("SparkContext(", "getOrCreate", ".builder")
 """Words of code that makes its own SparkContext: it must find none in its way."""
@@ -34,12 +39,31 @@ class Described(NamedTuple):
     ui_url: Optional[str]
 
 
+class ContextStopped(Exception):
+    """User code stopped the SparkContext of a driver that is its cluster's application: there is no other."""
+
+    def __init__(self) -> None:
+        super().__init__("The SparkContext was stopped, and in cluster mode there can't be another one.")
+
+
 class Gateway(NamedTuple):
     """An interpreter's own door to the JVM: shut down, it frees whatever the interpreter held there."""
 
     server: Any
     port: int
     secret: str
+
+
+class RBackend(NamedTuple):
+    """Where SparkR reaches the JVM."""
+
+    server: Any
+    port: int
+    secret: str
+
+
+R_COMMANDS = ("spark.r.shell.command", "spark.r.driver.command", "spark.r.command")
+"""Conf keys that name R's program, the first that is set counts."""
 
 
 def group_of(statement: int) -> str:
@@ -64,8 +88,13 @@ class Spark:
         """Where what the JVM prints is read."""
         self.loader: Any = None
         """The class loader of cells: it has the REPL's classes and the jars of the session."""
+        self.string_class = self.jvm.java.lang.String
         self._system_out: Any = None
         self._conf: Any = None
+        self._context: Any = None
+        self._session: Any = None
+        self._companion: Any = None
+        self._replacing = threading.Lock()
         self._cancels_future_jobs = False
 
     def named(self, name: str) -> Any:
@@ -95,8 +124,7 @@ class Spark:
             self._conf.setIfMissing(key, value)
         self._conf.setIfMissing("spark.serializer.objectStreamReset", "100")
         self._conf.setIfMissing("spark.rdd.compress", "True")
-        context = self.named("org.apache.spark.api.java.JavaSparkContext")(self._conf)
-        self.session()
+        context = self._make_context()
         self._cancels_future_jobs = int(context.version().partition(".")[0]) >= 4
         url = context.sc().uiWebUrl()
         return Described(
@@ -105,34 +133,55 @@ class Spark:
             ui_url=url.get() if url.isDefined() else None,
         )
 
+    def _make_context(self) -> Any:
+        context = self.named("org.apache.spark.api.java.JavaSparkContext")(self._conf)
+        self.session()
+        return context
+
     def context(self) -> Any:
         """The SparkContext that lives now, or None: user code may have stopped it, or made another."""
-        active = self.named("org.apache.spark.SparkContext$.MODULE$").getActive()
-        return active.get() if active.isDefined() else None
+        context = self._context
+        if context is not None and not context.isStopped():
+            return context
+        if self._companion is None:
+            self._companion = self.named("org.apache.spark.SparkContext$.MODULE$")
+        active = self._companion.getActive()
+        found = active.get() if active.isDefined() else None
+        self._context = found if found is not None and not found.isStopped() else None
+        return self._context
+
+    def context_or_new(self, code: str = "") -> bool:
+        """See that there is a SparkContext; True when a new one was made, since user code stopped the last.
+
+        None is made for code that makes its own. Raises `ContextStopped` in cluster mode, where the cluster
+        ends the application with its context.
+        """
+        with self._replacing:
+            if self.context() is not None or any(word in code for word in MAKES_A_CONTEXT):
+                return False
+            if self._conf.get("spark.submit.deployMode", "client") != "client":
+                raise ContextStopped
+            deadline = time.monotonic() + STOPPING_SECONDS
+            while self._companion.getActive().isDefined() and time.monotonic() < deadline:
+                time.sleep(0.02)
+            self.adopt_thread()
+            self._make_context()
+            return True
 
     def session(self) -> Any:
         """The session that Python and SQL statements share; made anew when its context was stopped."""
+        context, (owner, session) = self.context(), self._session or (None, None)
+        if session is not None and owner is context:
+            return session
         for name in SESSION_CLASSES:
             session_class = self.named(name)
             try:
-                return session_class.builder().getOrCreate()
+                session = session_class.builder().getOrCreate()
             except TypeError:  # py4j's answer for a package: there is no such class.
                 continue
+            self._session = (self.context(), session)
+            return session
         raise RuntimeError("This Spark has no SparkSession.")
-
-    def revive(self, code: str = "") -> bool:
-        """Make a SparkContext where user code stopped it; True when one was made.
-
-        None is made for code that makes its own, nor in cluster mode, where the application has ended.
-        """
-        if self.context() is not None or any(word in code for word in MAKES_A_CONTEXT):
-            return False
-        if self._conf.get("spark.submit.deployMode", "client") != "client":
-            return False
-        self.adopt_thread()
-        self.named("org.apache.spark.api.java.JavaSparkContext")(self._conf.clone())
-        self.session()
-        return True
 
     def _make_loader(self) -> None:
         """One class loader for the REPL's classes, which Spark's own threads inherit from their maker.
@@ -180,12 +229,23 @@ class Spark:
 
     def files_root(self) -> str:
         """Where Spark puts the session's files, and unpacks its archives, on this host."""
-        return self._class("org.apache.spark.SparkFiles").getRootDirectory()
+        return self.named("org.apache.spark.SparkFiles").getRootDirectory()
 
     def is_local(self) -> bool:
         """Whether the executors are in this JVM."""
         context = self.context()
         return context is not None and context.isLocal()
+
+    def r_command(self) -> Optional[str]:
+        """The program that the conf or the environment names for R, as Spark's own R shell takes it."""
+        named = [os.environ.get("SPARKR_DRIVER_R"), *(self._conf.get(key, None) for key in R_COMMANDS)]
+        return next(filter(None, named), None)
+
+    def open_r_backend(self) -> RBackend:
+        """Start what SparkR speaks to."""
+        server = self.named("org.apache.spark.api.r.RBackend")()
+        opened = server.init()
+        return RBackend(server, opened._1(), opened._2().secret())
 
     def set_group(self, statement: int) -> None:
         """Put what this thread starts from now on into the statement's job group."""
@@ -259,7 +319,7 @@ class Spark:
 
     def stop(self) -> None:
         """Stop the SparkContext, if one lives."""
-        context = self.context()
+        context, self._context, self._session = self.context(), None, None
         if context is not None:
             context.stop()
 

@@ -1,44 +1,59 @@
-"""SQL statements: run in the JVM on a worker of their own. Calls say, spark, sql_values and output.
+"""SQL cells: their statements run in the JVM on a worker of their own.
+
+Calls sql_completion, sql_rows, sql_text, spark and output.
 
 A cancelled statement's thread is never used again, so that a late interrupt can't hit the next statement.
 """
 
-import json
+import re
 from typing import Any, List, NamedTuple, Optional, Tuple
 
 from py4j.protocol import Py4JError, Py4JJavaError
 
 from .background import BackgroundLog
 from .config import Config
-from .interpreters import Events, Interpreter, now_ms
+from .frames import Header
+from .interpreters import COMPLETION_SECONDS, Events, Interpreter, now_ms
 from .loop import Loop, Timer
 from .output import dumps, error, too_large
 from .say import say
 from .spark import Spark
-from .sql_values import row_expression, row_writer
+from .sql_completion import Catalog, candidates
+from .sql_rows import Rows, TooLarge
+from .sql_text import Piece, in_place, line_of, split
 from .worker import Worker
 
-FETCH_BYTES = 4 << 20
-"""About how much of a result crosses from the JVM at once."""
-
+MAX_ASKED = 8
+"""Completions that wait for the catalog; more get no candidates."""
 
 MAX_FRAMES = 100
 """Java frames that are kept of an error."""
 
 
-class TooLarge(Exception):
-    """The rows have more bytes than a result may have; the argument is how many were seen."""
+NEW_CONTEXT = "The SparkContext had been stopped; a new one was made."
+
+NO_ROWS = ({"type": "struct", "fields": []}, "", None)
+"""The result of a cell without a statement."""
 
 
-class Rows(NamedTuple):
-    """A result."""
+class Result(NamedTuple):
+    """What a cell gives."""
 
     output: bytes
     rows_cut: Optional[int]
 
 
+class Failed(Exception):
+    """A statement of several failed: the cell, the statement, and the error, which is the cause."""
+
+    def __init__(self, code: str, piece: Piece):
+        super().__init__(code, piece)
+        self.code = code
+        self.piece = piece
+
+
 class SqlInterpreter(Interpreter):
-    """Runs one SQL statement at a time."""
+    """Runs one SQL cell at a time."""
 
     def __init__(self, loop: Loop, config: Config, log: BackgroundLog, events: Events):
         super().__init__(loop, config, log, events)
@@ -48,14 +63,24 @@ class SqlInterpreter(Interpreter):
         self._started = 0
         self._cancelled = False
         self._timers: Tuple[Timer, ...] = ()
+        self._waiting: Optional[Tuple[int, bytes]] = None
+        self._completer: Optional[Worker] = None
+        self._catalog: Optional[Catalog] = None
+        self._asked = 0
 
     def attach(self, spark: Spark, worker: Worker) -> None:
         """The SparkContext is there, which is all that SQL needs."""
         super().attach(spark, worker)
         self._events.ready("")
+        if self._waiting is not None:
+            waiting, self._waiting = self._waiting, None
+            self.run(*waiting)
 
     def run(self, number: int, code: bytes) -> None:
-        """Run a statement; there must be no other."""
+        """Run a cell; there must be no other statement. It waits for the SparkContext."""
+        if self._spark is None:
+            self._waiting = (number, code)
+            return
         self._number, self._cancelled = number, False
         self._started = now_ms()
         self._events.started(number, self._started)
@@ -63,14 +88,18 @@ class SqlInterpreter(Interpreter):
             self._queries = Worker(self._loop, "sql")
         queries, text = self._queries, code.decode("utf-8", "replace")
 
-        def done(rows: Optional[Rows], failure: Optional[Exception]) -> None:
+        def done(rows: Optional[Result], failure: Optional[Exception]) -> None:
             if number == self._number and queries is self._queries:
                 self._done(rows, failure)
 
-        queries.submit(lambda: self._query(number, text), done)
+        queries.submit(lambda: self._cell(number, text), done)
 
     def cancel(self, number: int) -> None:
         """Cancel the statement's jobs and interrupt its JVM thread, twice; then leave the thread behind."""
+        if self._waiting is not None and self._waiting[0] == number:
+            self._waiting = None
+            self._events.finished(number, "cancelled", now_ms(), b"", None)
+            return
         if number != self._number or self._cancelled:
             return
         self._cancelled = True
@@ -79,6 +108,30 @@ class SqlInterpreter(Interpreter):
             self._loop.later(self._config.interrupt_again_ms / 1000, self._interrupt),
             self._loop.later(self._config.cancel_grace_ms / 1000, self._abandon),
         )
+
+    def complete(self, header: Header, code: bytes) -> None:
+        """Ask the catalog on a thread of its own, so that it answers while a statement runs."""
+        spark, text, cursor = self._spark, code.decode("utf-8", "replace"), int(header["cursor"])
+        if spark is None or self._asked >= MAX_ASKED:
+            self._events.completed(header, dumps(candidates(text, cursor, Catalog(None))))
+            return
+        if self._completer is None or self._catalog is None:
+            self._completer, self._catalog = Worker(self._loop, "sql-completion"), Catalog(spark)
+        catalog = self._catalog
+        self._asked += 1
+
+        def answer(found: Optional[List[str]]) -> None:
+            if timer.callback is not None:
+                timer.cancel()
+                known = found if found is not None else candidates(text, cursor, catalog.remembered())
+                self._events.completed(header, dumps(known))
+
+        def done(found: Optional[List[str]], _failure: Optional[Exception]) -> None:
+            self._asked -= 1
+            answer(found)
+
+        timer = self._loop.later(COMPLETION_SECONDS, lambda: answer(None))
+        self._completer.submit(lambda: candidates(text, cursor, catalog), done)
 
     def _interrupt(self) -> None:
         number, thread, spark, control = self._number, self._thread, self._spark, self._worker
@@ -96,14 +149,16 @@ class SqlInterpreter(Interpreter):
         self._events.notice(f"Statement {number}: {sentence}")
         self._finish("cancelled", error(number, "InterpreterReplaced", sentence), None)
 
-    def _done(self, rows: Optional[Rows], failure: Optional[Exception]) -> None:
+    def _done(self, rows: Optional[Result], failure: Optional[Exception]) -> None:
         number, control = self._number, self._worker
         assert number is not None and control is not None
         if self._cancelled:
             self._finish("cancelled", b"", None)
-        elif isinstance(failure, TooLarge):
+        elif isinstance(_cause(failure), TooLarge):
             limit = self._config.output_max_bytes
-            self._finish("available", too_large(number, "The result", int(failure.args[0]), limit), None)
+            self._finish(
+                "available", too_large(number, "The result", int(_cause(failure).args[0]), limit), None
+            )
         elif failure is not None:
             control.submit(
                 lambda: _describe(failure),
@@ -131,64 +186,56 @@ class SqlInterpreter(Interpreter):
 
     # On the worker
 
-    def _query(self, number: int, code: str) -> Rows:
+    def _cell(self, number: int, code: str) -> Result:
+        """Run the cell's statements, one after another; the last one's rows are the result."""
         spark = self._spark
         assert spark is not None
-        jvm = spark.jvm
         if self._thread is None:
-            self._thread = jvm.java.lang.Thread.currentThread()
+            self._thread = spark.jvm.java.lang.Thread.currentThread()
+        if spark.context_or_new():
+            self._loop.post(lambda: self._events.notice(NEW_CONTEXT))
         spark.set_group(number)
-        frame = spark.session().sql(code)
-        schema = frame.schema().json()
-        fields = json.loads(schema)["fields"]
-        lines: List[str] = []
-        if fields:
-            lines = self._fetch(frame, fields)
-        most = self._config.sql_max_rows
-        cut = len(lines) > most
-        write = row_writer(fields)
-        rows = ",".join([write(line) for line in lines[:most]])
+        pieces = split(code)
+        if not pieces:
+            return self._result(number, *NO_ROWS)
+        if len(pieces) == 1 and pieces[0].first:
+            return self._result(number, *self._rows(code))
+        for index, piece in enumerate(pieces):
+            if self._cancelled:
+                raise InterruptedError
+            try:
+                last = index + 1 == len(pieces)
+                rows = self._rows(in_place(code, piece), last)
+            except Exception as failure:
+                raise Failed(code, piece) from failure
+        return self._result(number, *rows)
+
+    def _rows(self, statement: str, wanted: bool = True) -> Tuple[dict, str, Optional[int]]:
+        spark = self._spark
+        assert spark is not None
+        rows = Rows(spark, self._config.output_max_bytes, self._config.sql_max_rows)
+        return rows.run(statement, wanted)
+
+    def _result(self, number: int, schema: dict, rows: str, rows_cut: Optional[int]) -> Result:
         head = b'{"status":"ok","execution_count":%d,"data":{"application/json":{"schema":' % number
-        output = b"".join(
-            (head, dumps(json.loads(schema)), b',"data":[', rows.encode("utf-8", "replace"), b"]}}}")
-        )
+        output = b"".join((head, dumps(schema), b',"data":[', rows.encode("utf-8", "replace"), b"]}}}"))
         if len(output) > self._config.output_max_bytes:
             raise TooLarge(len(output))
-        return Rows(output, most if cut else None)
-
-    def _fetch(self, frame: Any, fields: List[dict]) -> List[str]:
-        """One row more than the limit, as JSON lines; a row that is too long never leaves the JVM."""
-        spark, most = self._spark, self._config.output_max_bytes
-        assert spark is not None
-        jvm, gateway = spark.jvm, spark.gateway
-
-        def strings(*values: str) -> Any:
-            array = gateway.new_array(jvm.java.lang.String, len(values))
-            for index, value in enumerate(values):
-                array[index] = value
-            return array
-
-        numbered = frame.toDF(strings(*(str(index) for index in range(len(fields)))))
-        rows = numbered.selectExpr(strings(f"{row_expression(fields)} as row"))
-        short = f"if(octet_length(row) > {most}, concat('#', octet_length(row)), row) as row"
-        limited = rows.selectExpr(strings(short)).limit(self._config.sql_max_rows + 1)
-        found = getattr(limited, "as")(jvm.org.apache.spark.sql.Encoders.STRING()).collectAsList()
-        lines: List[str] = []
-        size, count, step = found.size(), 0, 1
-        while len(lines) < size:
-            upto = min(size, len(lines) + step)
-            text = jvm.java.lang.String.join("\n", found.subList(len(lines), upto))
-            count += len(text)
-            if text.startswith("#") or "\n#" in text or count > most:
-                long = [int(line[1:]) for line in text.split("\n") if line.startswith("#")]
-                raise TooLarge(max([count, *long]))
-            lines += text.split("\n")
-            step = max(1, min(8 * step, FETCH_BYTES * len(lines) // max(count, 1)))
-        return lines
+        return Result(output, rows_cut)
 
 
 def _describe(failure: Exception) -> Tuple[str, List[str]]:
     """The message and the Java frames of what the JVM raised."""
+    if isinstance(failure, Failed) and failure.__cause__ is not None:
+        cause = failure.__cause__
+        assert isinstance(cause, Exception)
+        message, frames = _describe(cause)
+        # The text before the statement was made space, to keep its place in the cell.
+        message = re.sub(r"(?<=== SQL ==\n)\n+", "", message)
+        if not re.search(r"\bline \d", message):
+            line = line_of(failure.code, failure.piece)
+            message = f"{message.rstrip()}\n(in the statement that begins at line {line})"
+        return message, frames
     if not isinstance(failure, Py4JJavaError):
         say(f"a SQL statement failed: {failure!r}")
         return str(failure), []
@@ -198,3 +245,7 @@ def _describe(failure: Exception) -> Tuple[str, List[str]]:
         return thrown.getMessage() or thrown.toString(), frames
     except Py4JError:
         return "The driver's JVM ended.", []
+
+
+def _cause(failure: Optional[BaseException]) -> Optional[BaseException]:
+    return failure.__cause__ if isinstance(failure, Failed) else failure

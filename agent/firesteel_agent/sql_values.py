@@ -16,28 +16,45 @@ OPTIONS = {
 }
 """Options of `to_json`."""
 
-_AS_IT_IS = {"string", "date", "boolean", "byte", "short", "integer", "long", "void", "null", "variant"}
+_AS_IT_IS = {"string", "date", "boolean", "byte", "short", "integer", "long", "void", "null"}
 _NUMBERS = {"float", "double"}
 _TIMES = {"timestamp", "timestamp_ntz", "timestamp_ltz"}
+
+
+class _Digits(str):
+    """A number as it was written: no digit is lost."""
+
 
 _quote = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 Writer = Callable[[Any], str]
 
 
-def row_expression(fields: List[dict]) -> str:
-    """A SQL expression that is the JSON of a row whose columns are named `0`, `1`, ..."""
+def plain_names(fields: List[dict]) -> List[str]:
+    """The columns' names where each can be named without doubt, else nothing."""
+    names = [field["name"] for field in fields]
+    distinct = {name.lower() for name in names}
+    return names if len(distinct) == len(names) and "" not in distinct else []
+
+
+def row_expression(fields: List[dict], names: List[str]) -> str:
+    """A SQL expression that is the JSON of a row whose columns have these names."""
     parts = ", ".join(
-        f"'{index}', {_expression(f'`{index}`', field['type'], 0)}" for index, field in enumerate(fields)
+        f"'{index}', {_expression(_quoted(name), field['type'], 0)}"
+        for index, (name, field) in enumerate(zip(names, fields))
     )
     options = ", ".join(f'"{key}", "{value}"' for key, value in OPTIONS.items())
     return f"to_json(named_struct({parts}), map({options}))"
 
 
+def _quoted(name: str) -> str:
+    return "`" + name.replace("`", "``") + "`"
+
+
 def _plain(kind: Any) -> bool:
     """Whether `to_json` writes values of the type as they are wanted."""
     if isinstance(kind, str):
-        known = _AS_IT_IS | _NUMBERS | _TIMES | {"binary"}
+        known = _AS_IT_IS | _NUMBERS | _TIMES | {"binary", "variant"}
         return kind in known or kind.startswith(("decimal", "char(", "varchar(", "string"))
     if kind["type"] == "array":
         return _plain(kind["elementType"])
@@ -64,18 +81,21 @@ def _expression(value: str, kind: Any, depth: int) -> str:
         return f"transform_keys({values}, ({key}, {item}) -> cast({key} as string))"
     parts = []
     for field in kind["fields"]:
-        quoted = field["name"].replace("`", "``")
         literal = field["name"].replace("\\", "\\\\").replace("'", "\\'")
-        parts.append(f"'{literal}', {_expression(f'{value}.`{quoted}`', field['type'], depth + 1)}")
+        inner = f"{value}.{_quoted(field['name'])}"
+        parts.append(f"'{literal}', {_expression(inner, field['type'], depth + 1)}")
     return f"if({value} is null, null, named_struct({', '.join(parts)}))"
 
 
-def row_writer(fields: List[dict]) -> Callable[[str], str]:
-    """A function from the JSON of a row's object to the JSON of its array."""
+decode = json.JSONDecoder(parse_float=_Digits).raw_decode
+"""An object of JSON somewhere in a text, and where it ends."""
+
+
+def row_writer(fields: List[dict]) -> Callable[[dict], str]:
+    """A function from a row's object, as `decode` gives it, to the JSON of its array."""
     writers = [(str(index), _writer(field["type"])) for index, field in enumerate(fields)]
 
-    def write(line: str) -> str:
-        row = json.loads(line, parse_float=str)  # A float's text is kept: no digit is lost.
+    def write(row: dict) -> str:
         return "[" + ",".join([write_value(row.get(name)) for name, write_value in writers]) + "]"
 
     return write
@@ -116,7 +136,18 @@ def _scalar_writer(kind: str) -> Writer:
         return _write_time
     if kind == "binary":
         return _write_binary
-    return _quote
+    return _write_any if kind == "variant" else _quote
+
+
+def _write_any(value: Any) -> str:
+    """A value whose type only it knows."""
+    if isinstance(value, _Digits):
+        return value
+    if isinstance(value, list):
+        return "[" + ",".join([_write_any(item) for item in value]) + "]"
+    if isinstance(value, dict):
+        return "{" + ",".join([f"{_quote(k)}:{_write_any(v)}" for k, v in value.items()]) + "}"
+    return _quote(value)
 
 
 def _write_double(value: Any) -> str:

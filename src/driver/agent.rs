@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 #[derive(RustEmbed)]
 #[folder = "agent/"]
 #[include = "*.py"]
+#[include = "*.R"]
 struct Agent;
 
 /// Unpacks the agent under `root`, in a directory named by its content, so that drivers of an older server keep theirs. Gives

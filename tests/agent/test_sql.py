@@ -1,6 +1,7 @@
 """SQL results as Livy writes them, and better where Livy errs."""
 
 import json
+import time
 
 import pytest
 
@@ -125,3 +126,125 @@ def test_a_sql_session_starts_python_when_it_is_asked(own_driver):
 def test_json_is_strict(driver):
     raw = driver.run("select chr(1), '\\\\ud800', decode(X'ff', 'UTF-8')", "sql").raw
     json.loads(raw.decode("utf-8"))
+
+
+# Cells of several statements
+
+
+def test_lines_of_a_cell(driver):
+    code = "select 1;\r\n-- a comment; of two\r\nselect *\r\nfrom nowhere;\r\nselect 3"
+    evalue = driver.run(code, "sql").output["evalue"]
+    assert "`nowhere` cannot be found" in evalue
+    assert "line 4 pos 5" in evalue
+    syntax = driver.run("select 1;\n\nselect 2 2 2", "sql").output["evalue"]
+    assert "(line 3, pos 9)" in syntax
+    assert "== SQL ==\nselect 2 2 2\n---------^^^" in syntax
+
+
+def test_nothing_to_run(driver):
+    empty = {"schema": {"type": "struct", "fields": []}, "data": []}
+    for code in ("", "  \n", "-- a comment", ";;", "/* a */;"):
+        assert table(driver.run(code, "sql")) == empty, code
+
+
+def test_only_the_last_rows_count(driver):
+    result = driver.run("select * from range(2000); select 1", "sql")
+    assert table(result)["data"] == [[1]] and result.header["rows_cut"] is None
+    result = driver.run("select 1; select * from range(2000)", "sql")
+    assert len(table(result)["data"]) == 1000 and result.header["rows_cut"] == 1000
+    many = ";".join(f"select {number} as n" for number in range(60))
+    assert table(driver.run(many, "sql"))["data"] == [[59]]
+
+
+SLOW = "select count(*) from range(1000000000000) where id % 7 = rand()"
+
+
+def test_a_cancelled_cell_runs_no_further(driver):
+    code = (
+        f"create or replace temp view early as select 1; {SLOW}; create or replace temp view late as select 1"
+    )
+    number = driver.submit(code, "sql")
+    driver.wait("progress", id=number)
+    began = time.monotonic()
+    driver.cancel(number)
+    result = driver.result(number)
+    assert (result.state, result.raw) == ("cancelled", b"")
+    assert time.monotonic() - began < 10
+    assert table(driver.run("show tables like 'early|late'", "sql"))["data"] == [["", "early", True]]
+
+
+# A stopped context
+
+
+def test_a_stopped_context_is_replaced(own_driver):
+    started = own_driver()
+    first = started.ready()["app_id"]
+    assert started.run("sc.stop()").output["status"] == "ok"
+    assert table(started.run("select 1 as one", "sql"))["data"] == [[1]]
+    notice = "The SparkContext had been stopped; a new one was made."
+    started.wait("notice", text=notice)
+    assert started.notices().count(notice) == 1
+    assert table(started.run("select 2 as two", "sql"))["data"] == [[2]]
+    assert started.run("spark.range(4).count()").text == "4"
+    assert started.run("sc.applicationId").text != repr(first)
+
+
+# Completion
+
+
+@pytest.fixture(scope="module")
+def people(driver):
+    """A view and a table to complete."""
+    driver.run(
+        "create or replace temp view people as select 1 as person_id, 'a' as name, 2 as `odd name`", "sql"
+    )
+    driver.run(
+        "drop table if exists pets; create table pets (pet_id int, person_id int) using parquet", "sql"
+    )
+    return driver
+
+
+COMPLETIONS = [
+    ("SEL|", {"SELECT"}),
+    ("sel|", {"select"}),
+    ("select * fr| peo", {"from"}),
+    ("select * from peo|", {"people"}),
+    ("select * from people join pe|", {"people", "pets"}),
+    ("select per| from people", {"person_id", "percentile"}),
+    ("select p.na| from people p", {"name"}),
+    ("select p.| from people as p", {"person_id", "name", "odd name"}),
+    ("select people.na| from people", {"name"}),
+    ("select x.pe| from people p, pets x where 1", {"pet_id", "person_id"}),
+    ("select na| from people; select 1", {"name"}),
+    ("select 1;\nselect pet| from default.pets", {"pet_id"}),
+    ("with young as (select 1) select * from you|", {"young"}),
+    ("select concat_w|", {"concat_ws"}),
+    ("select * from default.|", {"pets"}),
+    ("use defau|", {"default"}),
+]
+
+
+@pytest.mark.parametrize("text, expected", COMPLETIONS)
+def test_completion(people, text, expected):
+    code, cursor = text.replace("|", ""), text.index("|")
+    # What the catalog is asked for the first time may take longer than a completion waits.
+    people.wait_until(lambda: expected <= set(people.complete(code, cursor, kind="sql")))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["select 'peo|", "-- sel|", "/* sel|", "select nobody.|", "|", "select * from people where x = 'a|'"],
+)
+def test_no_completion(people, text):
+    assert people.complete(text.replace("|", ""), text.index("|"), kind="sql") == []
+
+
+def test_completion_while_a_statement_runs(people):
+    people.wait_until(lambda: people.complete("select nam from people", 10, kind="sql")[:1] == ["name"])
+    number = people.submit(SLOW, "sql")
+    people.wait("progress", id=number)
+    began = time.monotonic()
+    assert people.complete("select nam from people", 10, kind="sql")[0] == "name"
+    assert time.monotonic() - began < 3
+    people.cancel(number)
+    assert people.result(number).state == "cancelled"
