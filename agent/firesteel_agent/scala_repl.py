@@ -129,7 +129,7 @@ class ScalaRepl:
         self.thread = spark.adopt_thread()
         revived = False
         if self._context is None or self._context.isStopped():
-            revived = spark.revive(code)
+            revived = spark.context_or_new(code)
             if spark.context() is not None:
                 self._predefine()
         spark.set_group(number)
