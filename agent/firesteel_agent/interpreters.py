@@ -1,6 +1,6 @@
 """What an interpreter is, and which class runs which kind of code.
 
-A language's module is imported on first use. Calls nobody.
+A language's package is imported on first use. Calls nobody.
 """
 
 import importlib
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from .worker import Worker
 
 _CLASSES: Dict[str, Tuple[str, str]] = {
-    "pyspark": ("python_interpreter", "PythonInterpreter"),
+    "pyspark": ("python", "PythonInterpreter"),
     "sql": ("sql", "SqlInterpreter"),
     "spark": ("scala", "ScalaInterpreter"),
-    "sparkr": ("r_interpreter", "RInterpreter"),
+    "sparkr": ("r", "RInterpreter"),
 }
-"""A kind's module and class."""
+"""A kind's package and the class in its `interpreter.py`."""
 
 COMPLETION_SECONDS = 2.0
 """How long a completion may take; then there are no candidates."""
@@ -90,8 +90,10 @@ def known(kind: str) -> bool:
 
 def make(kind: str, loop: Loop, config: Config, log: BackgroundLog, events: Events) -> Interpreter:
     """The interpreter of a kind, not started."""
-    module, name = _CLASSES[kind]
-    return getattr(importlib.import_module(f".{module}", __package__), name)(loop, config, log, events)
+    package, name = _CLASSES[kind]
+    return getattr(importlib.import_module(f".{package}.interpreter", __package__), name)(
+        loop, config, log, events
+    )
 
 
 def now_ms() -> int:

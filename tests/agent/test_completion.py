@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from firesteel_agent.interpreter.candidates import candidates
+from firesteel_agent.python.child.candidates import candidates
 
 
 class Plain:

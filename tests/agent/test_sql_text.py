@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "agent"))
-from firesteel_agent.sql_text import in_place, line_of, split
+from firesteel_agent.sql.text import in_place, line_of, split
 
 CASES = [
     ("", []),

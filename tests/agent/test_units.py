@@ -4,8 +4,9 @@ import hmac
 import json
 
 import pytest
-from firesteel_agent import capture, frames, output, proof, sql_values
-from firesteel_agent.interpreter import table, values
+from firesteel_agent import capture, frames, output, proof
+from firesteel_agent.python.child import table, values
+from firesteel_agent.sql import values as sql_values
 
 
 def test_frames_survive_any_cut():

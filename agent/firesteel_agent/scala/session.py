@@ -1,6 +1,6 @@
 """The Scala REPL that a session has now, and the statement that it runs: made, cancelled, replaced.
 
-Runs on the loop; what calls the JVM is on workers. Calls scala_completion and scala_repl; scala.py is its
+Runs on the loop; what calls the JVM is on workers. Calls completion and repl; scala.py is its
 subclass and runs the cell.
 
 A cancelled statement's thread is never used again, so that a late interrupt can't hit the next statement.
@@ -8,15 +8,15 @@ A cancelled statement's thread is never used again, so that a late interrupt can
 
 from typing import Optional, Tuple
 
-from .background import BackgroundLog
-from .config import Config
-from .frames import Header
-from .interpreters import Events, Interpreter, now_ms
-from .loop import Loop, Timer
-from .output import Value, error
-from .scala_completion import Completions
-from .scala_lines import Pieces
-from .worker import Worker
+from ..background import BackgroundLog
+from ..config import Config
+from ..frames import Header
+from ..interpreters import Events, Interpreter, now_ms
+from ..loop import Loop, Timer
+from ..output import Value, error
+from ..worker import Worker
+from .completion import Completions
+from .lines import Pieces
 
 MAX_ABANDONED = 8
 """Threads that won't stop, in one driver; each keeps a compiler in memory. After them Scala is given up."""
@@ -120,7 +120,7 @@ class ScalaSession(Interpreter):
     # The REPL
 
     def _make(self) -> None:
-        from .scala_repl import ScalaRepl
+        from .repl import ScalaRepl
 
         spark = self._spark
         assert spark is not None

@@ -1,4 +1,4 @@
-"""Runs one SQL statement and brings its rows from the JVM, within limits. Calls spark and sql_values.
+"""Runs one SQL statement and brings its rows from the JVM, within limits. Calls spark and values.
 
 Blocks: on a worker only.
 """
@@ -6,8 +6,8 @@ Blocks: on a worker only.
 import json
 from typing import Any, List, Optional, Tuple
 
-from .spark import Spark
-from .sql_values import decode, plain_names, row_expression, row_writer
+from ..spark import Spark
+from .values import decode, plain_names, row_expression, row_writer
 
 FETCH_BYTES = 4 << 20
 """About how much of a result crosses from the JVM at once."""

@@ -1,6 +1,6 @@
 """SQL cells: their statements run in the JVM on a worker of their own.
 
-Calls sql_completion, sql_rows, sql_text, spark and output.
+Calls completion, rows, text, spark and output.
 
 A cancelled statement's thread is never used again, so that a late interrupt can't hit the next statement.
 """
@@ -10,18 +10,18 @@ from typing import Any, List, NamedTuple, Optional, Tuple
 
 from py4j.protocol import Py4JError, Py4JJavaError
 
-from .background import BackgroundLog
-from .config import Config
-from .frames import Header
-from .interpreters import COMPLETION_SECONDS, Events, Interpreter, now_ms
-from .loop import Loop, Timer
-from .output import dumps, error, too_large
-from .say import say
-from .spark import Spark
-from .sql_completion import Catalog, candidates
-from .sql_rows import Rows, TooLarge
-from .sql_text import Piece, in_place, line_of, split
-from .worker import Worker
+from ..background import BackgroundLog
+from ..config import Config
+from ..frames import Header
+from ..interpreters import COMPLETION_SECONDS, Events, Interpreter, now_ms
+from ..loop import Loop, Timer
+from ..output import dumps, error, too_large
+from ..say import say
+from ..spark import Spark
+from ..worker import Worker
+from .completion import Catalog, candidates
+from .rows import Rows, TooLarge
+from .text import Piece, in_place, line_of, split
 
 MAX_ASKED = 8
 """Completions that wait for the catalog; more get no candidates."""

@@ -10,16 +10,16 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable
 
-from .background import BackgroundLog
-from .channel import Channel
-from .config import Config
-from .frames import OVERHEAD, Header, encode
-from .interpreter_process import InterpreterProcess
-from .loop import Loop
-from .python_program import PythonProgram
+from ..background import BackgroundLog
+from ..channel import Channel
+from ..config import Config
+from ..frames import OVERHEAD, Header, encode
+from ..interpreter_process import InterpreterProcess
+from ..loop import Loop
+from .program import PythonProgram
 
 if TYPE_CHECKING:
-    from .spark import Gateway
+    from ..spark import Gateway
 
 _NUMBER = struct.Struct("<q")
 
@@ -45,7 +45,7 @@ class PythonProcess(InterpreterProcess):
         self._cancelled = mmap.mmap(cancelled, _NUMBER.size)
         children = [control_child.fileno(), completion_child.fileno(), cancelled]
         limits = [config.output_max_bytes, config.max_frame, int(config.rich)]
-        script = Path(__file__).with_name("interpreter") / "main.py"
+        script = Path(__file__).with_name("child") / "main.py"
         command = [program.path, str(script), *(str(number) for number in children + limits)]
         try:
             self._launch(command, children, program.environment())

@@ -8,7 +8,7 @@ more than the limit, or `!NAME` and a message in the next line.
 import re
 from typing import NamedTuple, Optional
 
-from .output import Value
+from ..output import Value
 
 NAMES = {"json": "application/json", "table": "application/vnd.livy.table.v1+json"}
 """The magics and what they give."""

@@ -15,8 +15,8 @@ from typing import Any, Callable, List
 
 from py4j.protocol import Py4JError, Py4JJavaError
 
-from .scala_magics import SOURCE
-from .spark import Spark
+from ..spark import Spark
+from .magics import SOURCE
 
 PREDEFINED = """\
 @transient val spark = org.apache.spark.sql.SparkSession.getDefaultSession.get
@@ -146,7 +146,7 @@ class ScalaRepl:
 
     @_told
     def magic(self, name: str, variable: str, limit: int) -> str:
-        """What `scala_magics.SOURCE` answers of a variable; an empty text where it can't be had."""
+        """What `magics.SOURCE` answers of a variable; an empty text where it can't be had."""
         if not self._has_magics:
             if not self.intp.compileString(SOURCE):
                 raise RuntimeError("the code of the magics does not compile")

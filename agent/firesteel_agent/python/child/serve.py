@@ -13,7 +13,7 @@ import types
 from contextlib import suppress
 from typing import Tuple
 
-from ..frames import OVERHEAD, BadFrame, Decoder
+from ...frames import OVERHEAD, BadFrame, Decoder
 from . import completion, descriptors, interrupt
 from .attach import SparkHandle, import_pyspark
 from .display import Display, IPythonFinder

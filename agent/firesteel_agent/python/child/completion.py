@@ -7,7 +7,7 @@ import os
 import threading
 from typing import Any, Dict
 
-from ..frames import Decoder
+from ...frames import Decoder
 from .candidates import candidates
 from .outlet import send
 from .values import dumps

@@ -1,21 +1,21 @@
 """The session's Python: a process that is attached to the JVM through a gateway of its own.
 
-Calls process_interpreter, python_process, python_program, and the JVM through a worker.
+Calls process_interpreter, process, program, and the JVM through a worker.
 """
 
 from typing import TYPE_CHECKING, Optional
 
-from .background import BackgroundLog
-from .config import Config
-from .interpreters import Events
-from .loop import Loop
-from .process_interpreter import ProcessInterpreter
-from .python_process import PythonProcess
-from .python_program import PythonProgram
-from .worker import Worker
+from ..background import BackgroundLog
+from ..config import Config
+from ..interpreters import Events
+from ..loop import Loop
+from ..process_interpreter import ProcessInterpreter
+from ..worker import Worker
+from .process import PythonProcess
+from .program import PythonProgram
 
 if TYPE_CHECKING:
-    from .spark import Gateway
+    from ..spark import Gateway
 
 
 class PythonInterpreter(ProcessInterpreter):

@@ -1,6 +1,6 @@
 """Candidates for the word before the cursor of a SQL cell: keywords, functions, tables and views, columns.
 
-Asks the JVM's catalog, never starts a job. Blocks: on a worker only. Calls spark and sql_text.
+Asks the JVM's catalog, never starts a job. Blocks: on a worker only. Calls spark and text.
 """
 
 import json
@@ -10,8 +10,8 @@ from typing import Callable, Collection, Dict, List, Optional, Pattern, Tuple
 
 from py4j.protocol import Py4JError
 
-from .spark import Spark
-from .sql_text import Token, tokens
+from ..spark import Spark
+from .text import Token, tokens
 
 _WORDS = """
 ALL ALTER ANALYZE AND ANTI ANY ARRAY AS ASC BEGIN BETWEEN BY CACHE CASE CAST CLUSTER COLUMN COLUMNS

@@ -1,17 +1,17 @@
 """The session's R: a process of its own, with SparkR on the SparkContext where SPARK_HOME has it.
 
-Calls process_interpreter, r_process, and the JVM through a worker.
+Calls process_interpreter, process, and the JVM through a worker.
 """
 
 import shutil
 from typing import TYPE_CHECKING, Optional
 
-from .frames import Header
-from .process_interpreter import ProcessInterpreter
-from .r_process import RProcess
+from ..frames import Header
+from ..process_interpreter import ProcessInterpreter
+from .process import RProcess
 
 if TYPE_CHECKING:
-    from .spark import RBackend
+    from ..spark import RBackend
 
 DEFAULT_COMMANDS = ("R", "Rscript")
 """What is looked for on the PATH where the conf names none."""

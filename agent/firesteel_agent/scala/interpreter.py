@@ -1,7 +1,7 @@
 """The session's Scala: runs cells piece by piece in a REPL inside the driver's JVM.
 
-Runs on the loop; what calls the JVM is on workers. Calls jvm_output, output, scala_errors, scala_lines,
-scala_magics and scala_session.
+Runs on the loop; what calls the JVM is on workers. Calls jvm_output, output, errors, lines,
+magics and session.
 
 Each piece is a job of a worker, whose Python thread has one JVM thread. When it is done, what it printed and
 what the REPL said of it are taken from their pipes, in this order.
@@ -9,15 +9,15 @@ what the REPL said of it are taken from their pipes, in this order.
 
 from typing import Optional
 
-from . import scala_errors, scala_magics
-from .background import BackgroundLog
-from .config import Config
-from .interpreters import Events, now_ms
-from .loop import Loop
-from .output import Composer, too_large
-from .scala_errors import Failure
-from .scala_lines import COMMAND, Piece
-from .scala_session import ScalaSession, Statement
+from ..background import BackgroundLog
+from ..config import Config
+from ..interpreters import Events, now_ms
+from ..loop import Loop
+from ..output import Composer, too_large
+from . import errors, magics
+from .errors import Failure
+from .lines import COMMAND, Piece
+from .session import ScalaSession, Statement
 
 CONTEXT_REPLACED = "The SparkContext had been stopped; a new one was made."
 
@@ -42,7 +42,7 @@ class ScalaInterpreter(ScalaSession):
             if revived:
                 self._events.notice(CONTEXT_REPLACED)
             if failure is not None:
-                self._fail(statement, scala_errors.plain("Error", str(failure), []))
+                self._fail(statement, errors.plain("Error", str(failure), []))
             else:
                 self._next(statement, statement.pieces.next())
 
@@ -57,7 +57,7 @@ class ScalaInterpreter(ScalaSession):
             self._succeed(statement)
         elif COMMAND.match(piece.code):
             sentence = f"{piece.code.split()[0]}: the shell's commands are not available here"
-            self._fail(statement, scala_errors.plain("Error", sentence, []))
+            self._fail(statement, errors.plain("Error", sentence, []))
         elif piece.magic is not None:
             self._magic(statement, piece)
         else:
@@ -79,7 +79,7 @@ class ScalaInterpreter(ScalaSession):
         elif result == "Incomplete":
             longer = statement.pieces.more()
             if longer is None:
-                self._fail(statement, scala_errors.INCOMPLETE)
+                self._fail(statement, errors.INCOMPLETE)
             else:
                 self._next(statement, longer)
         elif result == "Success":
@@ -91,14 +91,14 @@ class ScalaInterpreter(ScalaSession):
         else:
             if failure is not None:
                 echo += str(failure) + "\n"
-            self._fail(statement, scala_errors.describe(echo, piece.code))
+            self._fail(statement, errors.describe(echo, piece.code))
 
     def _magic(self, statement: Statement, piece: Piece) -> None:
         repl, worker, spark = self._repl, self._pieces_worker, self._spark
         assert repl is not None and worker is not None and spark is not None
         name, variable = piece.magic or "", piece.rest
-        if name not in scala_magics.NAMES:
-            self._fail(statement, scala_errors.plain("UnknownMagic", f"Unknown magic command {name}", []))
+        if name not in magics.NAMES:
+            self._fail(statement, errors.plain("UnknownMagic", f"Unknown magic command {name}", []))
             return
         limit = self._config.output_max_bytes
 
@@ -109,20 +109,20 @@ class ScalaInterpreter(ScalaSession):
             if statement.cancelled:
                 self._finish("cancelled", b"")
             elif text:
-                self._magic_done(statement, name, scala_magics.read(name, text))
+                self._magic_done(statement, name, magics.read(name, text))
             elif failure is None and (not variable or "not found: value" in echo):
-                self._fail(statement, scala_errors.plain("NameError", f"Value {variable} does not exist", []))
+                self._fail(statement, errors.plain("NameError", f"Value {variable} does not exist", []))
             else:
                 lines = echo.splitlines(keepends=True)
                 lines += [str(failure) + "\n"] if failure is not None else []
-                self._fail(statement, scala_errors.plain("ValueError", scala_magics.NOT_JSON, lines))
+                self._fail(statement, errors.plain("ValueError", magics.NOT_JSON, lines))
 
         if variable:
             worker.submit(lambda: repl.magic(name, variable, limit), done)
         else:
             done("", None)
 
-    def _magic_done(self, statement: Statement, name: str, answer: scala_magics.Answer) -> None:
+    def _magic_done(self, statement: Statement, name: str, answer: magics.Answer) -> None:
         spark, limit = self._spark, self._config.output_max_bytes
         assert spark is not None
         if answer.value is not None:
@@ -134,7 +134,7 @@ class ScalaInterpreter(ScalaSession):
             self._finish("available", output)
         else:
             reason = [answer.reason + "\n"] if answer.reason else []
-            self._fail(statement, scala_errors.plain(answer.ename, answer.evalue, reason))
+            self._fail(statement, errors.plain(answer.ename, answer.evalue, reason))
 
     def _succeed(self, statement: Statement) -> None:
         output = self._output()

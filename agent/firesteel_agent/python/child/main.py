@@ -10,8 +10,8 @@ from pathlib import Path
 
 if __name__ == "__main__":
     # User code must import its own modules, not ours: only what is imported here comes from our directory.
-    sys.path[0] = str(Path(__file__).resolve().parents[2])
-    from firesteel_agent.interpreter import serve
+    sys.path[0] = str(Path(__file__).resolve().parents[3])
+    from firesteel_agent.python.child import serve
 
     sys.path.pop(0)
     serve.serve(*(int(argument) for argument in sys.argv[1:7]))

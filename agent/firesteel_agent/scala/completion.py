@@ -5,11 +5,11 @@ Runs on the loop. Calls the REPL on its worker.
 
 from typing import Optional
 
-from .frames import Header
-from .interpreters import COMPLETION_SECONDS, Events
-from .loop import Loop
-from .output import dumps
-from .worker import Worker
+from ..frames import Header
+from ..interpreters import COMPLETION_SECONDS, Events
+from ..loop import Loop
+from ..output import dumps
+from ..worker import Worker
 
 MAX_WAITING = 4
 """Questions that wait for the compiler; a further one gets no candidates."""

@@ -11,7 +11,7 @@ import fcntl
 import os
 from typing import Callable, Deque, List, NamedTuple, Optional
 
-from .loop import READ, WRITE, Loop
+from ..loop import READ, WRITE, Loop
 
 HEADER_BYTES = 160
 """A question's first line; both sides know it."""

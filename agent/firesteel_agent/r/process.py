@@ -1,6 +1,6 @@
 """One R process: how it is started, what it is asked, and its answers as the frames of other interpreters.
 
-Calls interpreter_process and r_channel.
+Calls interpreter_process and channel.
 """
 
 import base64
@@ -15,14 +15,14 @@ import threading
 from pathlib import Path
 from typing import Callable, Dict, List
 
-from .background import BackgroundLog
-from .capture import Capture
-from .config import Config
-from .frames import Header
-from .interpreter_process import InterpreterProcess
-from .loop import Loop
-from .output import dumps
-from .r_channel import Answer, RChannel, question
+from ..background import BackgroundLog
+from ..capture import Capture
+from ..config import Config
+from ..frames import Header
+from ..interpreter_process import InterpreterProcess
+from ..loop import Loop
+from ..output import dumps
+from .channel import Answer, RChannel, question
 
 MAX_WAITING = 8
 """Completions that wait for an answer to one before; more get no candidates."""
@@ -84,7 +84,7 @@ class RProcess(InterpreterProcess):
             self._channel.started()
 
     def _command(self, command: str) -> List[str]:
-        scripts = Path(__file__).with_name("r")
+        scripts = Path(__file__).with_name("child")
         plots = str(Path(self._directory, "plots"))
         given = [str(scripts), *(str(fd) for fd in self._channel.descriptors), plots, str(self._limit)]
         options = ["--no-save", "--no-restore", "--no-echo"]

@@ -1,0 +1,1 @@
+"""Python: the agent's side of it, and `child`, which runs in its process."""

@@ -1,0 +1,1 @@
+"""Scala: a REPL in the driver's JVM."""

@@ -1,0 +1,1 @@
+"""SQL: statements that the JVM runs."""
