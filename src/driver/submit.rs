@@ -248,7 +248,8 @@ pub fn environment(
     // What the JVM puts into its temporary directory goes with the driver's own. spark-submit reads quotes in this variable.
     set(
         "SPARK_SUBMIT_OPTS",
-        format!("\"-Djava.io.tmpdir={}\"", work.display()),
+        // The Scala compiler is recursive: with 1 MiB a sum of 300 numbers is too deep for it.
+        format!("\"-Djava.io.tmpdir={}\" -Xss4m", work.display()),
     );
     if is_local(config) && !config.spark.local_ip.is_empty() {
         set("SPARK_LOCAL_IP", config.spark.local_ip.clone());

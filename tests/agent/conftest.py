@@ -1,22 +1,14 @@
-"""Drivers for the tests: one for a module and each Spark of FIRESTEEL_TEST_SPARKS.
-
-The variable lists Python executables of environments that have pyspark, separated by colons; the default is
-the Python that runs the tests.
-"""
-
-import os
-import sys
+"""Drivers for the tests: one for a module and each Spark under test."""
 
 import pytest
 from driven import Driver
+from harness.spark import sparks
 
-SPARKS = os.environ.get("FIRESTEEL_TEST_SPARKS", sys.executable).split(":")
 
-
-@pytest.fixture(scope="module", params=SPARKS)
+@pytest.fixture(scope="module", params=sparks(), ids=lambda spark: f"spark-{spark.short}")
 def python(request):
     """A Python executable that has pyspark."""
-    return request.param
+    return request.param.python
 
 
 @pytest.fixture(scope="module")
