@@ -25,7 +25,7 @@ _CLASSES: Dict[str, Tuple[str, str]] = {
 """A kind's package and the class in its `interpreter.py`."""
 
 COMPLETION_SECONDS = 2.0
-"""How long a completion may take; then there are no candidates."""
+"""How long a completion may take, once its language is warm; then there are no candidates."""
 
 
 class Events(NamedTuple):
@@ -76,7 +76,7 @@ class Interpreter:
         raise NotImplementedError
 
     def complete(self, header: Header, code: bytes) -> None:
-        """Answer `events.completed` within COMPLETION_SECONDS, also while a statement runs."""
+        """Answer `events.completed`, in COMPLETION_SECONDS as a rule, also while a statement runs."""
         self._events.completed(header, b"[]")
 
     def stop(self) -> None:

@@ -15,6 +15,10 @@ MAX_WAITING = 4
 """Questions that wait for the compiler; a further one gets no candidates."""
 
 
+FIRST_SECONDS = 8.0
+"""How long the first answer may take: it loads a compiler of its own."""
+
+
 class Completions:
     """Asks one question after another; each is answered in time, with nothing if it must be."""
 
@@ -23,6 +27,7 @@ class Completions:
         self._events = events
         self._worker: Optional[Worker] = None
         self._waiting = 0
+        self._warm = False
 
     def ask(self, header: Header, code: bytes, repl) -> None:
         """Answer `events.completed`; `repl` is None while there is none."""
@@ -48,15 +53,18 @@ class Completions:
         def done(found, _failure: Optional[Exception]) -> None:
             if worker is self._worker:
                 self._waiting -= 1
+                self._warm = True
             answer(found)
 
-        timer = self._loop.later(COMPLETION_SECONDS, lambda: answer(None))
+        limit = COMPLETION_SECONDS if self._warm else FIRST_SECONDS
+        timer = self._loop.later(limit, lambda: answer(None))
         self._waiting += 1
         worker.submit(lambda: repl.complete(text, units), done)
 
     def forget(self) -> None:
         """The REPL was left behind: so is the worker that may be inside it."""
         self._waiting = 0
+        self._warm = False
         if self._worker is not None:
             self._worker.close()
             self._worker = None
