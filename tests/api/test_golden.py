@@ -252,6 +252,16 @@ def scala_error(words: str) -> Check:
     return check
 
 
+def scala_echo(newer: str) -> Check:
+    """Livy's text with Scala 2.12; Scala 2.13 says the same in other words."""
+
+    def check(theirs: Any, ours: Answer, spark: str) -> None:
+        data = theirs["output"]["data"] if spark == "3.5" else {"text/plain": newer}
+        assert ours.body["output"]["data"] == data
+
+    return check
+
+
 def log_page(lines: int, start: int | None) -> Check:
     """A page of the log: as many lines, from there; a living log begins with `stdout: `."""
 
@@ -312,6 +322,9 @@ FORM: dict[str, Check] = {
     "sql-error": spark_error(
         "[TABLE_OR_VIEW_NOT_FOUND] The table or view `nowhere` cannot be found.", frames=False
     ),
+    "scala-val": scala_echo("val a: Int = 1\n"),
+    "scala-expr": scala_echo("val res0: Int = 2\n"),
+    "scala-multi": scala_echo("def dbl(i: Int): Int\nval res3: Int = 8\n"),
     "scala-type-error": scala_error("type mismatch;"),
     "scala-exception": scala_error("java.lang.ArithmeticException: / by zero"),
     "get-deleted": object_with(r"Session '\d+' not found\."),
