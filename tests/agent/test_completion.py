@@ -184,7 +184,6 @@ def test_completion(driver):
     assert "_hidden" not in driver.complete("thing.")
     assert driver.complete("print(thin") == ["thing"]
     assert driver.complete("nowhere.x") == []
-    assert driver.complete("select", kind="sql") == []
 
 
 def test_completion_of_sparks_objects(driver):
