@@ -25,7 +25,7 @@ _CLASSES: Dict[str, Tuple[str, str]] = {
 """A kind's package and the class in its `interpreter.py`."""
 
 COMPLETION_SECONDS = 2.0
-"""How long a completion may take, once its language is warm; then there are no candidates."""
+"""How long a completion may take, but for Scala's; then there are no candidates."""
 
 
 class Events(NamedTuple):

@@ -49,7 +49,7 @@ const EVENTS_WAITING: usize = 64;
 const COMMANDS_WAITING: usize = 256;
 /// Connections that may wait for the driver's task.
 const CALLS_WAITING: usize = 4;
-/// How long a completion may take before it is answered with nothing: the agent answers in 2 s, but for a language's first one.
+/// How long a completion may take before it is answered with nothing: the agent answers in 2 s, for Scala in 8.
 const COMPLETION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A driver's news, each with its frame's number.

@@ -83,6 +83,7 @@ class Driver(Peer):
             "SPARK_LOCAL_IP": "127.0.0.1",
             "PYSPARK_PYTHON": spark_python,
             "PYSPARK_DRIVER_PYTHON": spark_python,
+            "SPARK_SUBMIT_OPTS": "-Xss4m",
             "FIRESTEEL_DRIVER_ID": self.id,
             "FIRESTEEL_KEEPER_PID": str(os.getpid()),
             **env,

@@ -203,7 +203,8 @@ def test_ten_thousand_lines(driver):
 def test_code_that_is_too_deep_for_the_compiler(driver):
     output = failed(driver, "1" + " + (1" * 4000 + ")" * 4000)
     assert output["ename"] == "Error"
-    assert "StackOverflowError" in output["evalue"]
+    assert "nested more than 250 deep" in output["evalue"]
+    assert scala(driver, "(" * 100 + "7" + ")" * 100).endswith(": Int = 7\n")
 
 
 def test_no_rich_values(driver):

@@ -12,7 +12,8 @@ ALIVE = "Int = 2\n"
 
 @pytest.fixture(scope="module")
 def driver(python):
-    started = Driver(python, kind="spark")
+    # As long as a busy machine may take; what won't stop waits for it, too.
+    started = Driver(python, kind="spark", cancel_grace_ms=8000)
     try:
         started.ready()
         yield started

@@ -6,7 +6,7 @@ Runs on the loop. Calls the REPL on its worker.
 from typing import Optional
 
 from ..frames import Header
-from ..interpreters import COMPLETION_SECONDS, Events
+from ..interpreters import Events
 from ..loop import Loop
 from ..output import dumps
 from ..worker import Worker
@@ -15,8 +15,9 @@ MAX_WAITING = 4
 """Questions that wait for the compiler; a further one gets no candidates."""
 
 
-FIRST_SECONDS = 8.0
-"""How long the first answer may take: it loads a compiler of its own."""
+SECONDS = 8.0
+"""How long an answer may take. The first one loads a compiler, and each reads all that the session has
+defined: on a busy machine that takes seconds."""
 
 
 class Completions:
@@ -27,7 +28,6 @@ class Completions:
         self._events = events
         self._worker: Optional[Worker] = None
         self._waiting = 0
-        self._warm = False
 
     def ask(self, header: Header, code: bytes, repl) -> None:
         """Answer `events.completed`; `repl` is None while there is none."""
@@ -53,18 +53,15 @@ class Completions:
         def done(found, _failure: Optional[Exception]) -> None:
             if worker is self._worker:
                 self._waiting -= 1
-                self._warm = True
             answer(found)
 
-        limit = COMPLETION_SECONDS if self._warm else FIRST_SECONDS
-        timer = self._loop.later(limit, lambda: answer(None))
+        timer = self._loop.later(SECONDS, lambda: answer(None))
         self._waiting += 1
         worker.submit(lambda: repl.complete(text, units), done)
 
     def forget(self) -> None:
         """The REPL was left behind: so is the worker that may be inside it."""
         self._waiting = 0
-        self._warm = False
         if self._worker is not None:
             self._worker.close()
             self._worker = None

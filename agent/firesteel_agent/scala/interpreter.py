@@ -16,7 +16,7 @@ from ..loop import Loop
 from ..output import Composer, too_large
 from . import errors, magics
 from .errors import Failure
-from .lines import COMMAND, Piece
+from .lines import COMMAND, MAX_DEPTH, Piece, depth
 from .session import ScalaSession, Statement
 
 CONTEXT_REPLACED = "The SparkContext had been stopped; a new one was made."
@@ -57,6 +57,9 @@ class ScalaInterpreter(ScalaSession):
             self._succeed(statement)
         elif COMMAND.match(piece.code):
             sentence = f"{piece.code.split()[0]}: the shell's commands are not available here"
+            self._fail(statement, errors.plain("Error", sentence, []))
+        elif depth(piece.code) > MAX_DEPTH:
+            sentence = f"Brackets are nested more than {MAX_DEPTH} deep, for which the compiler has no stack."
             self._fail(statement, errors.plain("Error", sentence, []))
         elif piece.magic is not None:
             self._magic(statement, piece)

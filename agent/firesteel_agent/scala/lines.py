@@ -40,6 +40,11 @@ MANY_INCOMPLETE = 200
 OPENING = {")": "(", "]": "[", "}": "{"}
 
 
+MAX_DEPTH = 250
+"""How deep brackets may be nested. A compiler that runs out of stack may never compile again: a class of its
+own that could not be loaded then is never loaded."""
+
+
 class Piece(NamedTuple):
     """What the REPL gets next: a magic (its name and the rest of its line), or code."""
 
@@ -227,3 +232,19 @@ class Pieces:
             and mine.group(2) == other.group(2)
             and (mine.group(1) == "object") != (other.group(1) == "object")
         )
+
+
+_NO_CODE = re.compile(r'""".*?"""|"(?:\\.|[^"\\\n])*"|//[^\n]*|/\*.*?\*/|' + r"'(?:\\.|[^'\\\n])'", re.DOTALL)
+"""Strings, comments and characters."""
+
+
+def depth(code: str) -> int:
+    """How deep brackets are nested."""
+    deepest = level = 0
+    for character in _NO_CODE.sub("", code):
+        if character in "([{":
+            level += 1
+            deepest = max(deepest, level)
+        elif character in ")]}":
+            level = max(level - 1, 0)
+    return deepest

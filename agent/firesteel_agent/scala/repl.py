@@ -8,6 +8,7 @@ driver shares, so that a class of a cell is one class everywhere. A second REPL 
 from where the first one stopped: no class name comes twice.
 """
 
+import contextlib
 import functools
 import re
 import threading
@@ -33,6 +34,10 @@ IN_USER_CODE = "$line"
 
 SPARE_LINES = 100
 """Classes that an abandoned REPL may still make; its successor's begin after them."""
+
+SEVERITIES = tuple(f"scala.reflect.internal.Reporter${name}$" for name in ("INFO", "WARNING", "ERROR"))
+"""Classes that a compiler needs to say that it ran out of stack: it could not even load them then, and never
+again after that."""
 
 MAX_CANDIDATES = 1000
 
@@ -91,6 +96,9 @@ class ScalaRepl:
             loop.createInterpreter(settings)
             self.intp = loop.intp()
             self.intp.initializeCompiler()
+        for name in SEVERITIES:
+            with contextlib.suppress(Py4JError):  # Another Scala may not have it.
+                jvm.java.lang.Class.forName(name)
         while self._fresh_line() < after:
             pass
         self._predefine()
