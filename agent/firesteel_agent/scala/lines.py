@@ -234,8 +234,10 @@ class Pieces:
         )
 
 
-_NO_CODE = re.compile(r'""".*?"""|"(?:\\.|[^"\\\n])*"|//[^\n]*|/\*.*?\*/|' + r"'(?:\\.|[^'\\\n])'", re.DOTALL)
-"""Strings, comments and characters."""
+_NO_CODE = re.compile(
+    r'""".*?(?:"""|\Z)|"(?:\\.|[^"\\\n])*"|//[^\n]*|/\*.*?(?:\*/|\Z)|' + r"'(?:\\.|[^'\\\n])'", re.DOTALL
+)
+"""Strings, comments and characters, also such that have no end yet."""
 
 
 def depth(code: str) -> int:
