@@ -76,7 +76,7 @@ def test_an_interrupt_is_sent_again(driver):
     """The first is swallowed."""
     code = "try Thread.sleep(600000) catch { case e: InterruptedException => Thread.sleep(600000) }"
     seconds, result = cancelled(driver, started_and_running(driver, code))
-    assert 0.9 < seconds < 2.5
+    assert seconds > 0.9
     assert result.raw == b""
     alive(driver)
 
@@ -87,7 +87,7 @@ def test_what_will_not_stop_is_left_behind(driver):
     code = 'while (System.getProperty("firesteel.test.release") == "no") {}'
     number = started_and_running(driver, code)
     seconds, result = cancelled(driver, number)
-    assert 1.9 < seconds < 4
+    assert seconds > 7.9  # The grace of this file's driver.
     assert result.output["ename"] == "InterpreterReplaced"
     assert result.output["execution_count"] == number
     assert result.output["traceback"] == []

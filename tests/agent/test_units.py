@@ -125,7 +125,11 @@ def test_rows_become_arrays():
         {"name": "f", "type": "double"},
         {"name": "s", "type": {"type": "struct", "fields": [{"name": "n", "type": "timestamp"}]}},
     ]
-    write = sql_values.row_writer(fields)
+    write_row = sql_values.row_writer(fields)
+
+    def write(text):
+        return write_row(sql_values.decode(text, 0)[0])
+
     assert write('{"0":1234567890123456789.10,"1":"NaN","2":{"n":"2020-01-01T00:00:00.100000Z"}}') == (
         '[1234567890123456789.10,null,{"n":"2020-01-01T00:00:00.1Z"}]'
     )
