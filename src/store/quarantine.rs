@@ -52,6 +52,12 @@ impl Store {
         }
     }
 
+    /// Whether this server has set the session aside; the table says it of earlier ones.
+    pub(super) fn is_set_aside(&self, session: &str) -> bool {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.contains(&(session.to_owned(), None))
+    }
+
     fn is_new(&self, session: &str, statement: Option<i64>) -> bool {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         told.len() < TOLD && told.insert((session.to_owned(), statement))

@@ -83,12 +83,16 @@ impl Store {
     /// # Errors
     /// See [`StoreError`].
     pub async fn abandoned_drivers(&self) -> Result<Vec<(String, bool)>, StoreError> {
-        const QUERY: &str = "SELECT drivers.id, sessions.id IS NULL OR sessions.deleted IS NOT NULL FROM drivers \
-             LEFT JOIN sessions ON sessions.id = drivers.session_id \
-             WHERE drivers.ended IS NULL AND (sessions.id IS NULL OR sessions.ended IS NOT NULL \
-             OR CAST(sessions.id AS TEXT) IN (SELECT session FROM quarantine))";
+        const QUERY: &str = "SELECT drivers.id, sessions.id IS NULL OR sessions.deleted IS NOT NULL, CAST(sessions.id AS TEXT), \
+             sessions.id IS NULL OR sessions.ended IS NOT NULL OR CAST(sessions.id AS TEXT) IN (SELECT session FROM quarantine) \
+             FROM drivers LEFT JOIN sessions ON sessions.id = drivers.session_id WHERE drivers.ended IS NULL";
         let rows = sqlx::query(QUERY).fetch_all(&self.reads).await?;
-        let read = |row: &SqliteRow| Some((row.try_get(0).ok()?, row.try_get(1).ok()?));
+        let read = |row: &SqliteRow| {
+            let (session, abandoned): (Option<String>, bool) = (row.try_get(2).ok()?, row.try_get(3).ok()?);
+            // One that was just set aside may not be in the table yet.
+            let abandoned = abandoned || session.is_some_and(|session| self.is_set_aside(&session));
+            abandoned.then_some((row.try_get(0).ok()?, row.try_get(1).ok()?))
+        };
         Ok(rows.iter().filter_map(read).collect())
     }
 
