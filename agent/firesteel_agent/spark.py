@@ -90,6 +90,7 @@ class Spark:
         """The class loader of cells: it has the REPL's classes and the jars of the session."""
         self.string_class = self.jvm.java.lang.String
         self._system_out: Any = None
+        self._system_err: Any = self.jvm.java.lang.System.err
         self._conf: Any = None
         self._context: Any = None
         self._session: Any = None
@@ -199,7 +200,7 @@ class Spark:
     def adopt_thread(self) -> Any:
         """Give this thread's JVM thread the class loader and the output of cells; answers the JVM thread.
 
-        What user code did to System.out is undone.
+        What user code did to System.out and System.err is undone.
         """
         jvm = self.jvm
         thread = jvm.java.lang.Thread.currentThread()
@@ -213,9 +214,14 @@ class Spark:
             stream = jvm.java.io.PrintStream(pipe, True, "UTF-8")
             self._system_out = stream
         jvm.java.lang.System.setOut(stream)
+        self.restore_error_stream()
         # scala.Console has the stream of when it was loaded, or what its user's thread was given since.
         self.static("scala.Console$").setOutDirect(stream)
         return thread
+
+    def restore_error_stream(self) -> None:
+        """Put System.err back, which user code may have set to null: the compilers write to it."""
+        self.jvm.java.lang.System.setErr(self._system_err)
 
     def open_gateway(self) -> Gateway:
         """Start a gateway of an interpreter's own."""

@@ -242,6 +242,11 @@ def test_completion(driver):
     assert ask(driver, "spark.ra", cursor=9999) == ["range"]
 
 
+def test_completion_needs_none_of_the_users_streams(driver):
+    driver.run("System.setErr(null); System.setOut(null)", "spark")
+    assert ask(driver, "spark.ra") == ["range"]
+
+
 def ask(driver, code, cursor=None):
     """Candidates; the compiler's first answers may come too late, which means none."""
     for _time in range(8):

@@ -194,6 +194,7 @@ class ScalaRepl:
             except (TypeError, Py4JError):  # Scala 2.12.
                 make = spark.named("scala.tools.nsc.interpreter.PresentationCompilerCompleter")
                 self._completer = make(self.intp)
+        spark.restore_error_stream()
         found = self._completer.complete(code, cursor).candidates().take(MAX_CANDIDATES).mkString("\n")
         lines = found.split("\n") if found else []
         told = [_CANDIDATE.match(line) for line in lines]
