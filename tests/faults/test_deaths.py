@@ -28,7 +28,7 @@ def is_victim(process: Process, victim: str) -> bool:
     """Whether this is the keeper, the JVM or the agent of its driver."""
     words = " ".join(process.argv)
     if victim == "agent":
-        return process.argv[1].endswith("/main.py") and "interpreter" not in process.argv[1]
+        return process.argv[1].endswith("/main.py") and "/child/" not in process.argv[1]
     return VICTIMS[victim] in words and ("java" in process.argv[0]) == (victim == "JVM")
 
 
