@@ -1,6 +1,6 @@
 """The driver's JVM seen through py4j: the SparkContext, the session, gateways for interpreters, job groups.
 
-Every method may block: call it on a `worker.Worker` only. Calls py4j, nobody else of this package.
+Every method may block: call it on a `worker.Worker` only. Calls py4j, jvm_output and own_context.
 """
 
 import contextlib
@@ -14,15 +14,13 @@ from py4j.clientserver import ClientServer, JavaParameters, PythonParameters
 from py4j.protocol import Py4JError, Py4JJavaError
 
 from .jvm_output import JvmOutput
+from .own_context import makes_its_own
 
 SESSION_CLASSES = ("org.apache.spark.sql.classic.SparkSession", "org.apache.spark.sql.SparkSession")
 """Where the session's class is: Spark 4, and Spark 3."""
 
 STOPPING_SECONDS = 10.0
 """How long a context that is being stopped may take, before a new one is made in its place."""
-
-MAKES_A_CONTEXT = ("SparkContext(", "getOrCreate", ".builder")
-"""Words of code that makes its own SparkContext: it must find none in its way."""
 
 CLASSES_KEY = "spark.repl.class.outputDir"
 """Spark serves this directory to the executors, where the Scala REPL writes the classes of cells."""
@@ -158,7 +156,7 @@ class Spark:
         ends the application with its context.
         """
         with self._replacing:
-            if self.context() is not None or any(word in code for word in MAKES_A_CONTEXT):
+            if self.context() is not None or makes_its_own(code):
                 return False
             if self._conf.get("spark.submit.deployMode", "client") != "client":
                 raise ContextStopped

@@ -1,4 +1,4 @@
-"""Wraps the SparkContext that the agent made: `spark`, `sc`, `sqlContext`. Calls PySpark."""
+"""Wraps the SparkContext that the agent made: `spark`, `sc`, `sqlContext`. Calls own_context and PySpark."""
 
 import os
 import sys
@@ -7,8 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Dict
 
-MAKES_A_CONTEXT = ("SparkContext(", "getOrCreate", ".builder")
-"""Words of code that makes its own SparkContext."""
+from ...own_context import makes_its_own
 
 
 def prefer_unpacked() -> None:
@@ -74,7 +73,7 @@ class SparkHandle:
         replaced = False
         try:
             if self._context_class._active_spark_context is None and self._may_replace:
-                replaced = not any(word in code for word in MAKES_A_CONTEXT)
+                replaced = not makes_its_own(code)
                 if replaced:
                     self._bind()
         except Exception as failure:
