@@ -24,6 +24,9 @@ _CLASSES: Dict[str, Tuple[str, str]] = {
 }
 """A kind's package and the class in its `interpreter.py`."""
 
+CONTEXT_REPLACED = "The SparkContext had been stopped; a new one was made."
+"""What the session's log says then."""
+
 COMPLETION_SECONDS = 2.0
 """How long a completion may take, but for Scala's; then there are no candidates."""
 

@@ -13,9 +13,10 @@ from .background import BackgroundLog
 from .config import Config
 from .frames import BadFrame, Header
 from .interpreter_process import InterpreterProcess
-from .interpreters import COMPLETION_SECONDS, Events, Interpreter, now_ms
+from .interpreters import COMPLETION_SECONDS, CONTEXT_REPLACED, Events, now_ms
 from .loop import Loop, Timer
-from .output import Composer, Value, dumps, error, too_large
+from .output import Value, dumps, error, too_large
+from .statement_interpreter import Statement, StatementInterpreter
 
 MAX_FAILED_STARTS = 3
 """Interpreters in a row that ended before they were attached; then the language is given up."""
@@ -24,19 +25,16 @@ MAX_VALUES = 64
 """Values of one result: there are fewer MIME types than that in use."""
 
 
-class Statement:
-    """The statement that runs, or waits for an interpreter."""
+class ProcessStatement(Statement):
+    """One that the process knows by a secret of its own."""
 
     def __init__(self, number: int, code: bytes):
-        self.number = number
+        super().__init__(number)
         self.code = code
         self.secret = os.urandom(16).hex()
-        self.started = 0
-        self.cancelled = False
-        self.timers: Tuple[Timer, ...] = ()
 
 
-class ProcessInterpreter(Interpreter):
+class ProcessInterpreter(StatementInterpreter[ProcessStatement]):
     """One process at a time; a dead one is replaced at once on the same SparkContext."""
 
     LANGUAGE = ""
@@ -44,13 +42,9 @@ class ProcessInterpreter(Interpreter):
 
     def __init__(self, loop: Loop, config: Config, log: BackgroundLog, events: Events):
         super().__init__(loop, config, log, events)
-        self._composer = Composer(config.output_max_bytes, config.max_frame)
         self._process: Optional[InterpreterProcess] = None
         self._attached = False
         self._failed_starts = 0
-        self._broken = ""
-        self._told = False
-        self._statement: Optional[Statement] = None
         self._completions: Deque[Tuple[Header, Timer]] = collections.deque()
         self._stopped = False
         self._replaced = (
@@ -92,31 +86,6 @@ class ProcessInterpreter(Interpreter):
         if self._process is not None:
             self._open()
 
-    def run(self, number: int, code: bytes) -> None:
-        """Run a statement; there must be no other. It waits for an interpreter where there is none yet."""
-        self._statement = Statement(number, code)
-        if self._broken:
-            self._finish("available", error(number, "InterpreterError", self._broken))
-        elif self._attached:
-            self._begin()
-        else:
-            self.start()
-
-    def cancel(self, number: int) -> None:
-        """Stop the statement: an interrupt, another, and then the interpreter is replaced."""
-        statement = self._statement
-        if statement is None or statement.number != number or statement.cancelled:
-            return
-        statement.cancelled = True
-        if not statement.started:
-            self._finish("cancelled", b"")
-            return
-        self._interrupt()
-        statement.timers = (
-            self._loop.later(self._config.interrupt_again_ms / 1000, self._interrupt),
-            self._loop.later(self._config.cancel_grace_ms / 1000, self._replace),
-        )
-
     def complete(self, header: Header, code: bytes) -> None:
         """Ask for candidates; there are none while no interpreter is attached."""
         if self._process is None or not self._attached:
@@ -141,20 +110,20 @@ class ProcessInterpreter(Interpreter):
         self._failed_starts = 0
         self._process.finish()
         self._log.write(self._process.err.first(self._config.output_max_bytes // 2))
-        if not self._told:
-            self._told = True
-            self._events.ready(version)
+        self._tell_ready(version)
         if self._statement is not None:
             self._begin()
 
-    def _give_up(self, reason: str) -> None:
-        self._broken = reason
-        statement = self._statement
-        if statement is not None:
-            self._finish("available", error(statement.number, "InterpreterError", reason))
-        self._events.failed(reason)
-
     # A statement
+
+    def _new_statement(self, number: int, code: bytes) -> ProcessStatement:
+        return ProcessStatement(number, code)
+
+    def _begin_or_start(self) -> None:
+        if self._attached:
+            self._begin()
+        else:
+            self.start()
 
     def _begin(self) -> None:
         statement, process = self._statement, self._process
@@ -184,13 +153,13 @@ class ProcessInterpreter(Interpreter):
         ):
             self._done(statement, header, body)
 
-    def _done(self, statement: Statement, header: Header, body: bytes) -> None:
+    def _done(self, statement: ProcessStatement, header: Header, body: bytes) -> None:
         process = self._process
         assert process is not None
         process.finish()
         status = header.get("status")
         if header.get("context_replaced") is True:
-            self._events.notice("The SparkContext had been stopped; a new one was made.")
+            self._events.notice(CONTEXT_REPLACED)
         number, out, err = statement.number, process.out, process.err
         if statement.cancelled:
             self._finish("cancelled", b"")
@@ -218,21 +187,12 @@ class ProcessInterpreter(Interpreter):
 
     # Cancelling
 
-    def _interrupt(self) -> None:
-        if self._statement is not None and self._process is not None:
-            self._process.interrupt(self._statement.number)
-            self._cancel_jobs(self._statement.number)
+    def _interrupt(self, statement: ProcessStatement) -> None:
+        if self._process is not None:
+            self._process.interrupt(statement.number)
+            self._cancel_jobs(statement.number)
 
-    def _cancel_jobs(self, number: int, again: bool = False) -> None:
-        """Cancel the statement's Spark jobs; again later, for one that the JVM was about to submit."""
-        spark, worker = self._spark, self._worker
-        if spark is None or worker is None:
-            return
-        worker.submit(lambda: spark.cancel_group(number))
-        for seconds in (0.5, 2.0, 5.0) if again else ():
-            self._loop.later(seconds, lambda: worker.submit(lambda: spark.cancel_group(number)))
-
-    def _replace(self) -> None:
+    def _overdue(self, statement: ProcessStatement) -> None:
         if self._process is not None:
             self._process.kill()
 
@@ -265,7 +225,7 @@ class ProcessInterpreter(Interpreter):
                 return
         self.start()
 
-    def _end_of_statement(self, statement: Statement, process: InterpreterProcess) -> None:
+    def _end_of_statement(self, statement: ProcessStatement, process: InterpreterProcess) -> None:
         number, how = statement.number, process.how_it_ended()
         if statement.cancelled:
             sentence = (

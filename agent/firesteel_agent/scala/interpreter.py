@@ -9,25 +9,16 @@ what the REPL said of it are taken from their pipes, in this order.
 
 from typing import Optional
 
-from ..background import BackgroundLog
-from ..config import Config
-from ..interpreters import Events, now_ms
-from ..loop import Loop
-from ..output import Composer, too_large
+from ..interpreters import CONTEXT_REPLACED, now_ms
+from ..output import too_large
 from . import errors, magics
 from .errors import Failure
 from .lines import COMMAND, MAX_DEPTH, Piece, depth
-from .session import ScalaSession, Statement
-
-CONTEXT_REPLACED = "The SparkContext had been stopped; a new one was made."
+from .session import ScalaSession, ScalaStatement
 
 
 class ScalaInterpreter(ScalaSession):
     """Runs one cell at a time."""
-
-    def __init__(self, loop: Loop, config: Config, log: BackgroundLog, events: Events):
-        super().__init__(loop, config, log, events)
-        self._composer = Composer(config.output_max_bytes, config.max_frame)
 
     def _begin(self) -> None:
         statement, repl, worker, spark = self._statement, self._repl, self._pieces_worker, self._spark
@@ -48,7 +39,7 @@ class ScalaInterpreter(ScalaSession):
 
         worker.submit(lambda: repl.prepare(statement.number, statement.code), prepared)
 
-    def _next(self, statement: Statement, piece: Optional[Piece]) -> None:
+    def _next(self, statement: ScalaStatement, piece: Optional[Piece]) -> None:
         repl, worker = self._repl, self._pieces_worker
         assert repl is not None and worker is not None
         if statement.cancelled:
@@ -72,7 +63,7 @@ class ScalaInterpreter(ScalaSession):
             worker.submit(lambda: repl.interpret(piece.code), done)
 
     def _piece_done(
-        self, statement: Statement, piece: Piece, result: Optional[str], failure: Optional[Exception]
+        self, statement: ScalaStatement, piece: Piece, result: Optional[str], failure: Optional[Exception]
     ) -> None:
         spark = self._spark
         assert spark is not None
@@ -96,7 +87,7 @@ class ScalaInterpreter(ScalaSession):
                 echo += str(failure) + "\n"
             self._fail(statement, errors.describe(echo, piece.code))
 
-    def _magic(self, statement: Statement, piece: Piece) -> None:
+    def _magic(self, statement: ScalaStatement, piece: Piece) -> None:
         repl, worker, spark = self._repl, self._pieces_worker, self._spark
         assert repl is not None and worker is not None and spark is not None
         name, variable = piece.magic or "", piece.rest
@@ -125,7 +116,7 @@ class ScalaInterpreter(ScalaSession):
         else:
             done("", None)
 
-    def _magic_done(self, statement: Statement, name: str, answer: magics.Answer) -> None:
+    def _magic_done(self, statement: ScalaStatement, name: str, answer: magics.Answer) -> None:
         spark, limit = self._spark, self._config.output_max_bytes
         assert spark is not None
         if answer.value is not None:
@@ -139,7 +130,7 @@ class ScalaInterpreter(ScalaSession):
             reason = [answer.reason + "\n"] if answer.reason else []
             self._fail(statement, errors.plain(answer.ename, answer.evalue, reason))
 
-    def _succeed(self, statement: Statement) -> None:
+    def _succeed(self, statement: ScalaStatement) -> None:
         output = self._output()
         output.finish()
         values = [] if statement.value is None else [statement.value]
@@ -148,7 +139,7 @@ class ScalaInterpreter(ScalaSession):
         composed = self._composer.ok(statement.number, output.out, output.echo, values, strip=False)
         self._finish("available", composed)
 
-    def _fail(self, statement: Statement, failure: Failure) -> None:
+    def _fail(self, statement: ScalaStatement, failure: Failure) -> None:
         output = self._output()
         output.finish()
         composed = self._composer.failed(statement.number, output.out, output.echo, failure)

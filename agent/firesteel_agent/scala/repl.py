@@ -63,7 +63,6 @@ class ScalaRepl:
 
     def __init__(self, spark: Spark):
         self._spark = spark
-        self._reader: Any = None
         self.intp: Any = None
         self.thread: Any = None
         """The JVM thread that interprets."""

@@ -1,22 +1,30 @@
 """The Scala REPL that a session has now, and the statement that it runs: made, cancelled, replaced.
 
-Runs on the loop; what calls the JVM is on workers. Calls completion and repl; scala.py is its
-subclass and runs the cell.
+Runs on the loop; what calls the JVM is on workers. Calls completions and repl; interpreter.py has its
+subclass, which runs the cell.
 
 A cancelled statement's thread is never used again, so that a late interrupt can't hit the next statement.
 """
 
-from typing import Optional, Tuple
+from typing import Optional
 
 from ..background import BackgroundLog
+from ..completions import Completions
 from ..config import Config
 from ..frames import Header
-from ..interpreters import Events, Interpreter, now_ms
-from ..loop import Loop, Timer
+from ..interpreters import Events, now_ms
+from ..loop import Loop
 from ..output import Value, error
+from ..statement_interpreter import Statement, StatementInterpreter
 from ..worker import Worker
-from .completion import Completions
 from .lines import Pieces
+
+COMPLETION_SECONDS = 8.0
+"""How long an answer may take. The first one loads a compiler, and each reads all that the session has
+defined: on a busy machine that takes seconds."""
+
+MAX_COMPLETIONS = 4
+"""Questions that wait for the compiler; a further one gets no candidates."""
 
 MAX_ABANDONED = 8
 """Threads that won't stop, in one driver; each keeps a compiler in memory. After them Scala is given up."""
@@ -36,20 +44,17 @@ REPLACED = (
 )
 
 
-class Statement:
-    """The statement that runs, or waits for the REPL."""
+class ScalaStatement(Statement):
+    """A cell, piece by piece."""
 
     def __init__(self, number: int, code: bytes):
-        self.number = number
+        super().__init__(number)
         self.code = code.decode("utf-8", "replace")
         self.pieces = Pieces(self.code)
-        self.started = 0
-        self.cancelled = False
-        self.timers: Tuple[Timer, ...] = ()
         self.value: Optional[Value] = None
 
 
-class ScalaSession(Interpreter):
+class ScalaSession(StatementInterpreter[ScalaStatement]):
     """One REPL at a time, and the thread that it interprets on."""
 
     def __init__(self, loop: Loop, config: Config, log: BackgroundLog, events: Events):
@@ -58,8 +63,6 @@ class ScalaSession(Interpreter):
         self._repl = None
         self._pieces_worker: Optional[Worker] = None
         self._ready = False
-        self._told = False
-        self._broken = ""
         self._abandoned = 0
         self._leaving: Optional[Worker] = None
         """The worker of a cancelled statement, until its thread has come back."""
@@ -67,8 +70,7 @@ class ScalaSession(Interpreter):
         """Where the class numbers of the next REPL begin."""
         self._counting = False
         """An abandoned REPL is being asked for that; until then no other may be made."""
-        self._statement: Optional[Statement] = None
-        self._completions = Completions(loop, events)
+        self._completions = Completions(loop, events, "scala-completion", COMPLETION_SECONDS, MAX_COMPLETIONS)
 
     def start(self) -> None:
         """Make the REPL once the SparkContext is there."""
@@ -82,36 +84,17 @@ class ScalaSession(Interpreter):
         if self._wanted:
             self.start()
 
-    def run(self, number: int, code: bytes) -> None:
-        """Run a cell; there must be no other. It waits for the REPL where there is none yet."""
-        self._statement = Statement(number, code)
-        if self._broken:
-            self._finish("available", error(number, "InterpreterError", self._broken))
-        elif self._ready:
-            self._begin_when_free()
-        else:
-            self.start()
-
-    def cancel(self, number: int) -> None:
-        """Stop the statement: its jobs and its thread, both again, and then it is left behind."""
-        statement = self._statement
-        if statement is None or statement.number != number or statement.cancelled:
-            return
-        statement.cancelled = True
-        if not statement.started:
-            self._finish("cancelled", b"")
-            return
-        again, grace = self._config.interrupt_again_ms / 1000, self._config.cancel_grace_ms / 1000
-        self._interrupt(statement)
-        statement.timers = (
-            self._loop.later(again, lambda: self._interrupt(statement)),
-            self._loop.later(grace, lambda: self._give_time(statement)),
-        )
-
     def complete(self, header: Header, code: bytes) -> None:
         """Ask the presentation compiler, which is not the one that runs cells."""
         repl = self._repl if self._ready else None
-        self._completions.ask(header, code, repl)
+        if repl is None or self._completions.full:
+            self._completions.answer(header, [])
+            return
+        text = code.decode("utf-8", "replace")
+        cursor = max(0, min(int(header["cursor"]), len(text)))
+        # Java counts in UTF-16 code units.
+        units = len(text[:cursor].encode("utf-16-le")) // 2
+        self._completions.ask(header, lambda: sorted(set(repl.complete(text, units))))
 
     def _begin(self) -> None:
         """Run the statement, which the REPL is free for, and call `_finish`."""
@@ -135,21 +118,25 @@ class ScalaSession(Interpreter):
                 self._give_up(f"The Scala interpreter can't be started: {failure!s}")
                 return
             self._ready = True
-            if not self._told:
-                self._told = True
-                self._events.ready(version)
+            self._tell_ready(version)
             self._begin_when_free()
 
         worker.submit(lambda: repl.start(after), made)
 
     def _give_up(self, reason: str) -> None:
-        self._broken, self._ready = reason, False
-        statement = self._statement
-        if statement is not None:
-            self._finish("available", error(statement.number, "InterpreterError", reason))
-        self._events.failed(reason)
+        self._ready = False
+        super()._give_up(reason)
 
     # The statement
+
+    def _new_statement(self, number: int, code: bytes) -> ScalaStatement:
+        return ScalaStatement(number, code)
+
+    def _begin_or_start(self) -> None:
+        if self._ready:
+            self._begin_when_free()
+        else:
+            self.start()
 
     def _begin_when_free(self) -> None:
         """Begin the statement that waits, unless a cancelled one's thread is still in the REPL."""
@@ -191,7 +178,7 @@ class ScalaSession(Interpreter):
 
     # Cancelling
 
-    def _interrupt(self, statement: Statement) -> None:
+    def _interrupt(self, statement: ScalaStatement) -> None:
         """Cancel the jobs, and interrupt the thread as soon as it is in the cell's code.
 
         An interrupted compiler may lose its class path.
@@ -200,7 +187,7 @@ class ScalaSession(Interpreter):
             self._cancel_jobs(statement.number)
             self._interrupt_thread(statement)
 
-    def _interrupt_thread(self, statement: Statement) -> None:
+    def _interrupt_thread(self, statement: ScalaStatement) -> None:
         repl, control = self._repl, self._worker
         if statement is not self._statement or repl is None or control is None:
             return
@@ -211,15 +198,7 @@ class ScalaSession(Interpreter):
 
         control.submit(repl.interrupt, told)
 
-    def _cancel_jobs(self, number: int, again: bool = False) -> None:
-        """Cancel the statement's Spark jobs; again later, for one that the JVM was about to submit."""
-        spark, control = self._spark, self._worker
-        assert spark is not None and control is not None
-        control.submit(lambda: spark.cancel_group(number))
-        for seconds in (0.5, 2.0, 5.0) if again else ():
-            self._loop.later(seconds, lambda: control.submit(lambda: spark.cancel_group(number)))
-
-    def _give_time(self, statement: Statement) -> None:
+    def _overdue(self, statement: ScalaStatement) -> None:
         """The grace is over: a compiler will end by itself, a cell's code will not."""
         repl, control = self._repl, self._worker
         if statement is not self._statement or repl is None or control is None:

@@ -1,6 +1,6 @@
 """SQL cells: their statements run in the JVM on a worker of their own.
 
-Calls completion, rows, text, spark and output.
+Calls completion, completions, rows, text, spark and output.
 
 A cancelled statement's thread is never used again, so that a late interrupt can't hit the next statement.
 """
@@ -11,9 +11,10 @@ from typing import Any, List, NamedTuple, Optional, Tuple
 from py4j.protocol import Py4JError, Py4JJavaError
 
 from ..background import BackgroundLog
+from ..completions import Completions
 from ..config import Config
 from ..frames import Header
-from ..interpreters import COMPLETION_SECONDS, Events, Interpreter, now_ms
+from ..interpreters import COMPLETION_SECONDS, CONTEXT_REPLACED, Events, Interpreter, now_ms
 from ..loop import Loop, Timer
 from ..output import dumps, error, too_large
 from ..say import say
@@ -29,8 +30,6 @@ MAX_ASKED = 8
 MAX_FRAMES = 100
 """Java frames that are kept of an error."""
 
-
-NEW_CONTEXT = "The SparkContext had been stopped; a new one was made."
 
 NO_ROWS = ({"type": "struct", "fields": []}, "", None)
 """The result of a cell without a statement."""
@@ -64,13 +63,13 @@ class SqlInterpreter(Interpreter):
         self._cancelled = False
         self._timers: Tuple[Timer, ...] = ()
         self._waiting: Optional[Tuple[int, bytes]] = None
-        self._completer: Optional[Worker] = None
-        self._catalog: Optional[Catalog] = None
-        self._asked = 0
+        self._completions = Completions(loop, events, "sql-completion", COMPLETION_SECONDS, MAX_ASKED)
+        self._catalog = Catalog(None)
 
     def attach(self, spark: Spark, worker: Worker) -> None:
         """The SparkContext is there, which is all that SQL needs."""
         super().attach(spark, worker)
+        self._catalog = Catalog(spark)
         self._events.ready("")
         if self._waiting is not None:
             waiting, self._waiting = self._waiting, None
@@ -111,27 +110,15 @@ class SqlInterpreter(Interpreter):
 
     def complete(self, header: Header, code: bytes) -> None:
         """Ask the catalog on a thread of its own, so that it answers while a statement runs."""
-        spark, text, cursor = self._spark, code.decode("utf-8", "replace"), int(header["cursor"])
-        if spark is None or self._asked >= MAX_ASKED:
-            self._events.completed(header, dumps(candidates(text, cursor, Catalog(None))))
+        text, cursor, catalog = code.decode("utf-8", "replace"), int(header["cursor"]), self._catalog
+        if self._spark is None or self._completions.full:
+            self._completions.answer(header, candidates(text, cursor, Catalog(None)))
             return
-        if self._completer is None or self._catalog is None:
-            self._completer, self._catalog = Worker(self._loop, "sql-completion"), Catalog(spark)
-        catalog = self._catalog
-        self._asked += 1
-
-        def answer(found: Optional[List[str]]) -> None:
-            if timer.callback is not None:
-                timer.cancel()
-                known = found if found is not None else candidates(text, cursor, catalog.remembered())
-                self._events.completed(header, dumps(known))
-
-        def done(found: Optional[List[str]], _failure: Optional[Exception]) -> None:
-            self._asked -= 1
-            answer(found)
-
-        timer = self._loop.later(COMPLETION_SECONDS, lambda: answer(None))
-        self._completer.submit(lambda: candidates(text, cursor, catalog), done)
+        self._completions.ask(
+            header,
+            lambda: candidates(text, cursor, catalog),
+            late=lambda: candidates(text, cursor, catalog.remembered()),
+        )
 
     def _interrupt(self) -> None:
         number, thread, spark, control = self._number, self._thread, self._spark, self._worker
@@ -193,7 +180,7 @@ class SqlInterpreter(Interpreter):
         if self._thread is None:
             self._thread = spark.jvm.java.lang.Thread.currentThread()
         if spark.context_or_new():
-            self._loop.post(lambda: self._events.notice(NEW_CONTEXT))
+            self._loop.post(lambda: self._events.notice(CONTEXT_REPLACED))
         spark.set_group(number)
         pieces = split(code)
         if not pieces:
