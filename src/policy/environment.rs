@@ -3,7 +3,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use super::split_list;
+use super::{files, split_list};
 
 /// The conf keys whose value is the Python of a session's executors, or of its own interpreter.
 pub const PYTHON_KEYS: [&str; 2] = ["spark.pyspark.python", "spark.pyspark.driver.python"];
@@ -25,7 +25,7 @@ impl Environments {
                 .filter_map(|uri| uri.rsplit_once('#'))
                 .map(|(_, name)| name.to_owned())
                 .collect(),
-            allow: allow.iter().filter_map(|path| path.canonicalize().ok()).collect(),
+            allow: files::real(allow),
         }
     }
 

@@ -83,14 +83,19 @@ pub fn resolve_files<S: AsRef<str>>(
     uris: impl IntoIterator<Item = S>,
     allow: &[PathBuf],
 ) -> Result<Vec<String>, Rejection> {
-    let allow: Vec<_> = allow
-        .iter()
-        .map(|path| path.canonicalize().unwrap_or_else(|_| path.clone()))
-        .collect();
+    let allow = real(allow);
     let given = uris.into_iter();
     given
         .filter(|uri| !uri.as_ref().is_empty())
         .map(|uri| resolve(uri.as_ref(), &allow).map(|file| file.uri()))
+        .collect()
+}
+
+/// Allowed directories as the file system has them; one that isn't there stays as it was written.
+pub(super) fn real(allow: &[PathBuf]) -> Vec<PathBuf> {
+    allow
+        .iter()
+        .map(|path| path.canonicalize().unwrap_or_else(|_| path.clone()))
         .collect()
 }
 
@@ -116,10 +121,7 @@ pub fn resolve_conf<'a, K: AsRef<str>>(
         .iter()
         .map(|file| (canonical(file.key), file.list))
         .collect();
-    let allow: Vec<_> = allow
-        .iter()
-        .map(|path| path.canonicalize().unwrap_or_else(|_| path.clone()))
-        .collect();
+    let allow = real(allow);
     for (key, value) in conf {
         let name = canonical(key.as_ref());
         let Some((_, list)) = keys.iter().find(|(pattern, _)| matches(pattern, &name)) else {
