@@ -144,26 +144,20 @@ class OverJupyter:
         self.manager.shutdown_kernel(now=True)
 
 
-def round_trips(server: Server, rounds: int, count: int) -> dict[str, Any]:
-    """All peers in turn, for each round."""
-    session = server.api.create(conf={"spark.ui.enabled": "false"})
-    session.wait("idle")
-    peers: list[Any] = [OverHttp(server.port, session), OverPipes(), OverJupyter()]
+def take_turns(peers: list[Any], rounds: int, count: int, warm_up: int) -> dict[str, Any]:
+    """Time each of the peers in turn, for each round; ratios are the first to each. Closes the peers."""
     times: dict[str, list[list[float]]] = {peer.name: [] for peer in peers}
     loads = []
     for peer in peers:
-        timed(peer, 50)
+        timed(peer, warm_up)
     for _ in range(rounds):
         loads.append(os.getloadavg()[0])
         for peer in peers:
             times[peer.name].append(timed(peer, count))
-    again = peers[0].asked_again
     for peer in peers:
         peer.close()
-    rss = rss_mib(server.pid)
-    session.delete()
     ours = [statistics.median(one) for one in times[peers[0].name]]
-    found: dict[str, Any] = {"loads": loads, "asked_again": again, "server_rss_mib": rss, "peers": {}}
+    found: dict[str, Any] = {"loads": loads, "peers": {}}
     for name, each in times.items():
         medians = [statistics.median(one) for one in each]
         every = [value for one in each for value in one]
@@ -175,6 +169,17 @@ def round_trips(server: Server, rounds: int, count: int) -> dict[str, Any]:
             "p99": quantile(every, 0.99),
             "ratio": statistics.median(mine / theirs for mine, theirs in zip(ours, medians)),
         }
+    return found
+
+
+def round_trips(server: Server, rounds: int, count: int) -> dict[str, Any]:
+    """Over HTTP, over pipes, and Jupyter's."""
+    session = server.api.create(conf={"spark.ui.enabled": "false"})
+    session.wait("idle")
+    ours = OverHttp(server.port, session)
+    found = take_turns([ours, OverPipes(), OverJupyter()], rounds, count, 50)
+    found |= {"asked_again": ours.asked_again, "server_rss_mib": rss_mib(server.pid)}
+    session.delete()
     return found
 
 

@@ -7,13 +7,12 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import statistics
 import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench import MASTER, ROOT, OverHttp, OverPipes, quantile, table, timed
+from bench import MASTER, ROOT, OverHttp, OverPipes, table, take_turns
 from harness.server import Server, environment
 from harness.spark import Spark, sparks
 
@@ -75,35 +74,14 @@ LINES = {
 
 
 def measure(spark: Spark, server: Server, kind: str, rounds: int) -> dict[str, Any]:
-    """Both in turn, for each round; each warm."""
+    """Over HTTP, and the language's shell."""
     line, shows, count = LINES[kind]
     session = server.api.create(kind=kind, conf={"spark.ui.enabled": "false"})
     session.wait("idle")
     with tempfile.TemporaryDirectory() as home:
         peers = [OverHttp(server.port, session, line, kind, shows), shell_of(kind, spark, home)]
-        times: dict[str, list[list[float]]] = {peer.name: [] for peer in peers}
-        for peer in peers:
-            timed(peer, count)
-        loads = []
-        for _ in range(rounds):
-            loads.append(os.getloadavg()[0])
-            for peer in peers:
-                times[peer.name].append(timed(peer, count))
-        for peer in peers:
-            peer.close()
+        found = take_turns(peers, rounds, count, count)
     session.delete()
-    ours = [statistics.median(one) for one in times[peers[0].name]]
-    found: dict[str, Any] = {"loads": loads, "peers": {}}
-    for name, each in times.items():
-        medians = [statistics.median(one) for one in each]
-        found["peers"][name] = {
-            "unit": "ms",
-            "min": min(medians),
-            "median": statistics.median(medians),
-            "max": max(medians),
-            "p99": quantile([value for one in each for value in one], 0.99),
-            "ratio": statistics.median(mine / theirs for mine, theirs in zip(ours, medians)),
-        }
     return found
 
 
