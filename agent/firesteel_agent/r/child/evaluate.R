@@ -19,6 +19,7 @@ MAX_CALLS <- 100L
 
 # The error's text, or NULL when all went well. Interrupts reach only what is evaluated here.
 evaluate <- function(code) {
+  on.exit(end_sinks())
   expressions <- tryCatch(parse_code(code), error = function(problem) paste("Error:", conditionMessage(problem)))
   if (is.character(expressions)) return(expressions)
   for (index in seq_along(expressions)) {
@@ -28,6 +29,12 @@ evaluate <- function(code) {
     if (!is.null(failure)) return(failure)
   }
   NULL
+}
+
+# A sink that a cell leaves open, because it failed before it came to its end, would swallow what all later ones show.
+end_sinks <- function() {
+  while (sink.number() > 0L) sink()
+  if (sink.number(type = "message") != 2L) sink(type = "message")
 }
 
 # The code's expressions; functions keep their source.
