@@ -12,9 +12,9 @@ def python(request):
 
 
 @pytest.fixture(scope="module")
-def driver(python):
-    """A driver that the module's tests share."""
-    started = Driver(python)
+def driver(python, request):
+    """A driver that the module's tests share, with the module's `DRIVER` as its options."""
+    started = Driver(python, **getattr(request.module, "DRIVER", {}))
     try:
         started.ready()
         yield started

@@ -6,18 +6,8 @@ import time
 from pathlib import Path
 
 import pytest
-from driven import Driver
 
-
-@pytest.fixture(scope="module")
-def driver(python):
-    """An R session that the module's tests share."""
-    started = Driver(python, kind="sparkr")
-    try:
-        started.ready()
-        yield started
-    finally:
-        started.close()
+DRIVER = {"kind": "sparkr"}
 
 
 def run(driver, code):

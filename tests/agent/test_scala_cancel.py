@@ -5,20 +5,11 @@ import signal
 import time
 
 import pytest
-from driven import Driver
 
 ALIVE = "Int = 2\n"
 
-
-@pytest.fixture(scope="module")
-def driver(python):
-    # As long as a busy machine may take; what won't stop waits for it, too.
-    started = Driver(python, kind="spark", cancel_grace_ms=8000)
-    try:
-        started.ready()
-        yield started
-    finally:
-        started.close()
+DRIVER = {"kind": "spark", "cancel_grace_ms": 8000}
+"""As long as a busy machine may take; what won't stop waits for it, too."""
 
 
 def alive(driver):

@@ -9,18 +9,8 @@ import pytest
 KEEP = 100_000
 MOST = 400_000
 
-
-@pytest.fixture(scope="module")
-def driver(python):
-    """A driver with little room for what the server does not take."""
-    from driven import Driver
-
-    started = Driver(python, keep_bytes=KEEP, outbox_bytes=MOST)
-    try:
-        started.ready()
-        yield started
-    finally:
-        started.close()
+DRIVER = {"keep_bytes": KEEP, "outbox_bytes": MOST}
+"""Little room for what the server does not take."""
 
 
 def results(driver, since=0):
