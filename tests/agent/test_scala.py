@@ -11,7 +11,6 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from driven import Driver
 
 GOLDEN = [
     ("val a = 1", "a: Int = 1\n"),
@@ -21,15 +20,7 @@ GOLDEN = [
 ]
 """Of golden/livy.json; Scala 2.13 says `val` and writes the type of a def as it is declared."""
 
-
-@pytest.fixture(scope="module")
-def driver(python):
-    started = Driver(python, kind="spark")
-    try:
-        started.ready()
-        yield started
-    finally:
-        started.close()
+DRIVER = {"kind": "spark"}
 
 
 def scala(driver, code, timeout=90):
@@ -205,6 +196,23 @@ def test_code_that_is_too_deep_for_the_compiler(driver):
     assert output["ename"] == "Error"
     assert "nested more than 250 deep" in output["evalue"]
     assert scala(driver, "(" * 100 + "7" + ")" * 100).endswith(": Int = 7\n")
+
+
+LONG = {
+    "a sum": " + ".join(["1"] * 3000),
+    "calls": "List(1)" + ".map(_ + 1)" * 3000,
+    "branches": "".join(f"if (sc == {n}) {n} else " for n in range(3000)) + "0",
+    "a list": " :: ".join(["1"] * 3000) + " :: Nil",
+}
+
+
+@pytest.mark.parametrize("code", LONG.values(), ids=LONG.keys())
+def test_an_expression_that_is_too_long_for_the_compiler(driver, code):
+    """It runs out of stack, and compiles the next cell."""
+    output = failed(driver, code)
+    assert (output["ename"], output["evalue"]) == ("Error", "java.lang.StackOverflowError.")
+    assert failed(driver, "1 / 0")["evalue"] == "java.lang.ArithmeticException: / by zero"
+    assert "type mismatch" in failed(driver, 'val s: Int = "x"')["evalue"]
 
 
 def test_no_rich_values(driver):
