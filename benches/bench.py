@@ -290,7 +290,7 @@ def main() -> None:
     }
     print(f"{given.rounds} rounds, peers in turn; {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.2f}")
     for spark in reversed(sparks()):
-        server = Server({**spark.settings, "spark.master": MASTER})
+        server = Server({**spark.plain_settings, "spark.master": MASTER})
         try:
             idle = rss_mib(server.pid)
             if "round trip" not in report:

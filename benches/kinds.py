@@ -95,7 +95,7 @@ def main() -> None:
     given = parser.parse_args()
     os.environ["FIRESTEEL_TEST_BIN"] = str(given.binary.resolve())
     for spark in reversed(sparks()):
-        server = Server({**spark.settings, "spark.master": MASTER})
+        server = Server({**spark.plain_settings, "spark.master": MASTER})
         try:
             for kind, (line, _shows, _count) in LINES.items():
                 if kind == "sparkr" and not shutil.which("R"):

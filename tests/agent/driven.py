@@ -10,6 +10,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from harness.spark import SHORT_LIVED
 from peer import Peer
 
 AGENT = Path(__file__).resolve().parents[2] / "agent" / "main.py"
@@ -19,6 +20,7 @@ DEFAULT_CONF = {
     "spark.app.name": "firesteel-test",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
+    "spark.executor.extraJavaOptions": SHORT_LIVED,
 }
 
 
@@ -83,7 +85,8 @@ class Driver(Peer):
             "SPARK_LOCAL_IP": "127.0.0.1",
             "PYSPARK_PYTHON": spark_python,
             "PYSPARK_DRIVER_PYTHON": spark_python,
-            "SPARK_SUBMIT_OPTS": "-Xss4m",
+            "SPARK_SUBMIT_OPTS": f"-Xss4m {SHORT_LIVED}",
+            "SPARK_LAUNCHER_OPTS": SHORT_LIVED,
             "FIRESTEEL_DRIVER_ID": self.id,
             "FIRESTEEL_KEEPER_PID": str(os.getpid()),
             **env,

@@ -201,7 +201,6 @@ def test_code_that_is_too_deep_for_the_compiler(driver):
 LONG = {
     "a sum": " + ".join(["1"] * 3000),
     "calls": "List(1)" + ".map(_ + 1)" * 3000,
-    "branches": "".join(f"if (sc == {n}) {n} else " for n in range(3000)) + "0",
     "a list": " :: ".join(["1"] * 3000) + " :: Nil",
 }
 

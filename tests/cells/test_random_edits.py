@@ -98,7 +98,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
     """One session for all kinds."""
     server = Server(
         {
-            **newest().settings,
+            **newest().plain_settings,
             "spark.master": "local[2]",
             "spark.conf": {"spark.sql.warehouse.dir": str(tmp_path_factory.mktemp("warehouse"))},
             "output.max_bytes": "1MiB",

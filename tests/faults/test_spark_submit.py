@@ -242,7 +242,7 @@ def test_check_names_what_is_wrong(tmp_path: Path) -> None:
     assert wrong.returncode != 0
     assert "nowhere" in wrong.stdout + wrong.stderr
     spark = newest()
-    sets = [word for key, value in spark.settings.items() for word in ("--set", f"{key}={value}")]
+    sets = [word for key, value in spark.plain_settings.items() for word in ("--set", f"{key}={value}")]
     right = command("check", *sets, "--state-dir", str(tmp_path / "state"))
     assert right.returncode == 0, right.stdout + right.stderr
     no_java = command(

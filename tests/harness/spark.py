@@ -10,9 +10,14 @@ import tempfile
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from harness.processes import wait_until
 from harness.server import ROOT, environment
+
+SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+"""For the JVMs of tests, which live for a minute: the second compiler would take half of the suite's time and
+never earn it back."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +34,19 @@ class Spark:
         return ".".join(self.version.split(".")[:2])
 
     @property
-    def settings(self) -> dict[str, str]:
+    def plain_settings(self) -> dict[str, Any]:
         """What a server needs to use it."""
         return {"spark.home": self.home, "spark.python": self.python}
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The same for a test."""
+        options = {f"spark.{role}.extraJavaOptions": SHORT_LIVED for role in ("driver", "executor")}
+        return {
+            **self.plain_settings,
+            "spark.conf": options,
+            "driver.env": {"SPARK_LAUNCHER_OPTS": SHORT_LIVED},
+        }
 
 
 @lru_cache
@@ -93,7 +108,7 @@ class Cluster:
         env = environment(
             SPARK_LOCAL_IP="127.0.0.1", SPARK_PUBLIC_DNS="127.0.0.1", SPARK_HOME=self.spark.home
         )
-        env["SPARK_DAEMON_MEMORY"] = "256m"
+        env |= {"SPARK_DAEMON_MEMORY": "256m", "SPARK_DAEMON_JAVA_OPTS": SHORT_LIVED}
         with (self.home / f"{name}.log").open("wb") as log:
             process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env)
         self.running.append(process)
