@@ -41,15 +41,19 @@ class Rows:
         fields = schema["fields"]
         if not fields:
             return schema, "", None
-        found = self._collect(frame, fields)
+        shown = self._shown(frame, fields)
+        constant = _constant(frame, shown)
+        if constant is not None:
+            found = _objects(f"[[{constant}]]")  # As a Java list of rows writes itself.
+        else:
+            found = self._fetch(shown.takeAsList(self._max_rows + 1))
         write = row_writer(fields)
-        rows = [write(row) for row in self._fetch(found)] if wanted else []
+        rows = [write(row) for row in found] if wanted else []
         cut = len(rows) > self._max_rows
         return schema, ",".join(rows[: self._max_rows]), self._max_rows if cut else None
 
-    def _collect(self, frame: Any, fields: List[dict]) -> Any:
-        """One row more than the limit, as a Java list of rows of one JSON text, or of `#` and its size where
-        that is too long."""
+    def _shown(self, frame: Any, fields: List[dict]) -> Any:
+        """The rows as one JSON text each, or `#` and its size where that is too long."""
         most = self._max_bytes
         names = plain_names(fields)
         if not names:
@@ -59,7 +63,7 @@ class Rows:
         if len(fields) > MANY_FIELDS:
             frame, row = frame.selectExpr(self._strings([f"{row} as row"])), "row"
         short = f"if(octet_length({row}) > {most}, concat('#', octet_length({row})), {row}) as row"
-        return frame.selectExpr(self._strings([short])).takeAsList(self._max_rows + 1)
+        return frame.selectExpr(self._strings([short]))
 
     def _fetch(self, found: Any) -> List[dict]:
         """The rows' objects. A list of rows is one text for Java, which crosses at once."""
@@ -82,6 +86,27 @@ class Rows:
         for index, value in enumerate(values):
             array[index] = value
         return array
+
+
+def _constant(frame: Any, shown: Any) -> Optional[str]:
+    """The one row of `SELECT 1` and the like, which Spark's optimizer has computed already.
+
+    Clients ask that to see whether a session is alive; a job would take longer than all else.
+    """
+    if not _is(frame.queryExecution().analyzed(), "Project", "OneRowRelation"):
+        return None
+    plan = shown.queryExecution().optimizedPlan()
+    if not _is(plan, "Project", "OneRowRelation"):
+        return None
+    value = plan.projectList().head().child()
+    return value.value().toString() if value.getClass().getSimpleName() == "Literal" else None
+
+
+def _is(plan: Any, name: str, child: str) -> bool:
+    """Whether a plan is a node of this class above one of that class."""
+    if plan.getClass().getSimpleName() != name:
+        return False
+    return plan.child().getClass().getSimpleName() == child
 
 
 def _objects(text: str) -> List[dict]:
