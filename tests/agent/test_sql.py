@@ -156,6 +156,15 @@ def test_only_the_last_rows_count(driver):
     assert table(driver.run(many, "sql"))["data"] == [[59]]
 
 
+@pytest.mark.parametrize(
+    "big", ["select repeat('x', 2000000)", "select repeat('x', 2000000 + id) from range(1)"]
+)
+def test_rows_that_are_not_shown_have_no_limit(driver, big):
+    """A result over output.max_bytes that a later statement takes the place of stays in the JVM."""
+    assert driver.run(big, "sql").output["ename"] == "ResultTooLarge"
+    assert table(driver.run(f"{big}; select 1", "sql"))["data"] == [[1]]
+
+
 SLOW = "select count(*) from range(1000000000000) where id % 7 = rand()"
 
 

@@ -43,12 +43,13 @@ class Rows:
             return schema, "", None
         shown = self._shown(frame, fields)
         constant = _constant(frame, shown)
-        if constant is not None:
-            found = _objects(f"[[{constant}]]")  # As a Java list of rows writes itself.
-        else:
-            found = self._fetch(shown.takeAsList(self._max_rows + 1))
+        found = shown.takeAsList(self._max_rows + 1) if constant is None else None
+        if not wanted:
+            return schema, "", None
+        # A constant row as a Java list of rows writes itself.
+        objects = self._fetch(found) if constant is None else _objects(f"[[{constant}]]")
         write = row_writer(fields)
-        rows = [write(row) for row in found] if wanted else []
+        rows = [write(row) for row in objects]
         cut = len(rows) > self._max_rows
         return schema, ",".join(rows[: self._max_rows]), self._max_rows if cut else None
 
