@@ -43,7 +43,6 @@ class ProcessInterpreter(StatementInterpreter[ProcessStatement]):
     def __init__(self, loop: Loop, config: Config, log: BackgroundLog, events: Events):
         super().__init__(loop, config, log, events)
         self._process: Optional[InterpreterProcess] = None
-        self._attached = False
         self._failed_starts = 0
         self._completions: Deque[Tuple[Header, Timer]] = collections.deque()
         self._stopped = False
@@ -88,7 +87,7 @@ class ProcessInterpreter(StatementInterpreter[ProcessStatement]):
 
     def complete(self, header: Header, code: bytes) -> None:
         """Ask for candidates; there are none while no interpreter is attached."""
-        if self._process is None or not self._attached:
+        if self._process is None or not self._ready:
             self._events.completed(header, b"[]")
             return
         timer = self._loop.later(COMPLETION_SECONDS, lambda: self._completed(header["request"], b"[]"))
@@ -106,24 +105,15 @@ class ProcessInterpreter(StatementInterpreter[ProcessStatement]):
 
     def _attach_done(self, version: str) -> None:
         assert self._process is not None
-        self._attached = True
         self._failed_starts = 0
         self._process.finish()
         self._log.write(self._process.err.first(self._config.output_max_bytes // 2))
-        self._tell_ready(version)
-        if self._statement is not None:
-            self._begin()
+        self._now_ready(version)
 
     # A statement
 
     def _new_statement(self, number: int, code: bytes) -> ProcessStatement:
         return ProcessStatement(number, code)
-
-    def _begin_or_start(self) -> None:
-        if self._attached:
-            self._begin()
-        else:
-            self.start()
 
     def _begin(self) -> None:
         statement, process = self._statement, self._process
@@ -140,7 +130,7 @@ class ProcessInterpreter(StatementInterpreter[ProcessStatement]):
         User code may have written it: only the statement's secret makes it a result.
         """
         kind, statement = header["type"], self._statement
-        if kind == "attached" and not self._attached and self._spark is not None:
+        if kind == "attached" and not self._ready and self._spark is not None:
             self._attach_done(str(header.get("version", "")))
         elif kind == "completion":
             self._completed(header.get("request"), body)
@@ -201,7 +191,7 @@ class ProcessInterpreter(StatementInterpreter[ProcessStatement]):
     def _ended(self) -> None:
         process = self._process
         assert process is not None
-        was_attached, self._attached = self._attached, False
+        was_attached, self._ready = self._ready, False
         self._process = None
         for header, _timer in list(self._completions):
             self._completed(header["request"], b"[]")

@@ -35,6 +35,8 @@ class StatementInterpreter(Interpreter, Generic[Running]):
         self._statement: Optional[Running] = None
         self._broken = ""
         """Why it can't be started, for good."""
+        self._ready = False
+        """Whether there is an interpreter that takes statements."""
         self._told = False
 
     # What a language says
@@ -42,8 +44,8 @@ class StatementInterpreter(Interpreter, Generic[Running]):
     def _new_statement(self, number: int, code: bytes) -> Running:
         raise NotImplementedError
 
-    def _begin_or_start(self) -> None:
-        """Begin the statement if the interpreter is ready, else see that it starts."""
+    def _begin(self) -> None:
+        """Run the statement, which the interpreter is ready for, and call `_finish`."""
         raise NotImplementedError
 
     def _interrupt(self, statement: Running) -> None:
@@ -65,8 +67,10 @@ class StatementInterpreter(Interpreter, Generic[Running]):
         self._statement = self._new_statement(number, code)
         if self._broken:
             self._finish("available", error(number, "InterpreterError", self._broken))
+        elif self._ready:
+            self._begin_when_free()
         else:
-            self._begin_or_start()
+            self.start()
 
     def cancel(self, number: int) -> None:
         """Stop the statement: an interrupt, another, and then the interpreter is replaced."""
@@ -86,14 +90,22 @@ class StatementInterpreter(Interpreter, Generic[Running]):
 
     # For subclasses
 
-    def _tell_ready(self, detail: str) -> None:
-        """Tell the first time that it is ready."""
+    def _now_ready(self, detail: str) -> None:
+        """There is an interpreter: tell it the first time, and begin the statement that waits."""
+        self._ready = True
         if not self._told:
             self._told = True
             self._events.ready(detail)
+        self._begin_when_free()
+
+    def _begin_when_free(self) -> None:
+        """Begin the statement that waits, if one does and the interpreter is ready."""
+        statement = self._statement
+        if self._ready and statement is not None and not statement.started:
+            self._begin()
 
     def _give_up(self, reason: str) -> None:
-        self._broken = reason
+        self._broken, self._ready = reason, False
         statement = self._statement
         if statement is not None:
             self._finish("available", error(statement.number, "InterpreterError", reason))

@@ -70,13 +70,13 @@ class RInterpreter(ProcessInterpreter):
 
     def _frame(self, header: Header, body: bytes) -> None:
         kind = header["type"]
-        if kind == "hello" and not self._attached:
+        if kind == "hello" and not self._ready:
             self._version = str(header["text"])
             if header["status"] == "sparkr":
                 self._open_backend()
             else:
                 self._attach_done(self._version)
-        elif kind == "attached" and not self._attached:
+        elif kind == "attached" and not self._ready:
             if header["status"] != "ok":
                 self._events.notice(f"SparkR can't be attached: {header['text']}")
             self._attach_done(self._version)

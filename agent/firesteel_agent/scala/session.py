@@ -62,7 +62,6 @@ class ScalaSession(StatementInterpreter[ScalaStatement]):
         self._wanted = False
         self._repl = None
         self._pieces_worker: Optional[Worker] = None
-        self._ready = False
         self._abandoned = 0
         self._leaving: Optional[Worker] = None
         """The worker of a cancelled statement, until its thread has come back."""
@@ -96,10 +95,6 @@ class ScalaSession(StatementInterpreter[ScalaStatement]):
         units = len(text[:cursor].encode("utf-16-le")) // 2
         self._completions.ask(header, lambda: sorted(set(repl.complete(text, units))))
 
-    def _begin(self) -> None:
-        """Run the statement, which the REPL is free for, and call `_finish`."""
-        raise NotImplementedError
-
     # The REPL
 
     def _make(self) -> None:
@@ -117,32 +112,19 @@ class ScalaSession(StatementInterpreter[ScalaStatement]):
             if version is None:
                 self._give_up(f"The Scala interpreter can't be started: {failure!s}")
                 return
-            self._ready = True
-            self._tell_ready(version)
-            self._begin_when_free()
+            self._now_ready(version)
 
         worker.submit(lambda: repl.start(after), made)
-
-    def _give_up(self, reason: str) -> None:
-        self._ready = False
-        super()._give_up(reason)
 
     # The statement
 
     def _new_statement(self, number: int, code: bytes) -> ScalaStatement:
         return ScalaStatement(number, code)
 
-    def _begin_or_start(self) -> None:
-        if self._ready:
-            self._begin_when_free()
-        else:
-            self.start()
-
     def _begin_when_free(self) -> None:
-        """Begin the statement that waits, unless a cancelled one's thread is still in the REPL."""
-        statement = self._statement
-        if self._ready and self._leaving is None and statement is not None and not statement.started:
-            self._begin()
+        # A cancelled statement's thread may still be in the REPL.
+        if self._leaving is None:
+            super()._begin_when_free()
 
     def _finish(self, state: str, composed: bytes) -> None:
         statement = self._statement
