@@ -123,8 +123,8 @@ impl Supervisor {
             }
         }
         crate::kill_point!("delete.killed");
-        self.drain().await;
         self.keeper.reap();
+        self.drain().await;
         let exit = self.run_dir.exit();
         if self.keeper.rebooted && exit.is_none() {
             let reason = "The host was restarted, which ended the driver.".to_owned();

@@ -73,13 +73,18 @@ LEAST_STARTED = 15
 
 
 def zombies_of(pids: set[int]) -> list[int]:
-    """The ended children that one of these has not waited for."""
+    """The ended children that one of these could have waited for and has not.
+
+    A process whose first thread has ended is shown as a zombie while its other threads still end (a JVM's
+    take a while), and nobody can wait for it before the last one has.
+    """
     found = []
     for pid in processes.pids():
         with contextlib.suppress(OSError):
-            text = Path(f"/proc/{pid}/stat").read_text()
+            process = Path("/proc", str(pid))
+            text = (process / "stat").read_text()
             state, parent = text[text.rindex(")") + 2 :].split()[:2]
-            if state == "Z" and int(parent) in pids:
+            if state == "Z" and int(parent) in pids and len(list((process / "task").iterdir())) == 1:
                 found.append(pid)
     return found
 
