@@ -145,7 +145,8 @@ impl Database {
                 .into_iter()
                 .collect();
         let applied = if tables.contains("_sqlx_migrations") {
-            sqlx::query_as("SELECT version, checksum FROM _sqlx_migrations ORDER BY version")
+            // The casts hide how the columns are declared, which nothing has looked at yet: sqlx panics where that is no text.
+            sqlx::query_as("SELECT CAST(version AS INTEGER) AS version, CAST(checksum AS BLOB) AS checksum FROM _sqlx_migrations ORDER BY 1")
                 .fetch_all(&mut connection)
                 .await?
         } else if tables.is_empty() {

@@ -152,6 +152,21 @@ def test_what_is_none_of_ours_is_refused(tmp_path: Path, settings: dict[str, Any
     assert "held by another process" in line, line
 
 
+@pytest.mark.parametrize("declared", ["version BIGINT", "checksum BLOB", "epoch            BIGINT"])
+def test_declarations_that_are_no_text_are_refused(
+    tmp_path: Path, settings: dict[str, Any], declared: str
+) -> None:
+    """A column's type with a byte in it that is no UTF-8."""
+    path = database(tmp_path / "state", old(len(MIGRATIONS)), ended(7))
+    whole = path.read_bytes()
+    damaged = whole.replace(declared.encode(), declared[:-1].encode() + b"\xff")
+    assert damaged != whole
+    path.write_bytes(damaged)
+    line = refusal(path.parent, settings)
+    assert "damaged" in line, line
+    assert path.read_bytes() == damaged
+
+
 def test_older_is_copied_and_migrated(tmp_path: Path, settings: dict[str, Any]) -> None:
     """The copy is the database as it was; older copies go, the newest stays."""
     state = tmp_path / "state"
