@@ -5,12 +5,14 @@
 //! `docs/architecture.md` draws the house; `tests/structure.rs` keeps modules from importing one above them.
 
 pub mod access;
+pub mod admission;
 pub mod api;
 pub mod background;
 pub mod clock;
 pub mod config;
 pub mod driver;
 pub mod failpoint;
+pub mod idempotency;
 pub mod policy;
 pub mod serve;
 pub mod service;

@@ -6,13 +6,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Small modules without a place in the journey: any may use them, they use nothing.
-const LEAVES: &[&str] = &["background", "clock", "sys", "failpoint"];
+const LEAVES: &[&str] = &["background", "clock", "sys", "failpoint", "admission"];
 
 /// Which modules each may use beside itself and the leaves. `docs/architecture.md` has the same table in words.
 const MAY_USE: &[(&str, &str)] = &[
     (
         "main",
-        "check serve service api web access session policy driver store telemetry config",
+        "check serve service api web access session idempotency policy driver store telemetry config",
     ),
     ("check", "access driver config"),
     (
@@ -20,12 +20,13 @@ const MAY_USE: &[(&str, &str)] = &[
         "service api access session driver store telemetry config",
     ),
     ("service", "driver config"),
-    ("api", "web access session policy store config"),
+    ("api", "web access session idempotency policy store config"),
     ("web", ""),
     ("access", "config"),
-    ("session", "driver store config"),
+    ("session", "idempotency driver store config"),
     ("policy", "config"),
     ("driver", "config"),
+    ("idempotency", "store"),
     ("store", "config"),
     ("telemetry", "config"),
     ("config", ""),

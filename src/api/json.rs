@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 use super::App;
 use super::error::ApiError;
 use super::wire::JSON;
-use crate::session::IdempotencyKey;
+use crate::idempotency::IdempotencyKey;
 
 /// A body that is slow gets a second more for each of these that have come.
 const BYTES_PER_SECOND: usize = 256 * 1024;

@@ -9,6 +9,7 @@ mod diagnosis;
 mod event;
 pub mod keeper;
 mod keeper_watch;
+mod leftovers;
 mod link;
 pub mod log;
 mod process;
@@ -38,6 +39,7 @@ use supervise::{COMPLETIONS_WAITING, Command, Completion, LinkState, Supervisor}
 
 pub use diagnosis::diagnose;
 pub use event::{DriverEvent, StatementResult};
+pub use leftovers::end_leftover;
 pub use process::ProcessName;
 pub use run_dir::{Exit, RunDir};
 pub use spark::{NoSpark, Spark};

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::idempotency::KeyReused;
 use super::kind::Kind;
 use super::state::SessionState;
 use super::statement::Statement;
+use crate::idempotency::KeyReused;
 use crate::store::{IdempotencyRow, StoreError};
 
 /// What others ask of a session.

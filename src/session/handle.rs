@@ -7,7 +7,6 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::command::{Command, SubmitError};
-use super::idempotency::{Begun, IdempotencyKey, KeyReused, Keys};
 use super::kind::Kind;
 use super::request::Echo;
 use super::snapshot::Snapshot;
@@ -15,6 +14,7 @@ use super::state::SessionState;
 use super::statement::Statement;
 use super::times::Contacts;
 use crate::background::Background;
+use crate::idempotency::{Begun, IdempotencyKey, KeyReused, Keys};
 use crate::store::{IdempotencyRow, Store, StoreError};
 
 /// A session. Clones name the same one.

@@ -8,10 +8,8 @@
 //! may ask), `registry`.
 
 mod actor;
-mod admission;
 mod command;
 mod handle;
-mod idempotency;
 mod kind;
 mod recovery;
 mod registry;
@@ -27,7 +25,6 @@ mod times;
 pub use crate::driver::{DriverSpec, Resources};
 pub use command::SubmitError;
 pub use handle::Session;
-pub use idempotency::{IdempotencyKey, KeyReused};
 pub use kind::{BadKind, Kind};
 pub use registry::{CreateError, Sessions};
 pub use request::{Echo, NewSession, spark_conf};

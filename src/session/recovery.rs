@@ -17,13 +17,8 @@ use super::state::SessionState;
 use super::statement::Statement;
 use super::stored::sound;
 use crate::clock::now_ms;
-use crate::driver::RunDir;
+use crate::driver::{RunDir, end_leftover};
 use crate::store::{Op, SessionRow, StoreError, Trouble};
-
-/// How long a driver that nobody needs may take to end before its directory is left for the next start.
-const LEFTOVER_TIMEOUT: Duration = Duration::from_secs(30);
-/// Between two looks at it.
-const LEFTOVER_POLL: Duration = Duration::from_millis(100);
 
 /// Drivers that are ended at the same time.
 const CLEARED_AT_ONCE: usize = 32;
@@ -215,7 +210,7 @@ async fn clear_up(sessions: Sessions) {
         .await;
     let unowned = async |id: Uuid| {
         if let Ok(false) = shared.store.has_driver(&id.to_string()).await {
-            clear(&shared.drivers.run_dir(id), true, &shared.background).await;
+            end_leftover(&shared.drivers.run_dir(id), true, &shared.background).await;
         }
     };
     stream::iter(shared.drivers.on_disk().unwrap_or_default())
@@ -225,39 +220,10 @@ async fn clear_up(sessions: Sessions) {
 
 async fn end_abandoned(shared: &Shared, id: String, deleted: bool) {
     let Ok(driver) = id.parse() else { return };
-    let cleared = clear(&shared.drivers.run_dir(driver), deleted, &shared.background).await;
+    let run_dir = shared.drivers.run_dir(driver);
+    let cleared = end_leftover(&run_dir, deleted, &shared.background).await;
     let at = now_ms();
     if cleared && let Err(error) = shared.store.write(Op::EndDriver { id, at }).await {
         warn!(%error, "a driver's row could not be closed");
     }
-}
-
-/// Ends a driver by its keeper, whose name can't be another process's, and clears its directory. False where it does not end.
-async fn clear(run_dir: &RunDir, deleted: bool, background: &crate::background::Background) -> bool {
-    if !run_dir.withdraw_launch()
-        && let Some(keeper) = run_dir.keeper()
-    {
-        keeper.terminate();
-        let gone = async {
-            while keeper.exists() {
-                tokio::time::sleep(LEFTOVER_POLL).await;
-            }
-        };
-        let gone = tokio::select! {
-            gone = tokio::time::timeout(LEFTOVER_TIMEOUT, gone) => gone.is_ok(),
-            () = background.stopping().cancelled() => false,
-        };
-        if !gone {
-            warn!(run_dir = %run_dir.path().display(), "an earlier server's driver does not end");
-            return false;
-        }
-    }
-    let cleared = if deleted {
-        run_dir.remove()
-    } else {
-        run_dir.keep_log()
-    };
-    cleared
-        .inspect_err(|error| warn!(%error, "an earlier server's run directory could not be cleared"))
-        .is_ok()
 }

@@ -9,17 +9,17 @@ use tokio::sync::{mpsc, watch};
 use tracing::info;
 
 use super::actor::{Actor, Begin, Past};
-use super::admission::{Admission, QueueFull};
 use super::handle::Session;
-use super::idempotency::{Begun, IdempotencyKey, KeyReused};
 use super::request::NewSession;
 use super::shared::{Shared, Table};
 use super::state::SessionState;
 use super::times::Contacts;
+use crate::admission::{Admission, QueueFull};
 use crate::background::Background;
 use crate::clock::now_ms;
 use crate::config::Config;
 use crate::driver::Drivers;
+use crate::idempotency::{Begun, IdempotencyKey, KeyReused};
 use crate::store::{IdempotencyRow, Op, SessionRow, Store, StoreError};
 
 /// Commands that may wait for a session's actor; more wait in their callers.
@@ -83,7 +83,7 @@ impl Sessions {
         background: Background,
     ) -> Result<Self, StoreError> {
         let next_id = Arc::new(AtomicI64::new(store.next_session_id().await?));
-        let admission = Admission::new(config.limits.sessions, config.limits.sessions_queued);
+        let admission = Admission::new("sessions", config.limits.sessions, config.limits.sessions_queued);
         let shared = Arc::new(Shared {
             config,
             store,

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use dashmap::DashMap;
 
 use super::handle::Session;
-use super::idempotency::Keys;
 use super::request::NewSession;
 use crate::background::Background;
 use crate::config::Config;
 use crate::driver::Drivers;
+use crate::idempotency::Keys;
 use crate::store::Store;
 
 /// What every session's actor uses.

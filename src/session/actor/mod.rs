@@ -22,7 +22,6 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{debug, error, info, warn};
 
-use super::admission::Ticket;
 use super::command::{Command, SubmitError, Submitted};
 use super::request::NewSession;
 use super::shared::Shared;
@@ -30,6 +29,7 @@ use super::snapshot::Snapshot;
 use super::state::{SessionEvent, SessionState};
 use super::statement::Statement;
 use super::times::Contacts;
+use crate::admission::Ticket;
 use crate::clock::now_ms;
 use crate::driver::{Driver, DriverEvent, Events};
 use crate::store::{Op, Store, StoreError};

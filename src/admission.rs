@@ -1,4 +1,4 @@
-//! How many sessions run at once, and who is next: a fair queue with a bound.
+//! How many drivers run at once, and whose turn it is: a fair queue with a bound. Sessions have one, batches another. Calls nobody.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,12 +12,13 @@ pub struct Admission {
     queued: Arc<AtomicUsize>,
     limit: usize,
     queue_limit: usize,
+    what: &'static str,
 }
 
 /// The queue is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the queue of sessions is full")]
-pub struct QueueFull;
+#[error("the queue of {0} is full")]
+pub struct QueueFull(pub &'static str);
 
 /// A place in the queue; dropping it leaves the queue.
 #[derive(Debug)]
@@ -28,14 +29,15 @@ pub struct Ticket {
 }
 
 impl Admission {
-    /// `limits.sessions` at once, `limits.sessions_queued` waiting.
+    /// `limit` at once, `queue_limit` waiting. `what` they are is the name of the key of the limit, too: `sessions` for `limits.sessions`.
     #[must_use]
-    pub fn new(limit: usize, queue_limit: usize) -> Self {
+    pub fn new(what: &'static str, limit: usize, queue_limit: usize) -> Self {
         Self {
             free: Arc::new(Semaphore::new(limit)),
             queued: Arc::default(),
             limit,
             queue_limit,
+            what,
         }
     }
 
@@ -51,14 +53,12 @@ impl Admission {
         };
         let must_wait = ahead + 1 > self.free.available_permits();
         if must_wait && ahead + 1 > self.queue_limit + self.free.available_permits() {
-            return Err(QueueFull);
+            return Err(QueueFull(self.what));
         }
         Ok(ticket)
     }
-}
 
-impl Admission {
-    /// Takes a place for a session that was accepted by an earlier server, however many wait.
+    /// Takes a place for one that was accepted by an earlier server, however many wait.
     #[must_use]
     pub fn enter_again(&self) -> Ticket {
         Ticket {
@@ -67,7 +67,7 @@ impl Admission {
         }
     }
 
-    /// Counts a driver that runs already. None where more run than `limits.sessions` allows now: those run on all the same.
+    /// Counts a driver that runs already. None where more run than the limit allows now: those run on all the same.
     #[must_use]
     pub fn count(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.free).try_acquire_owned().ok()
@@ -75,15 +75,15 @@ impl Admission {
 }
 
 impl Ticket {
-    /// What the log of a session that must wait says.
+    /// What the log of one that must wait says.
     #[must_use]
     pub fn notice(&self) -> Option<String> {
         if self.ahead < self.gate.free.available_permits() {
             return None;
         }
-        let limit = self.gate.limit;
+        let Admission { limit, what, .. } = self.gate;
         Some(format!(
-            "Waiting in the queue: {limit} sessions run (limits.sessions), {} wait before this one.",
+            "Waiting in the queue: {limit} {what} run (limits.{what}), {} wait before this one.",
             self.ahead
         ))
     }
@@ -106,13 +106,13 @@ mod tests {
 
     #[tokio::test]
     async fn the_queue_is_fair_and_bounded() {
-        let gate = Admission::new(1, 1);
+        let gate = Admission::new("sessions", 1, 1);
         let first = gate.enter().unwrap();
         assert_eq!(first.notice(), None);
         let permit = first.admitted().await.unwrap();
         let second = gate.enter().unwrap();
         assert!(second.notice().unwrap().contains("0 wait before"));
-        assert_eq!(gate.enter().unwrap_err(), QueueFull);
+        assert_eq!(gate.enter().unwrap_err(), QueueFull("sessions"));
         let waiting = second.admitted();
         drop(permit);
         assert!(waiting.await.is_some());

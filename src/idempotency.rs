@@ -1,4 +1,5 @@
-//! Idempotency-Key: the same request sent again is answered with what the first one made (contracts.md, Held requests).
+//! Idempotency-Key: the same request sent again is answered with what the first one made (contracts.md, Held requests). Called by whoever accepts
+//! something; calls `store`.
 
 use std::sync::Arc;
 
@@ -25,7 +26,8 @@ pub struct IdempotencyKey {
 pub struct KeyReused;
 
 /// What to do with a request that has a key.
-pub(super) enum Begun {
+#[derive(Debug)]
+pub enum Begun {
     /// It is the first: serve it, store the row with what it makes, then let go of the turn.
     First(Turn, Box<IdempotencyRow>),
     /// It was answered before.
@@ -36,12 +38,13 @@ pub(super) enum Begun {
 
 /// The keys that are being served. Requests with the same key take turns, so that the second finds what the first stored.
 #[derive(Debug, Default)]
-pub(super) struct Keys {
+pub struct Keys {
     busy: DashMap<(String, String), Arc<Mutex<()>>>,
 }
 
 /// A key's turn; the key is free again when it is dropped.
-pub(super) struct Turn {
+#[derive(Debug)]
+pub struct Turn {
     keys: Arc<Keys>,
     key: (String, String),
     guard: Option<OwnedMutexGuard<()>>,
@@ -60,7 +63,7 @@ impl Drop for Turn {
 impl Keys {
     /// Waits for the key's turn, then looks what the store has of it. A caller that may leave (an HTTP handler) runs this and what
     /// follows as a task of its own.
-    pub(super) async fn begin(
+    pub async fn begin(
         self: &Arc<Self>,
         store: &Store,
         key: IdempotencyKey,
