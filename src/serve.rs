@@ -20,6 +20,7 @@ use utoipa_actix_web::AppExt as _;
 use crate::access::BasicFile;
 use crate::api::{self, App, RouteTable};
 use crate::background::Background;
+use crate::batch::Batches;
 use crate::config::{AccessMode, AtShutdown, Config, Listen};
 use crate::driver::{Drivers, Spark};
 use crate::service::{self, Listening, StateDir, Traffic, Workers, notify};
@@ -68,6 +69,7 @@ pub async fn serve(mut config: Config, handed_in: Vec<OwnedFd>) -> Result<()> {
 struct Server {
     config: Arc<Config>,
     sessions: Sessions,
+    batches: Batches,
     workers: Workers,
     traffic: Traffic,
     handle: ServerHandle,
@@ -113,15 +115,28 @@ impl Server {
         let drivers = Drivers::open(Arc::clone(&config), spark, &state_dir, store.epoch(), background)
             .context("can't set up the state directory for drivers")?;
         notify::starting("taking sessions back", START_STEP);
-        let sessions =
-            Sessions::open(Arc::clone(&config), store, Arc::new(drivers), background.clone()).await?;
+        let drivers = Arc::new(drivers);
+        let batches = Batches::open(
+            Arc::clone(&config),
+            store.clone(),
+            Arc::clone(&drivers),
+            background.clone(),
+        )
+        .await?;
+        let sessions = Sessions::open(Arc::clone(&config), store, drivers, background.clone()).await?;
         let taken_back = sessions
             .all()
             .iter()
             .filter(|session| session.snapshot().state != SessionState::Dead)
             .count();
 
-        let app = App::new(Arc::clone(&config), sessions.clone(), background.clone(), users);
+        let app = App::new(
+            Arc::clone(&config),
+            sessions.clone(),
+            batches.clone(),
+            background.clone(),
+            users,
+        );
         let workers = Workers::default();
         let traffic = Traffic::new(background.draining().clone());
         let listener = listening.listener.as_raw_fd();
@@ -143,6 +158,7 @@ impl Server {
         Ok(Self {
             config,
             sessions,
+            batches,
             workers,
             traffic,
             handle,
@@ -167,8 +183,11 @@ impl Server {
         // Dropping it ends its workers.
         self.serving.abort();
         let _ = self.serving.await;
-        if config.shutdown.sessions == AtShutdown::End && !self.sessions.end_all(drivers).await {
-            warn!("not every driver has ended");
+        if config.shutdown.sessions == AtShutdown::End {
+            let ending = tokio::join!(self.sessions.end_all(drivers), self.batches.end_all(drivers));
+            if ending != (true, true) {
+                warn!("not every driver has ended");
+            }
         }
         drop(self.sessions);
         if !background.shut_down(BACKGROUND_GRACE).await {

@@ -8,6 +8,7 @@ use tracing::debug;
 
 use super::wire::JSON;
 use crate::access;
+use crate::batch;
 use crate::session::{BadKind, CreateError, SubmitError};
 use crate::store::{StoreError, Trouble};
 
@@ -132,6 +133,21 @@ impl From<CreateError> for ApiError {
             CreateError::Key(reason) => Self::KeyReused(reason.to_string()),
             CreateError::Gone(id) => Self::SessionNotFound(id.to_string()),
             CreateError::Store(reason) => reason.into(),
+        }
+    }
+}
+
+impl From<batch::CreateError> for ApiError {
+    fn from(reason: batch::CreateError) -> Self {
+        use batch::CreateError::{DuplicateName, Gone, Key, QueueFull, Store};
+        match reason {
+            DuplicateName { .. } => Self::Rejected(reason.to_string()),
+            QueueFull(_) => Self::Unavailable(
+                "Too many batches are waiting to be started (limits.batches_queued).".to_owned(),
+            ),
+            Key(reason) => Self::KeyReused(reason.to_string()),
+            Gone(id) => Self::SessionNotFound(id.to_string()),
+            Store(reason) => reason.into(),
         }
     }
 }

@@ -19,6 +19,7 @@ use super::App;
 use super::error::ApiError;
 use super::pages::number;
 use crate::access::{Action, Caller, Verdict, effective, may};
+use crate::batch::Batch;
 use crate::config::AccessMode;
 use crate::session::Session;
 use crate::store::SessionRow;
@@ -66,24 +67,78 @@ pub struct OnServer<A> {
 }
 
 impl<A> OnServer<A> {
-    fn verdict(&self, session: &Session) -> Verdict {
-        verdict(&self.app, &self.acting, Action::Show, session)
+    fn verdict(&self, of: &impl Owned) -> Verdict {
+        verdict(&self.app, &self.acting, Action::Show, of)
     }
 
-    /// True for a session that a list may show.
-    pub fn may_see(&self, session: &Session) -> bool {
-        matches!(self.verdict(session), Verdict::Allowed | Verdict::Emptied)
+    /// True for a session or batch that a list may show.
+    pub fn may_see(&self, of: &impl Owned) -> bool {
+        matches!(self.verdict(of), Verdict::Allowed | Verdict::Emptied)
     }
 
     /// True for one of which a list shows only the outside.
-    pub fn is_stranger_to(&self, session: &Session) -> bool {
-        self.verdict(session) == Verdict::Emptied
+    pub fn is_stranger_to(&self, of: &impl Owned) -> bool {
+        self.verdict(of) == Verdict::Emptied
     }
 
     /// Whose ended sessions the caller may see; none for everybody's.
     pub fn only_owner(&self) -> Option<&str> {
         self.acting.user.as_deref().filter(|_| !self.acting.admin)
     }
+}
+
+/// What has an owner.
+pub trait Owned: Sized {
+    /// Who created it.
+    fn owner(&self) -> Option<&str>;
+    /// As whom its driver runs.
+    fn proxy_user(&self) -> Option<&str>;
+    /// The one with this id.
+    fn by_id(app: &App, id: i64) -> Option<Self>;
+    /// The one with this name: the caller's own comes before another's.
+    fn by_name(app: &App, caller: &Caller, name: &str) -> Option<Self>;
+}
+
+impl Owned for Session {
+    fn owner(&self) -> Option<&str> {
+        self.owner.as_deref()
+    }
+    fn proxy_user(&self) -> Option<&str> {
+        self.proxy_user.as_deref()
+    }
+    fn by_id(app: &App, id: i64) -> Option<Self> {
+        app.sessions.by_id(id)
+    }
+    fn by_name(app: &App, caller: &Caller, name: &str) -> Option<Self> {
+        app.sessions.by_name(caller.user.as_deref(), name, true)
+    }
+}
+
+impl Owned for Batch {
+    fn owner(&self) -> Option<&str> {
+        self.owner.as_deref()
+    }
+    fn proxy_user(&self) -> Option<&str> {
+        self.proxy_user.as_deref()
+    }
+    fn by_id(app: &App, id: i64) -> Option<Self> {
+        app.batches.by_id(id)
+    }
+    fn by_name(app: &App, caller: &Caller, name: &str) -> Option<Self> {
+        app.batches.by_name(caller.user.as_deref(), name)
+    }
+}
+
+/// A batch, for a caller who may do `A` to it.
+#[derive(Debug)]
+pub struct OnBatch<A> {
+    /// The server.
+    pub app: Data<App>,
+    /// The batch that the path names.
+    pub batch: Batch,
+    /// True where only the outside of the batch may be shown.
+    pub is_stranger: bool,
+    act: PhantomData<A>,
 }
 
 /// A session, for a caller who may do `A` to it. Its heartbeat is renewed.
@@ -154,19 +209,30 @@ impl<A: Act + 'static> FromRequest for OnSession<A> {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
         Box::pin(async move {
-            let app = app(&request)?;
-            let caller = caller(&app, &request).await?;
-            let acting = acting(&app, &caller, &request)?;
-            let named = request.match_info().query("id");
-            let session = find(&app, &acting, named)?;
-            let action = A::ACTION.unwrap_or(Action::Modify);
-            let verdict = verdict(&app, &acting, action, &session);
-            allowed(verdict, named)?;
+            let (app, session, is_stranger) = named::<Session>(&request, A::ACTION).await?;
             session.heard();
             Ok(Self {
                 app,
                 session,
-                is_stranger: verdict == Verdict::Emptied,
+                is_stranger,
+                act: PhantomData,
+            })
+        })
+    }
+}
+
+impl<A: Act + 'static> FromRequest for OnBatch<A> {
+    type Error = ApiError;
+    type Future = Extracted<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move {
+            let (app, batch, is_stranger) = named::<Batch>(&request, A::ACTION).await?;
+            Ok(Self {
+                app,
+                batch,
+                is_stranger,
                 act: PhantomData,
             })
         })
@@ -214,14 +280,23 @@ fn app(request: &HttpRequest) -> Result<Data<App>, ApiError> {
     app.ok_or_else(|| ApiError::Unavailable("The server is not set up.".to_owned()))
 }
 
-fn verdict(app: &App, caller: &Caller, action: Action, session: &Session) -> Verdict {
-    may(
-        caller,
-        action,
-        session.owner.as_deref(),
-        session.proxy_user.as_deref(),
-        &app.config.access,
-    )
+fn verdict(app: &App, caller: &Caller, action: Action, of: &impl Owned) -> Verdict {
+    may(caller, action, of.owner(), of.proxy_user(), &app.config.access)
+}
+
+/// What the path names, where the caller may do that to it, and whether only its outside may be shown.
+async fn named<T: Owned>(
+    request: &HttpRequest,
+    action: Option<Action>,
+) -> Result<(Data<App>, T, bool), ApiError> {
+    let app = app(request)?;
+    let caller = caller(&app, request).await?;
+    let acting = acting(&app, &caller, request)?;
+    let named = request.match_info().query("id");
+    let found = find(&app, &acting, named)?;
+    let verdict = verdict(&app, &acting, action.unwrap_or(Action::Modify), &found);
+    allowed(verdict, named)?;
+    Ok((app, found, verdict == Verdict::Emptied))
 }
 
 fn allowed(verdict: Verdict, named: &str) -> Result<(), ApiError> {
@@ -232,13 +307,13 @@ fn allowed(verdict: Verdict, named: &str) -> Result<(), ApiError> {
     }
 }
 
-/// A path element that is all digits is an id, any other a name; the caller's own name comes before another's.
-fn find(app: &App, caller: &Caller, named: &str) -> Result<Session, ApiError> {
+/// A path element that is all digits is an id, any other a name.
+fn find<T: Owned>(app: &App, caller: &Caller, named: &str) -> Result<T, ApiError> {
     let found = if !named.is_empty() && named.bytes().all(|byte| byte.is_ascii_digit()) {
-        app.sessions.by_id(number(named)?)
+        T::by_id(app, number(named)?)
     } else {
         let name = percent_encoding::percent_decode_str(named).decode_utf8_lossy();
-        app.sessions.by_name(caller.user.as_deref(), &name, true)
+        T::by_name(app, caller, &name)
     };
     found.ok_or_else(|| ApiError::SessionNotFound(named.chars().take(256).collect()))
 }

@@ -3,7 +3,9 @@
 //! One file for each of Livy's resources; `wire` has the exact JSON, `error` the exact error bodies, `guard` the permissions,
 //! `gate` what every request passes. Called by `serve`; calls `access`, `policy`, `session`, `web`, and `store` for history.
 
+mod accepted;
 mod answered;
+mod batches;
 mod error;
 mod gate;
 mod guard;
@@ -26,6 +28,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::access::BasicFile;
 use crate::background::Background;
+use crate::batch::Batches;
 use crate::config::Config;
 use crate::session::Sessions;
 
@@ -42,6 +45,8 @@ pub struct App {
     pub config: Arc<Config>,
     /// The sessions.
     pub sessions: Sessions,
+    /// The batches.
+    pub batches: Batches,
     /// For work that must not block a worker.
     pub background: Background,
     /// Users and their passwords, with `access.mode = "basic"`.
@@ -55,12 +60,14 @@ impl App {
     pub fn new(
         config: Arc<Config>,
         sessions: Sessions,
+        batches: Batches,
         background: Background,
         users: Option<Arc<BasicFile>>,
     ) -> Self {
         Self {
             config,
             sessions,
+            batches,
             background,
             users,
             password_checks: Semaphore::new(PASSWORD_CHECKS),
@@ -84,6 +91,12 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(statements::show)
         .service(sessions::show)
         .service(sessions::delete)
+        .service(batches::list)
+        .service(batches::create)
+        .service(batches::state)
+        .service(batches::log)
+        .service(batches::show)
+        .service(batches::delete)
         .service(history::list)
         .service(history::log)
         .service(history::statement)

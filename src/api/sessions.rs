@@ -9,6 +9,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::App;
+use super::accepted::{self, Accepted, Wanted, rejected};
 use super::answered::answered;
 use super::error::ApiError;
 use super::guard::{Create, List, Modify, OnServer, OnSession, See, View};
@@ -17,12 +18,11 @@ use super::link_to;
 use super::pages::{PageQuery, log_page};
 use super::wire::{CreateSession, Log, Message, SessionView, SessionsView, StateView};
 use crate::access::target_user;
-use crate::config::AccessMode;
 use crate::policy;
 use crate::session::{DriverSpec, Echo, Kind, NewSession, Resources, Session, spark_conf};
 
 /// Log lines that a session shows of itself (livy-spec.md, 1.3).
-const LOG_LINES: usize = 10;
+pub const LOG_LINES: usize = 10;
 /// Livy's conf key for the rows of a SQL result.
 const SQL_ROWS: &str = "livy.rsc.sql.num-rows";
 
@@ -120,24 +120,9 @@ pub async fn create(
 /// Applies the policy to a request; nothing is used up when it is refused.
 fn accept(on: &OnServer<Create>, do_as: Option<String>, body: CreateSession) -> Result<NewSession, ApiError> {
     let config = &on.app.config;
-    let rejected = |reason: policy::Rejection| ApiError::Rejected(reason.to_string());
     let kind = body.kind.as_deref().map_or(Ok(Kind::Shared), Kind::parse)?;
     let wanted = body.proxy_user.clone();
     let proxy_user = target_user(&on.caller, do_as.as_deref(), wanted.as_deref(), &config.access)?;
-    if let Some(name) = &body.name {
-        policy::check_name(name, config.limits.name_bytes).map_err(rejected)?;
-    }
-    let entries = config.limits.list_entries;
-    let counts = [
-        ("jars", &body.jars),
-        ("pyFiles", &body.py_files),
-        ("files", &body.files),
-        ("archives", &body.archives),
-    ];
-    for (field, entered) in counts {
-        policy::check_count(field, entered.len(), entries).map_err(rejected)?;
-    }
-    policy::check_count("conf", body.conf.len(), config.limits.conf_keys).map_err(rejected)?;
     let duration = |text: &Option<String>| text.as_deref().map(policy::parse_duration).transpose();
     let ttl = duration(&body.ttl)
         .map_err(rejected)?
@@ -147,31 +132,32 @@ fn accept(on: &OnServer<Create>, do_as: Option<String>, body: CreateSession) -> 
         None => config.session.idle_timeout.positive(),
     };
 
-    let mut conf: BTreeMap<String, String> = body
-        .conf
-        .iter()
-        .map(|(key, value)| (key.clone(), value.as_str().unwrap_or_default().to_owned()))
-        .collect();
-    let authenticated = config.access.mode != AccessMode::None;
-    let archives = body.archives.iter().chain(conf.get("spark.archives"));
-    let environments = policy::Environments::new(archives.map(String::as_str), &config.files.allow);
-    policy::check_conf(conf.iter(), &config.policy.conf, authenticated, &environments).map_err(rejected)?;
-    for key in policy::PYTHON_KEYS {
-        if let Some(python) = conf.get_mut(key) {
-            *python = policy::python_of(python);
-        }
-    }
-    policy::resolve_conf(conf.iter_mut(), &config.files.allow).map_err(rejected)?;
-    let resolve = |files: &Vec<String>| policy::resolve_files(files, &config.files.allow).map_err(rejected);
-    let mut notes: Vec<String> = body
-        .unknown
-        .keys()
-        .map(|field| format!("The request's field {field:?} is unknown and was ignored."))
-        .collect();
+    let Accepted { conf, resources } = accepted::accept(
+        config,
+        Wanted {
+            name: body.name.as_deref(),
+            conf: &body.conf,
+            jars: &body.jars,
+            py_files: &body.py_files,
+            files: &body.files,
+            archives: &body.archives,
+            resources: Resources {
+                driver_memory: body.driver_memory.clone(),
+                driver_cores: body.driver_cores,
+                executor_memory: body.executor_memory.clone(),
+                executor_cores: body.executor_cores,
+                num_executors: body.num_executors,
+                queue: body.queue.clone(),
+                ..Resources::default()
+            },
+        },
+    )?;
+    let mut notes = accepted::unknown_fields(&body.unknown);
     if wanted.is_some() && !config.access.impersonation {
         notes.push("The request's proxyUser was ignored: access.impersonation is off.".to_owned());
     }
     let driver = DriverSpec {
+        application: None,
         kind: kind.as_str().to_owned(),
         app_name: body
             .name
@@ -181,18 +167,7 @@ fn accept(on: &OnServer<Create>, do_as: Option<String>, body: CreateSession) -> 
         sql_max_rows: sql_rows(on, &conf, &mut notes)?,
         conf: spark_conf(&conf),
         proxy_user: proxy_user.clone(),
-        resources: Resources {
-            driver_memory: body.driver_memory.clone(),
-            driver_cores: body.driver_cores,
-            executor_memory: body.executor_memory.clone(),
-            executor_cores: body.executor_cores,
-            num_executors: body.num_executors,
-            queue: body.queue.clone(),
-            jars: resolve(&body.jars)?,
-            py_files: resolve(&body.py_files)?,
-            files: resolve(&body.files)?,
-            archives: resolve(&body.archives)?,
-        },
+        resources,
     };
     let echo = Echo {
         ttl: body.ttl,

@@ -106,6 +106,7 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Result<(), ConfigErro
         spark,
         driver,
         session,
+        batch,
         statement,
         output,
         sql,
@@ -122,6 +123,7 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Result<(), ConfigErro
     check_spark(spark, &fail)?;
     check_driver(driver, &fail)?;
     check_session(session, statement, &fail)?;
+    fail.positive(&[("batch.ended_shown", batch.ended_shown)])?;
     check_kept(store, retention, &fail)?;
     check_sizes(output, log, link, limits, &fail)?;
     check_limits(sql, limits, &fail)?;
@@ -359,6 +361,8 @@ fn check_limits(sql: &Sql, limits: &Limits, fail: &Fail<'_>) -> Result<(), Confi
         request_body,
         sessions,
         sessions_queued: _,
+        batches,
+        batches_queued: _,
         statements_waiting,
         name_bytes,
         conf_keys,
@@ -368,6 +372,7 @@ fn check_limits(sql: &Sql, limits: &Limits, fail: &Fail<'_>) -> Result<(), Confi
     fail.at_least_one(&[
         ("sql.max_rows", *max_rows),
         ("limits.sessions", *sessions),
+        ("limits.batches", *batches),
         ("limits.statements_waiting", *statements_waiting),
         ("limits.name_bytes", *name_bytes),
         ("limits.conf_keys", *conf_keys),

@@ -230,6 +230,12 @@ tables! {
         watch_interval: Span = Span::secs(1);
     }
 
+    /// Batches.
+    Batch at "batch" {
+        /// How long batches that have ended stay, with their logs.
+        ended_shown: Span = Span::secs(24 * 3600);
+    }
+
     /// Statements.
     Statement at "statement" {
         /// How long the answer to a POST is held for a quick result; `0s`: answered at once.
@@ -276,6 +282,10 @@ tables! {
         sessions: usize = 100;
         /// Sessions that may wait; over it, 503.
         sessions_queued: usize = 1000;
+        /// Batches that run at the same time; further ones wait in state `starting`.
+        batches: usize = 20;
+        /// Batches that may wait; over it, 503.
+        batches_queued: usize = 10_000;
         /// Statements of one session that may wait; over it, 503.
         statements_waiting: usize = 1000;
         /// The most bytes of a session's name.

@@ -21,9 +21,9 @@ use serde::{Deserialize, Serialize};
 pub use check::Exposed;
 pub use error::{ConfigError, Place};
 pub use keys::{
-    Access, AccessMode, AtShutdown, ConfMode, DeployMode, Driver, Durability, Files, Key, Limits, Link,
-    Lists, Log, LogFormat, Output, PolicyConf, Retention, Server, Session, Shutdown, Spark, Sql, Statement,
-    Store, TABLES, Table,
+    Access, AccessMode, AtShutdown, Batch, ConfMode, DeployMode, Driver, Durability, Files, Key, Limits,
+    Link, Lists, Log, LogFormat, Output, PolicyConf, Retention, Server, Session, Shutdown, Spark, Sql,
+    Statement, Store, TABLES, Table,
 };
 pub use reference::reference;
 pub use values::{Kind, Listen, Size, Span, TextMap};
@@ -45,6 +45,8 @@ pub struct Config {
     pub driver: Driver,
     /// `[session]`
     pub session: Session,
+    /// Batches.
+    pub batch: Batch,
     /// `[statement]`
     pub statement: Statement,
     /// `[output]`

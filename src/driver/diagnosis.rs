@@ -179,6 +179,28 @@ pub fn diagnose(exit: Option<&Exit>, lines: &[String], was_ready: bool) -> Strin
     }
 }
 
+/// The sentence for a batch's application that ended by itself with anything but success.
+#[must_use]
+pub fn diagnose_application(exit: Option<&Exit>, lines: &[String]) -> String {
+    let Some(code) = exit.and_then(|exit| exit.code).filter(|code| *code != 137) else {
+        return diagnose(exit, lines, true);
+    };
+    match lines.iter().rev().find(|line| is_exception(line)) {
+        Some(line) => format!("The application ended with exit code {code}: {}", quote(line)),
+        None => diagnose(exit, lines, true),
+    }
+}
+
+/// The last line of a Python traceback, or the first of a Java exception that nothing caught.
+fn is_exception(line: &str) -> bool {
+    let line = line.strip_prefix(UNCAUGHT).unwrap_or(line);
+    let name = line.split([':', ' ']).next().unwrap_or_default();
+    let last = name.rsplit('.').next().unwrap_or_default();
+    let is_name = name.chars().all(|c| c.is_alphanumeric() || "._$".contains(c));
+    let ends = ["Error", "Exception", "Interrupt", "Exit", "Warning", "Failure"];
+    is_name && last.starts_with(char::is_uppercase) && ends.iter().any(|end| last.ends_with(end))
+}
+
 fn recognised(lines: &[String]) -> Option<String> {
     RULES.iter().find_map(|rule| {
         let line = lines.iter().find(|line| line.contains(rule.words))?;
@@ -243,6 +265,26 @@ mod tests {
             assert!(sentence.contains(expected), "{sentence}");
             assert_eq!(sentence.lines().count(), 1);
         }
+    }
+
+    #[test]
+    fn an_applications_last_exception_is_quoted() {
+        let lines = [
+            "stderr: ",
+            "Traceback (most recent call last):",
+            "  File \"/jobs/bad.py\", line 1, in <module>",
+            "pyspark.errors.exceptions.captured.AnalysisException: [TABLE_OR_VIEW_NOT_FOUND] no `x`",
+            "26/11/21 06:46:39 INFO ShutdownHookManager: Shutdown hook called",
+        ]
+        .map(str::to_owned);
+        assert_eq!(
+            diagnose_application(Some(&exited(1)), &lines),
+            "The application ended with exit code 1: pyspark.errors.exceptions.captured.AnalysisException: \
+             [TABLE_OR_VIEW_NOT_FOUND] no `x`"
+        );
+        let java = ["Exception in thread \"main\" java.lang.RuntimeException: no"].map(str::to_owned);
+        assert!(diagnose_application(Some(&exited(1)), &java).ends_with("1: java.lang.RuntimeException: no"));
+        assert!(diagnose_application(Some(&exited(3)), &log("bye")).contains("exit code 3"));
     }
 
     #[test]

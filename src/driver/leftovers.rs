@@ -1,4 +1,4 @@
-//! Drivers of an earlier server that nobody needs any more. Called by whoever takes an earlier server's drivers back.
+//! What is left of drivers: those of an earlier server that nobody needs any more, and the directories of those that have ended.
 
 use std::time::Duration;
 
@@ -32,12 +32,22 @@ pub async fn end_leftover(run_dir: &RunDir, deleted: bool, background: &Backgrou
             return false;
         }
     }
-    let cleared = if deleted {
-        run_dir.remove()
-    } else {
-        run_dir.keep_log()
+    clear(run_dir.clone(), deleted, background).await
+}
+
+/// Removes what a driver that has ended has on disk; its log stays unless it was `deleted`. False where it can't be removed.
+pub async fn clear(run_dir: RunDir, deleted: bool, background: &Background) -> bool {
+    let remove = move || {
+        let removed = if deleted {
+            run_dir.remove()
+        } else {
+            run_dir.keep_log()
+        };
+        removed
+            .inspect_err(|error| {
+                warn!(%error, run_dir = %run_dir.path().display(), "a run directory could not be cleared");
+            })
+            .is_ok()
     };
-    cleared
-        .inspect_err(|error| warn!(%error, "an earlier server's run directory could not be cleared"))
-        .is_ok()
+    background.blocking(remove).await.unwrap_or(false)
 }

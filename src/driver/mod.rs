@@ -37,13 +37,13 @@ use keeper_watch::Keeper;
 use link::{FrameCodec, LinkKey, Listener, Secret, Slot};
 use supervise::{COMPLETIONS_WAITING, Command, Completion, LinkState, Supervisor};
 
-pub use diagnosis::diagnose;
+pub use diagnosis::{diagnose, diagnose_application};
 pub use event::{DriverEvent, StatementResult};
-pub use leftovers::end_leftover;
+pub use leftovers::{clear, end_leftover};
 pub use process::ProcessName;
 pub use run_dir::{Exit, RunDir};
 pub use spark::{NoSpark, Spark};
-pub use submit::{DriverSpec, Resources, spark_defaults};
+pub use submit::{Application, DriverSpec, Resources, spark_defaults};
 
 /// Events that may wait for the session; more wait in the link.
 const EVENTS_WAITING: usize = 64;
@@ -200,26 +200,11 @@ impl Drivers {
         let config = &self.config;
         let mut conf = submit::conf(config, spec, &self.defaults, &run_dir.work());
         let python = submit::python(&conf, &self.spark).to_owned();
-        submit::own_python(&mut conf, config, &self.spark);
-        run_dir.write("secret", secret.expose().as_bytes())?;
+        if spec.application.is_none() {
+            submit::own_python(&mut conf, config, &self.spark);
+            self.write_agent(id, run_dir, spec, secret, &python)?;
+        }
         run_dir.write("spark.properties", submit::properties(&conf).as_bytes())?;
-        let agent = json!({
-            "driver": id,
-            "socket": self.listener.path(),
-            "secret_file": run_dir.file("secret"),
-            "python": python,
-            "kind": spec.kind,
-            "output_max_bytes": config.output.max_bytes.len(),
-            "rich": config.output.rich,
-            "sql_max_rows": spec.sql_max_rows,
-            "interrupt_again_ms": config.statement.interrupt_again.get().as_millis(),
-            "cancel_grace_ms": config.statement.cancel_grace.get().as_millis(),
-            "max_frame": config.link.max_frame.len(),
-            "orphan_grace_ms": config.driver.orphan_grace.get().as_millis(),
-            "keep_bytes": config.link.keep_bytes.len(),
-            "outbox_bytes": config.link.outbox_bytes.len(),
-        });
-        run_dir.write("agent.json", agent.to_string().as_bytes())?;
         let launch = run_dir::Launch {
             argv: submit::argv(
                 &self.spark,
@@ -237,6 +222,36 @@ impl Drivers {
             oom_score_adj: config.driver.oom_score_adj,
         };
         run_dir.write("launch.json", &serde_json::to_vec(&launch)?)
+    }
+
+    /// What a session's agent reads.
+    fn write_agent(
+        &self,
+        id: Uuid,
+        run_dir: &RunDir,
+        spec: &DriverSpec,
+        secret: &Secret,
+        python: &str,
+    ) -> io::Result<()> {
+        let config = &self.config;
+        run_dir.write("secret", secret.expose().as_bytes())?;
+        let agent = json!({
+            "driver": id,
+            "socket": self.listener.path(),
+            "secret_file": run_dir.file("secret"),
+            "python": python,
+            "kind": spec.kind,
+            "output_max_bytes": config.output.max_bytes.len(),
+            "rich": config.output.rich,
+            "sql_max_rows": spec.sql_max_rows,
+            "interrupt_again_ms": config.statement.interrupt_again.get().as_millis(),
+            "cancel_grace_ms": config.statement.cancel_grace.get().as_millis(),
+            "max_frame": config.link.max_frame.len(),
+            "orphan_grace_ms": config.driver.orphan_grace.get().as_millis(),
+            "keep_bytes": config.link.keep_bytes.len(),
+            "outbox_bytes": config.link.outbox_bytes.len(),
+        });
+        run_dir.write("agent.json", agent.to_string().as_bytes())
     }
 
     /// Takes a driver's call no longer, once it has ended.

@@ -12,6 +12,9 @@ use crate::config::{Config, DeployMode};
 /// What a driver is started with. Paths and conf keys have passed the policy.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DriverSpec {
+    /// The application of a batch; none: the agent, for a session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub application: Option<Application>,
     /// The session's kind: its interpreter is started at once.
     pub kind: String,
     /// `spark.app.name`.
@@ -24,6 +27,17 @@ pub struct DriverSpec {
     pub resources: Resources,
     /// The most rows of a SQL result in this session.
     pub sql_max_rows: usize,
+}
+
+/// What a batch runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Application {
+    /// A jar, a Python or an R file.
+    pub file: String,
+    /// The main class of a jar.
+    pub class_name: Option<String>,
+    /// For the application, as they came.
+    pub args: Vec<String>,
 }
 
 /// Livy's named fields. None leaves the conf as it is.
@@ -84,7 +98,15 @@ pub fn argv(spark: &Spark, spec: &DriverSpec, properties: &Path, main: &Path, ru
     if let Some(user) = &spec.proxy_user {
         argv.extend(["--proxy-user".to_owned(), user.clone()]);
     }
-    argv.extend([text(main), text(run_dir)]);
+    if let Some(application) = &spec.application {
+        if let Some(class_name) = &application.class_name {
+            argv.extend(["--class".to_owned(), class_name.clone()]);
+        }
+        argv.push(application.file.clone());
+        argv.extend(application.args.iter().cloned());
+    } else {
+        argv.extend([text(main), text(run_dir)]);
+    }
     argv
 }
 
@@ -117,6 +139,7 @@ pub fn conf(
     conf.extend(spec.conf.clone());
     let resources = &spec.resources;
     let fields = [
+        // Without a name an application names itself.
         ("spark.app.name", Some(spec.app_name.clone())),
         ("spark.driver.memory", resources.driver_memory.clone()),
         (

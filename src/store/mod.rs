@@ -8,6 +8,7 @@
 //!
 //! Called by `session` and, for history, by `api`; calls `config` and `background`. It knows rows, not states or HTTP.
 
+mod batches;
 mod committer;
 mod database;
 mod error;
@@ -23,7 +24,7 @@ use std::time::Duration;
 
 use sqlx::SqlitePool;
 use tokio::sync::{mpsc, oneshot, watch};
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::background::Background;
 use crate::config;
@@ -33,7 +34,7 @@ use quarantine::Told;
 
 pub use error::{StoreError, Trouble};
 pub use ops::Op;
-pub use rows::{DriverRow, IdempotencyRow, SessionRow, StatementRow};
+pub use rows::{BatchRow, DriverRow, IdempotencyRow, SessionRow, StatementRow};
 
 /// Writes that may wait for the writer, all sessions together; more wait in their callers, for `store.busy_timeout` at most.
 const WRITES_WAITING: usize = 1024;
@@ -143,6 +144,15 @@ impl Store {
                 |trouble: &Option<StoreError>| trouble.as_ref().is_none_or(StoreError::is_final);
             // An error: the writer is gone, which the next try finds too.
             let _ = health.wait_for(may_be_tried).await;
+        }
+    }
+
+    /// Writes until it is written, or the store is closed or another server's. Bounded by the store's life: a full disk may have
+    /// room again.
+    pub async fn insist(&self, op: Op) {
+        match self.write_for_sure(op).await {
+            Ok(()) | Err(StoreError::Closed | StoreError::Superseded) => {}
+            Err(error) => error!(%error, "a write was given up"),
         }
     }
 

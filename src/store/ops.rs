@@ -5,7 +5,7 @@
 
 use sqlx::SqliteConnection;
 
-use super::{DriverRow, IdempotencyRow, SessionRow, StatementRow, StoreError};
+use super::{BatchRow, DriverRow, IdempotencyRow, SessionRow, StatementRow, StoreError};
 
 /// One change of the store. Applied twice it changes as much as once.
 #[derive(Clone, Debug)]
@@ -39,8 +39,35 @@ pub enum Op {
         /// When.
         at: i64,
     },
-    /// A driver that is about to be launched for a session.
+    /// A new batch, with the key of its request; also moves the counter of ids past its id.
+    InsertBatch(Box<BatchRow>, Option<Box<IdempotencyRow>>),
+    /// A batch's state and what became known of it. None leaves a column as it is. A row that has ended stays as it is.
+    UpdateBatch {
+        /// The batch.
+        id: i64,
+        /// The writer's epoch: a row of a newer epoch stays as it is.
+        epoch: i64,
+        /// The new state.
+        state: String,
+        /// The application's exit code.
+        exit_code: Option<i64>,
+        /// The sentence that explains the end.
+        diagnosis: Option<String>,
+        /// When it ended.
+        ended: Option<i64>,
+    },
+    /// A batch that its user deleted, or that has ended long ago. Its driver's row stays until nothing of the driver is left.
+    DeleteBatch {
+        /// The batch.
+        id: i64,
+    },
+    /// A driver that is about to be launched for a session or a batch.
     InsertDriver(Box<DriverRow>),
+    /// A driver of which nothing is left, and whose log nobody can ask for any more.
+    ForgetDriver {
+        /// The driver.
+        id: String,
+    },
     /// A driver of which nothing is left.
     EndDriver {
         /// The driver.
@@ -111,6 +138,9 @@ impl Op {
     pub(super) fn is_one_query(&self) -> bool {
         match self {
             Self::UpdateSession { .. }
+            | Self::UpdateBatch { .. }
+            | Self::DeleteBatch { .. }
+            | Self::ForgetDriver { .. }
             | Self::EndDriver { .. }
             | Self::InsertStatement(_, None)
             | Self::MarkStatement { .. }
@@ -119,6 +149,7 @@ impl Op {
             | Self::ForgetKeys { .. }
             | Self::SetAside { .. } => true,
             Self::InsertSession(..)
+            | Self::InsertBatch(..)
             | Self::InsertStatement(_, Some(_))
             | Self::DeleteSession { .. }
             | Self::InsertDriver(_)
@@ -131,7 +162,10 @@ impl Op {
     pub(super) fn is_undone(&self) -> bool {
         matches!(
             self,
-            Self::InsertSession(..) | Self::InsertDriver(_) | Self::InsertStatement(..)
+            Self::InsertSession(..)
+                | Self::InsertBatch(..)
+                | Self::InsertDriver(_)
+                | Self::InsertStatement(..)
         )
     }
 }
@@ -184,6 +218,40 @@ pub(super) async fn apply(to: &mut SqliteConnection, op: &Op) -> Result<(), Stor
                 .await?
                 .done()
         }
+        Op::InsertBatch(row, key) => {
+            insert_batch(to, row).await?;
+            insert_key(to, key.as_deref()).await
+        }
+        Op::UpdateBatch {
+            id,
+            epoch,
+            state,
+            exit_code,
+            diagnosis,
+            ended,
+        } => sqlx::query(
+            "UPDATE batches SET state = ?, exit_code = coalesce(?, exit_code), diagnosis = coalesce(?, diagnosis), \
+             ended = coalesce(?, ended) WHERE id = ? AND epoch <= ? AND ended IS NULL",
+        )
+        .bind(state)
+        .bind(exit_code)
+        .bind(diagnosis)
+        .bind(ended)
+        .bind(id)
+        .bind(epoch)
+        .execute(to)
+        .await?
+        .done(),
+        Op::DeleteBatch { id } => sqlx::query("DELETE FROM batches WHERE id = ?")
+            .bind(id)
+            .execute(to)
+            .await?
+            .done(),
+        Op::ForgetDriver { id } => sqlx::query("DELETE FROM drivers WHERE id = ?")
+            .bind(id)
+            .execute(to)
+            .await?
+            .done(),
         Op::InsertDriver(row) => insert_driver(to, row).await,
         Op::EndDriver { id, at } => sqlx::query("UPDATE drivers SET ended = ? WHERE id = ?")
             .bind(at)
@@ -273,6 +341,15 @@ pub(super) async fn undo(to: &mut SqliteConnection, op: &Op) -> Result<(), Store
                 .await?;
             delete_key(to, key.as_deref()).await
         }
+        Op::InsertBatch(row, key) => {
+            sqlx::query("DELETE FROM batches WHERE id = ? AND created = ? AND epoch = ?")
+                .bind(row.id)
+                .bind(row.created)
+                .bind(row.epoch)
+                .execute(&mut *to)
+                .await?;
+            delete_key(to, key.as_deref()).await
+        }
         Op::InsertDriver(row) => sqlx::query("DELETE FROM drivers WHERE id = ?")
             .bind(&row.id)
             .execute(to)
@@ -350,23 +427,65 @@ async fn insert_session(to: &mut SqliteConnection, row: &SessionRow) -> Result<(
         .done()
 }
 
+async fn insert_batch(to: &mut SqliteConnection, row: &BatchRow) -> Result<(), StoreError> {
+    let inserted = sqlx::query(
+        "INSERT INTO batches (id, name, owner, proxy_user, state, request, driver_id, epoch, exit_code, diagnosis, created, \
+         ended) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+    )
+    .bind(row.id)
+    .bind(&row.name)
+    .bind(&row.owner)
+    .bind(&row.proxy_user)
+    .bind(&row.state)
+    .bind(&row.request)
+    .bind(&row.driver_id)
+    .bind(row.epoch)
+    .bind(row.exit_code)
+    .bind(&row.diagnosis)
+    .bind(row.created)
+    .bind(row.ended)
+    .execute(&mut *to)
+    .await?
+    .rows_affected();
+    let found = sqlx::query_scalar("SELECT count(*) FROM batches WHERE id = ? AND created = ? AND epoch = ?")
+        .bind(row.id)
+        .bind(row.created)
+        .bind(row.epoch)
+        .fetch_one(&mut *to);
+    is_own(inserted, found).await?;
+    sqlx::query("UPDATE server SET value = ? WHERE name = 'next_batch_id' AND value <= ?")
+        .bind(row.id + 1)
+        .bind(row.id)
+        .execute(to)
+        .await?
+        .done()
+}
+
 async fn insert_driver(to: &mut SqliteConnection, row: &DriverRow) -> Result<(), StoreError> {
     // Its id is a UUID: a row that has it is this one.
     sqlx::query(
-        "INSERT INTO drivers (id, session_id, epoch, created) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+        "INSERT INTO drivers (id, session_id, batch_id, epoch, created) VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
     )
     .bind(&row.id)
     .bind(row.session_id)
+    .bind(row.batch_id)
     .bind(row.epoch)
     .bind(row.created)
     .execute(&mut *to)
     .await?;
-    sqlx::query("UPDATE sessions SET driver_id = ? WHERE id = ?")
-        .bind(&row.id)
-        .bind(row.session_id)
-        .execute(to)
-        .await?
-        .done()
+    for (update, served) in [
+        ("UPDATE sessions SET driver_id = ? WHERE id = ?", row.session_id),
+        ("UPDATE batches SET driver_id = ? WHERE id = ?", row.batch_id),
+    ] {
+        if let Some(id) = served {
+            sqlx::query(update)
+                .bind(&row.id)
+                .bind(id)
+                .execute(&mut *to)
+                .await?;
+        }
+    }
+    Ok(())
 }
 
 async fn insert_statement(to: &mut SqliteConnection, row: &StatementRow) -> Result<(), StoreError> {

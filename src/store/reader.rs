@@ -85,7 +85,7 @@ impl Store {
     pub async fn abandoned_drivers(&self) -> Result<Vec<(String, bool)>, StoreError> {
         const QUERY: &str = "SELECT drivers.id, sessions.id IS NULL OR sessions.deleted IS NOT NULL, CAST(sessions.id AS TEXT), \
              sessions.id IS NULL OR sessions.ended IS NOT NULL OR CAST(sessions.id AS TEXT) IN (SELECT session FROM quarantine) \
-             FROM drivers LEFT JOIN sessions ON sessions.id = drivers.session_id WHERE drivers.ended IS NULL";
+             FROM drivers LEFT JOIN sessions ON sessions.id = drivers.session_id WHERE drivers.ended IS NULL AND drivers.batch_id IS NULL";
         let rows = sqlx::query(QUERY).fetch_all(&self.reads).await?;
         let read = |row: &SqliteRow| {
             let (session, abandoned): (Option<String>, bool) = (row.try_get(2).ok()?, row.try_get(3).ok()?);
@@ -96,14 +96,19 @@ impl Store {
         Ok(rows.iter().filter_map(read).collect())
     }
 
-    /// Whether a driver's log is a stored session's, which was not deleted.
+    /// Whether a driver's log is that of a stored session which was not deleted, or of a stored batch.
     ///
     /// # Errors
     /// See [`StoreError`].
     pub async fn has_driver(&self, id: &str) -> Result<bool, StoreError> {
         const QUERY: &str = "SELECT EXISTS (SELECT 1 FROM drivers JOIN sessions ON sessions.id = drivers.session_id \
-             WHERE drivers.id = ? AND sessions.deleted IS NULL)";
-        Ok(sqlx::query_scalar(QUERY).bind(id).fetch_one(&self.reads).await?)
+             WHERE drivers.id = ? AND sessions.deleted IS NULL) OR EXISTS (SELECT 1 FROM drivers JOIN batches ON batches.id = \
+             drivers.batch_id WHERE drivers.id = ?)";
+        Ok(sqlx::query_scalar(QUERY)
+            .bind(id)
+            .bind(id)
+            .fetch_one(&self.reads)
+            .await?)
     }
 
     /// What was answered to the request with this key.

@@ -42,11 +42,42 @@ pub struct DriverRow {
     /// The driver's UUID.
     pub id: String,
     /// The session it serves.
-    pub session_id: i64,
+    pub session_id: Option<i64>,
+    /// Or the batch that it runs.
+    pub batch_id: Option<i64>,
     /// The server start that launched it.
     pub epoch: i64,
     /// When it was launched.
     pub created: i64,
+}
+
+/// A batch that was not deleted. Times are epoch milliseconds.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct BatchRow {
+    /// Livy's small integer, counted apart from sessions.
+    pub id: i64,
+    /// Unique per owner among what has not ended.
+    pub name: Option<String>,
+    /// Who created it; none without authentication.
+    pub owner: Option<String>,
+    /// As whom its driver runs, where impersonation is on.
+    pub proxy_user: Option<String>,
+    /// Livy's word.
+    pub state: String,
+    /// The request as the policy passed it, as JSON.
+    pub request: String,
+    /// The driver that runs it.
+    pub driver_id: Option<String>,
+    /// The server start that owns the row.
+    pub epoch: i64,
+    /// The application's, where it exited.
+    pub exit_code: Option<i64>,
+    /// The sentence that explains the end.
+    pub diagnosis: Option<String>,
+    /// When it was accepted.
+    pub created: i64,
+    /// When it ended.
+    pub ended: Option<i64>,
 }
 
 /// A statement. Times are epoch milliseconds, 0 until they come.

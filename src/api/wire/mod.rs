@@ -4,10 +4,10 @@ mod lenient;
 mod requests;
 mod views;
 
-pub use requests::{CompletionRequest, CreateSession, StatementRequest};
+pub use requests::{CompletionRequest, CreateBatch, CreateSession, StatementRequest};
 pub use views::{
-    Candidates, EndedSession, EndedSessions, Log, Message, SessionView, SessionsView, StateView,
-    StatementView, StatementsView, Version,
+    BatchView, BatchesView, Candidates, EndedSession, EndedSessions, Log, Message, SessionView, SessionsView,
+    StateView, StatementView, StatementsView, Version,
 };
 
 /// Livy's content type of every JSON answer.

@@ -67,6 +67,65 @@ pub struct CreateSession {
     pub unknown: Map<String, Value>,
 }
 
+/// `POST /batches`. Every field but `file` may be missing; a field of another name is ignored and named in the batch's log.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CreateBatch {
+    /// The application: a jar, a Python or an R file.
+    #[serde(deserialize_with = "lenient::text")]
+    #[schema(value_type = String, example = "/jobs/report.py")]
+    pub file: Option<String>,
+    /// As whom the driver runs; ignored unless `access.impersonation` is on.
+    pub proxy_user: Option<String>,
+    /// The main class of a jar.
+    #[serde(deserialize_with = "lenient::text")]
+    pub class_name: Option<String>,
+    /// For the application.
+    #[serde(deserialize_with = "lenient::list")]
+    pub args: Vec<String>,
+    /// Jars for driver and executors.
+    #[serde(deserialize_with = "lenient::list")]
+    pub jars: Vec<String>,
+    /// Python files for driver and executors.
+    #[serde(deserialize_with = "lenient::list")]
+    pub py_files: Vec<String>,
+    /// Files for the executors' working directories.
+    #[serde(deserialize_with = "lenient::list")]
+    pub files: Vec<String>,
+    /// Archives, unpacked for the executors.
+    #[serde(deserialize_with = "lenient::list")]
+    pub archives: Vec<String>,
+    /// Such as `2g`.
+    #[serde(deserialize_with = "lenient::text")]
+    pub driver_memory: Option<String>,
+    /// A number, or one written as a string.
+    #[serde(deserialize_with = "lenient::integer")]
+    pub driver_cores: Option<i64>,
+    /// Such as `2g`.
+    #[serde(deserialize_with = "lenient::text")]
+    pub executor_memory: Option<String>,
+    /// A number, or one written as a string.
+    #[serde(deserialize_with = "lenient::integer")]
+    pub executor_cores: Option<i64>,
+    /// A number, or one written as a string.
+    #[serde(deserialize_with = "lenient::integer")]
+    pub num_executors: Option<i64>,
+    /// The cluster's queue.
+    #[serde(deserialize_with = "lenient::text")]
+    pub queue: Option<String>,
+    /// Unique among the owner's live batches; not all digits.
+    #[serde(deserialize_with = "lenient::text")]
+    pub name: Option<String>,
+    /// Spark's conf; values may be numbers and flags.
+    #[serde(deserialize_with = "lenient::conf")]
+    #[schema(value_type = Object)]
+    pub conf: Map<String, Value>,
+    /// Fields that this server does not know.
+    #[serde(flatten)]
+    #[schema(ignore)]
+    pub unknown: Map<String, Value>,
+}
+
 /// `POST /sessions/{id}/statements`.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct StatementRequest {

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use crate::batch::{self, Batch};
 use crate::session::{Echo, Session, Snapshot, Statement};
 
 /// Links of an application; all values are texts.
@@ -19,6 +20,9 @@ pub struct AppInfo {
     pub spark_ui_url: Option<String>,
     /// The executors' logs, where a cluster serves them.
     pub executor_log_urls: Option<String>,
+    /// The exit code of a batch's application, once it has exited.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<String>,
 }
 
 /// A session, in Livy's order of keys.
@@ -149,6 +153,61 @@ pub struct SessionsView {
     pub total: usize,
     /// The page.
     pub sessions: Vec<SessionView>,
+}
+
+/// A batch, in Livy's order of keys.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BatchView {
+    /// A small integer, counted apart from sessions.
+    #[schema(example = 0)]
+    pub id: i64,
+    /// The name that the request gave.
+    pub name: Option<String>,
+    /// Who created it; null without authentication.
+    pub owner: Option<String>,
+    /// As whom its driver runs.
+    pub proxy_user: Option<String>,
+    /// `starting`, `running`, `success`, `dead`, `killed`.
+    #[schema(example = "running")]
+    pub state: &'static str,
+    /// Spark's application id, where a cluster tells it.
+    pub app_id: Option<String>,
+    /// Links, and the exit code.
+    pub app_info: AppInfo,
+    /// The log's last lines, ten at most.
+    pub log: Vec<String>,
+}
+
+impl BatchView {
+    /// A batch, with the last lines of its log.
+    #[must_use]
+    pub fn new(batch: &Batch, snapshot: &batch::Snapshot, log: Vec<String>) -> Self {
+        Self {
+            id: batch.id,
+            name: batch.name.clone(),
+            owner: batch.owner.clone(),
+            proxy_user: batch.proxy_user.clone(),
+            state: snapshot.state.as_str(),
+            app_id: None,
+            app_info: AppInfo {
+                exit_code: snapshot.exit_code.map(|code| code.to_string()),
+                ..AppInfo::default()
+            },
+            log,
+        }
+    }
+}
+
+/// `GET /batches`.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BatchesView {
+    /// As asked.
+    pub from: i64,
+    /// All batches that the caller may see.
+    pub total: usize,
+    /// The page; the key is Livy's.
+    pub sessions: Vec<BatchView>,
 }
 
 /// `GET /sessions/{id}/state`.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tracing::info;
 
-use super::{Actor, Done, Running, one_line, store_for_sure};
+use super::{Actor, Done, Running, one_line};
 use crate::driver::{DriverEvent, Exit, StatementResult, diagnose};
 use crate::session::snapshot::{RECENT, RECENT_BYTES};
 use crate::session::state::{SessionEvent, SessionState, StatementState};
@@ -188,7 +188,7 @@ impl Actor {
         let statement = Arc::new(running.statement.ended(result));
         let (store, op) = (self.shared.store.clone(), statement.end(self.id));
         self.work.push(Box::pin(async move {
-            store_for_sure(&store, op).await;
+            store.insist(op).await;
             crate::kill_point!("statement.result_stored");
             Done::ResultStored(statement)
         }));

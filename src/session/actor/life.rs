@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
-use tracing::warn;
 use uuid::Uuid;
 
-use super::{Actor, Done, store_for_sure};
+use super::{Actor, Done};
 use crate::clock::now_ms;
-use crate::driver::{Driver, Events};
+use crate::driver::{self, Driver, Events};
 use crate::session::shared::Shared;
 use crate::session::state::{SessionEvent, SessionState};
 use crate::session::times::{Ages, Limits, overdue};
@@ -60,11 +59,12 @@ impl Actor {
             // Stored first: a server that dies between the two leaves a row without a driver, never a driver without a row.
             let row = DriverRow {
                 id: id.to_string(),
-                session_id,
+                session_id: Some(session_id),
+                batch_id: None,
                 epoch: shared.store.epoch(),
                 created: now_ms(),
             };
-            store_for_sure(&shared.store, Op::InsertDriver(Box::new(row))).await;
+            shared.store.insist(Op::InsertDriver(Box::new(row))).await;
             let drivers = Arc::clone(&shared.drivers);
             let launched = shared
                 .background
@@ -197,23 +197,13 @@ impl Actor {
 }
 
 /// Clears what a driver that has ended has on disk, and closes its row. A deleted session's log goes too.
-pub(super) async fn clear(shared: &Shared, session_id: i64, driver: Driver, deleted: bool) {
-    let run_dir = driver.run_dir;
-    let clear = move || {
-        if deleted {
-            run_dir.remove()
-        } else {
-            run_dir.keep_log()
-        }
-    };
-    if let Ok(Err(error)) = shared.background.blocking(clear).await {
-        warn!(session.id = session_id, %error, "a run directory could not be cleared");
-    }
+pub(super) async fn clear(shared: &Shared, driver: Driver, deleted: bool) {
+    driver::clear(driver.run_dir, deleted, &shared.background).await;
     crate::kill_point!("delete.files_removed");
     let op = Op::EndDriver {
         id: driver.id.to_string(),
         at: now_ms(),
     };
-    store_for_sure(&shared.store, op).await;
+    shared.store.insist(op).await;
     crate::kill_point!("delete.row_closed");
 }

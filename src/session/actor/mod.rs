@@ -20,7 +20,7 @@ use std::time::Duration;
 use futures_util::stream::{FuturesOrdered, FuturesUnordered, StreamExt as _};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
 use super::command::{Command, SubmitError, Submitted};
 use super::request::NewSession;
@@ -31,8 +31,8 @@ use super::statement::Statement;
 use super::times::Contacts;
 use crate::admission::Ticket;
 use crate::clock::now_ms;
-use crate::driver::{Driver, DriverEvent, Events};
-use crate::store::{Op, Store, StoreError};
+use crate::driver::{self, Driver, DriverEvent, Events};
+use crate::store::{Op, StoreError};
 
 /// Lines that the server adds to one session's log, at most; the oldest go.
 const NOTES: usize = 200;
@@ -234,10 +234,7 @@ impl Actor {
         self.shared.sessions.remove(self.id, &self.request);
         if let Some(run_dir) = self.snapshot.run_dir.take().filter(|_| self.deleted) {
             // Its log, where it had ended before it was deleted.
-            let removed = self.shared.background.blocking(move || run_dir.remove()).await;
-            if let Ok(Err(error)) = removed {
-                warn!(session.id = self.id, %error, "a run directory could not be removed");
-            }
+            driver::clear(run_dir, true, &self.shared.background).await;
         }
     }
 
@@ -290,16 +287,16 @@ impl Actor {
             ended,
         });
         if op.is_some() || gone.is_some() {
-            let (shared, deleted, session_id) = (Arc::clone(&self.shared), self.deleted, self.id);
+            let (shared, deleted) = (Arc::clone(&self.shared), self.deleted);
             self.work.push(Box::pin(async move {
                 if let Some(op) = op {
-                    store_for_sure(&shared.store, op).await;
+                    shared.store.insist(op).await;
                     if next == SessionState::Idle {
                         crate::kill_point!("create.idle_stored");
                     }
                 }
                 if let Some(driver) = gone {
-                    life::clear(&shared, session_id, driver, deleted).await;
+                    life::clear(&shared, driver, deleted).await;
                 }
                 Done::Nothing
             }));
@@ -347,7 +344,7 @@ impl Actor {
             crate::kill_point!("cancel.stored");
             let _ = reply.send(stored);
             if failed {
-                store_for_sure(&store, op).await;
+                store.insist(op).await;
             }
             Done::Nothing
         }));
@@ -357,7 +354,7 @@ impl Actor {
     fn store_later(&self, op: Op) {
         let store = self.shared.store.clone();
         self.work.push(Box::pin(async move {
-            store_for_sure(&store, op).await;
+            store.insist(op).await;
             Done::Nothing
         }));
     }
@@ -376,14 +373,6 @@ async fn next_event(events: &mut Option<Events>) -> Option<(u64, DriverEvent)> {
     match events {
         Some(events) => events.recv().await,
         None => std::future::pending().await,
-    }
-}
-
-/// Writes until it is written. Bounded by the store's life: a full disk may have room again, a closed store never opens.
-async fn store_for_sure(store: &Store, op: Op) {
-    match store.write_for_sure(op).await {
-        Ok(()) | Err(StoreError::Closed | StoreError::Superseded) => {}
-        Err(error) => error!(%error, "a write was given up"),
     }
 }
 

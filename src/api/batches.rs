@@ -1,0 +1,258 @@
+//! `/batches`: made, listed, shown, ended.
+
+use actix_web::http::header::LOCATION;
+use actix_web::web::{Payload, Query};
+use actix_web::{HttpRequest, HttpResponse, delete, get, post};
+
+use super::App;
+use super::accepted::{self, Accepted, Wanted};
+use super::answered::answered;
+use super::error::ApiError;
+use super::guard::{Create, List, Modify, OnBatch, OnServer, See, View};
+use super::json::{REPLAYED, ok, read_keyed, respond};
+use super::link_to;
+use super::pages::{PageQuery, log_page};
+use super::sessions::{DoAs, LOG_LINES};
+use super::wire::{BatchView, BatchesView, CreateBatch, Log, Message, StateView};
+use crate::access::target_user;
+use crate::batch::{Application, Batch, DriverSpec, NewBatch, Resources};
+use crate::policy;
+use crate::session::spark_conf;
+
+/// All batches that the caller may see.
+#[utoipa::path(operation_id = "listBatches", tag = "batches", params(PageQuery), responses((status = 200, body = BatchesView)))]
+#[get("/batches")]
+pub async fn list(
+    on: OnServer<List>,
+    page: Query<PageQuery>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let window = page.window(on.app.config.limits.page)?;
+    let all: Vec<Batch> = on
+        .app
+        .batches
+        .all()
+        .into_iter()
+        .filter(|batch| on.may_see(batch))
+        .collect();
+    let total = all.len();
+    let shown = window
+        .of(all)
+        .into_iter()
+        .map(|batch| (on.is_stranger_to(&batch), batch))
+        .collect();
+    let from = window.from;
+    let sessions = views(&on.app, shown).await;
+    Ok(ok(
+        &request,
+        &BatchesView {
+            from,
+            total,
+            sessions,
+        },
+    ))
+}
+
+/// Starts a batch.
+#[utoipa::path(
+    operation_id = "createBatch",
+    tag = "batches",
+    params(
+        DoAs,
+        ("Idempotency-Key" = Option<String>, Header, description = "the same key and body are answered with the same batch for retention.idempotency"),
+    ),
+    request_body = CreateBatch,
+    responses(
+        (status = 201, body = BatchView, headers(("Location" = String, description = "the batch's path"))),
+        (status = 400, description = "the request can't be met; the body says why"),
+        (status = 403, description = "the caller may not act as that user"),
+        (status = 413, description = "the body is over limits.request_body"),
+        (status = 422, description = "the Idempotency-Key came with another request before"),
+        (status = 503, description = "the queue is full, the store fails, or the server is stopping; try again after Retry-After"),
+    )
+)]
+#[post("/batches")]
+pub async fn create(
+    on: OnServer<Create>,
+    query: Query<DoAs>,
+    payload: Payload,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let app = on.app.clone();
+    let scope = match &on.caller.user {
+        Some(user) => format!("batches of user/{user}"),
+        None => "batches of everybody".to_owned(),
+    };
+    let (body, key) = read_keyed(&request, payload, scope).await?;
+    let new = accept(&on, query.into_inner().do_as, body)?;
+    if app.background.draining().is_cancelled() {
+        return Err(ApiError::Unavailable(
+            "The server is stopping and starts no batches any more. Try again once it is back.".to_owned(),
+        ));
+    }
+    let (batch, replayed) = app.batches.create(new, key).await?;
+    let mut response = HttpResponse::Created();
+    response.insert_header((LOCATION, link_to(&request, &format!("/batches/{}", batch.id))));
+    if replayed {
+        response.insert_header(REPLAYED);
+    }
+    let view = view(&app, &batch, false).await;
+    Ok(answered("create.answered", respond(&request, response, &view)))
+}
+
+/// Applies the policy to a request; nothing is used up when it is refused.
+fn accept(on: &OnServer<Create>, do_as: Option<String>, body: CreateBatch) -> Result<NewBatch, ApiError> {
+    let config = &on.app.config;
+    let file = body
+        .file
+        .as_deref()
+        .map(str::trim)
+        .filter(|file| !file.is_empty());
+    let file = file.ok_or_else(|| ApiError::Rejected("requirement failed: File is required.".to_owned()))?;
+    let proxy_user = target_user(
+        &on.caller,
+        do_as.as_deref(),
+        body.proxy_user.as_deref(),
+        &config.access,
+    )?;
+    policy::check_count("args", body.args.len(), config.limits.list_entries).map_err(accepted::rejected)?;
+    if let Some(at) = body.args.iter().position(|arg| arg.contains('\0')) {
+        return Err(ApiError::Rejected(format!(
+            "args[{at}] must not have NUL characters."
+        )));
+    }
+    let is_class = |name: &str| {
+        let plain = |c: char| c.is_alphanumeric() || "._$".contains(c);
+        !name.is_empty() && name.chars().all(plain)
+    };
+    if let Some(name) = body.class_name.as_deref().filter(|name| !is_class(name)) {
+        return Err(ApiError::Rejected(format!(
+            "className {name:?} is no name of a class."
+        )));
+    }
+    let Accepted { conf, resources } = accepted::accept(
+        config,
+        Wanted {
+            name: body.name.as_deref(),
+            conf: &body.conf,
+            jars: &body.jars,
+            py_files: &body.py_files,
+            files: &body.files,
+            archives: &body.archives,
+            resources: Resources {
+                driver_memory: body.driver_memory,
+                driver_cores: body.driver_cores,
+                executor_memory: body.executor_memory,
+                executor_cores: body.executor_cores,
+                num_executors: body.num_executors,
+                queue: body.queue,
+                ..Resources::default()
+            },
+        },
+    )?;
+    let files = policy::resolve_files([file], &config.files.allow).map_err(accepted::rejected)?;
+    let mut notes = accepted::unknown_fields(&body.unknown);
+    if body.proxy_user.is_some() && !config.access.impersonation {
+        notes.push("The request's proxyUser was ignored: access.impersonation is off.".to_owned());
+    }
+    Ok(NewBatch {
+        owner: on.caller.user.clone(),
+        proxy_user: proxy_user.clone(),
+        driver: DriverSpec {
+            application: Some(Application {
+                file: files.concat(),
+                class_name: body.class_name,
+                args: body.args,
+            }),
+            app_name: body.name.clone().unwrap_or_default(),
+            conf: spark_conf(&conf),
+            proxy_user,
+            resources,
+            ..DriverSpec::default()
+        },
+        name: body.name,
+        notes,
+    })
+}
+
+/// One batch, by id or name.
+#[utoipa::path(
+    operation_id = "getBatch",
+    tag = "batches",
+    params(("id" = String, Path, description = "id or name")),
+    responses((status = 200, body = BatchView), (status = 404, description = "there is none, or it is somebody else's"))
+)]
+#[get("/batches/{id}")]
+pub async fn show(on: OnBatch<See>, request: HttpRequest) -> HttpResponse {
+    ok(&request, &view(&on.app, &on.batch, on.is_stranger).await)
+}
+
+/// One batch's state.
+#[utoipa::path(
+    operation_id = "getBatchState",
+    tag = "batches",
+    params(("id" = String, Path, description = "id or name")),
+    responses((status = 200, body = StateView), (status = 404))
+)]
+#[get("/batches/{id}/state")]
+pub async fn state(on: OnBatch<See>, request: HttpRequest) -> HttpResponse {
+    let view = StateView {
+        id: on.batch.id,
+        state: on.batch.snapshot().state.as_str(),
+    };
+    ok(&request, &view)
+}
+
+/// A page of the batch's log: standard output, standard error, and what the server adds.
+#[utoipa::path(
+    operation_id = "getBatchLog",
+    tag = "batches",
+    params(("id" = String, Path, description = "id or name"), PageQuery),
+    responses((status = 200, body = Log), (status = 403), (status = 404))
+)]
+#[get("/batches/{id}/log")]
+pub async fn log(
+    on: OnBatch<View>,
+    page: Query<PageQuery>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let (from, size) = (page.from()?, page.size()?);
+    let snapshot = on.batch.snapshot();
+    let max_bytes = on.app.config.log.max_bytes.bytes();
+    let read = on.app.background.blocking(move || snapshot.log(max_bytes));
+    let lines = read.await.unwrap_or_default();
+    let (id, total) = (on.batch.id, lines.len());
+    let (from, log) = log_page(from, size, lines);
+    Ok(ok(&request, &Log { id, from, total, log }))
+}
+
+/// Deletes a batch and ends its driver. It is not found from the answer on.
+#[utoipa::path(
+    operation_id = "deleteBatch",
+    tag = "batches",
+    params(("id" = String, Path, description = "id or name")),
+    responses((status = 200, body = Message), (status = 403), (status = 404), (status = 503))
+)]
+#[delete("/batches/{id}")]
+pub async fn delete(on: OnBatch<Modify>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    on.app.batches.delete(&on.batch).await?;
+    Ok(ok(&request, &Message { msg: "deleted" }))
+}
+
+async fn view(app: &App, batch: &Batch, is_stranger: bool) -> BatchView {
+    let mut all = views(app, vec![(is_stranger, batch.clone())]).await;
+    all.remove(0)
+}
+
+/// The views of batches, each with whether the caller is a stranger to it. Logs are read off the workers.
+async fn views(app: &App, batches: Vec<(bool, Batch)>) -> Vec<BatchView> {
+    let read = move || {
+        let view = |(is_stranger, batch): (bool, Batch)| {
+            let snapshot = batch.snapshot();
+            let count = if is_stranger { 0 } else { LOG_LINES };
+            BatchView::new(&batch, &snapshot, snapshot.log_tail(count))
+        };
+        batches.into_iter().map(view).collect()
+    };
+    app.background.blocking(read).await.unwrap_or_default()
+}

@@ -1,0 +1,291 @@
+//! One batch's life, from the queue to the day on which it is shown no longer. It is one task that does one thing after another;
+//! whoever wants the batch to end says so through [`Ask`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use super::registry::Shared;
+use super::request::NewBatch;
+use super::snapshot::Snapshot;
+use super::state::BatchState;
+use crate::admission::Ticket;
+use crate::clock::now_ms;
+use crate::driver::{self, Driver, DriverEvent, Events, Exit, diagnose_application};
+use crate::store::{DriverRow, Op};
+
+/// What others ask of a batch's task.
+#[derive(Debug)]
+pub(super) enum Ask {
+    /// End, for a reason that its log will tell.
+    End(String),
+    /// It was deleted: its row is gone, and so must be all else.
+    Delete,
+}
+
+/// How a batch's task begins.
+#[derive(Debug)]
+pub(super) enum Begin {
+    /// A driver is launched when it is the batch's turn.
+    Queued(Ticket),
+    /// An earlier server launched a driver, which is taken back.
+    Adopted {
+        driver: Driver,
+        events: Events,
+        permit: Option<OwnedSemaphorePermit>,
+    },
+    /// It ended so long ago.
+    Ended(Duration),
+}
+
+/// Where a part of the life led.
+enum Next<T> {
+    /// On.
+    On(T),
+    /// It is over, for a reason that is known without its log.
+    Over(String),
+    /// Somebody deleted it.
+    Deleted,
+    /// The server stops, and the next one takes it from here.
+    Left,
+}
+
+pub(super) struct Life {
+    pub id: i64,
+    pub request: NewBatch,
+    pub shared: Arc<Shared>,
+    pub asks: mpsc::Receiver<Ask>,
+    pub publish: watch::Sender<Arc<Snapshot>>,
+    pub snapshot: Snapshot,
+}
+
+impl Life {
+    /// Runs until the batch is deleted or has been shown long enough after its end, or the server stops.
+    pub(super) async fn run(mut self, begin: Begin) {
+        let ended_ago = match begin {
+            Begin::Ended(ago) => ago,
+            begin => {
+                let started = match begin {
+                    Begin::Queued(ticket) => self.start(ticket).await,
+                    Begin::Adopted {
+                        driver,
+                        events,
+                        permit,
+                    } => {
+                        self.snapshot.run_dir = Some(driver.run_dir.clone());
+                        self.note("The server was restarted and takes this batch back.".to_owned());
+                        Next::On((driver, events, permit))
+                    }
+                    Begin::Ended(_) => return,
+                };
+                match started {
+                    Next::On((driver, events, permit)) => {
+                        let Some(deleted) = self.last(driver, events).await else {
+                            return;
+                        };
+                        drop(permit);
+                        if deleted {
+                            return;
+                        }
+                    }
+                    Next::Over(why) => self.end(BatchState::Killed, None, Some(why)).await,
+                    Next::Deleted => return self.remove().await,
+                    Next::Left => return,
+                }
+                Duration::ZERO
+            }
+        };
+        self.show(ended_ago).await;
+    }
+
+    /// Waits for the batch's turn and launches its driver.
+    async fn start(&mut self, ticket: Ticket) -> Next<(Driver, Events, Option<OwnedSemaphorePermit>)> {
+        if let Some(notice) = ticket.notice() {
+            self.note(notice);
+            self.publish();
+        }
+        let stopping = self.shared.background.stopping().clone();
+        let permit = tokio::select! {
+            permit = ticket.admitted() => permit,
+            Some(ask) = self.asks.recv() => return match ask {
+                Ask::End(why) => Next::Over(why),
+                Ask::Delete => Next::Deleted,
+            },
+            () = stopping.cancelled() => return Next::Left,
+        };
+        match self.launch().await {
+            Ok((driver, events)) => {
+                self.snapshot.run_dir = Some(driver.run_dir.clone());
+                self.write_notes();
+                self.become_(BatchState::Running).await;
+                Next::On((driver, events, permit))
+            }
+            Err(error) => {
+                let why = format!("The driver could not be started: {error}");
+                self.end(BatchState::Dead, None, Some(why)).await;
+                self.show(Duration::ZERO).await;
+                Next::Left
+            }
+        }
+    }
+
+    async fn launch(&mut self) -> std::io::Result<(Driver, Events)> {
+        let shared = Arc::clone(&self.shared);
+        let (id, spec) = (Uuid::new_v4(), self.request.driver.clone());
+        // Stored first: a server that dies between the two leaves a row without a driver, never a driver without a row.
+        let row = DriverRow {
+            id: id.to_string(),
+            session_id: None,
+            batch_id: Some(self.id),
+            epoch: shared.store.epoch(),
+            created: now_ms(),
+        };
+        shared.store.insist(Op::InsertDriver(Box::new(row))).await;
+        let drivers = Arc::clone(&shared.drivers);
+        let launched = shared
+            .background
+            .blocking(move || drivers.launch(id, &spec))
+            .await;
+        launched.unwrap_or_else(|panicked| Err(std::io::Error::other(panicked)))
+    }
+
+    /// From a launched driver to its end. None: the server stops, and the driver goes on; else whether the batch was deleted.
+    async fn last(&mut self, driver: Driver, mut events: Events) -> Option<bool> {
+        let stopping = self.shared.background.stopping().clone();
+        let (mut deleted, mut why) = (false, None);
+        let exit = loop {
+            tokio::select! {
+                event = events.recv() => match event {
+                    Some((_, DriverEvent::Exited { exit })) => break exit,
+                    Some((_, DriverEvent::Failed { reason })) => why = Some(reason),
+                    Some(_) => {}
+                    // The driver's task ends with the server as well: that is no end of the driver.
+                    None if stopping.is_cancelled() => return None,
+                    None => break None,
+                },
+                Some(ask) = self.asks.recv() => {
+                    match ask {
+                        Ask::End(reason) => why = why.or(Some(reason)),
+                        Ask::Delete => deleted = true,
+                    }
+                    driver.kill().await;
+                }
+                () = stopping.cancelled() => return None,
+            }
+        };
+        self.shared.drivers.forget(&driver);
+        if !deleted {
+            self.ended(exit, why).await;
+        }
+        driver::clear(driver.run_dir, deleted, &self.shared.background).await;
+        let id = driver.id.to_string();
+        let op = match deleted {
+            true => Op::ForgetDriver { id },
+            false => Op::EndDriver { id, at: now_ms() },
+        };
+        self.shared.store.insist(op).await;
+        Some(deleted)
+    }
+
+    async fn ended(&mut self, exit: Option<Exit>, why: Option<String>) {
+        let code = exit.as_ref().and_then(|exit| exit.code);
+        if let Some(why) = why {
+            return self.end(BatchState::Killed, code, Some(why)).await;
+        }
+        if code == Some(0) {
+            return self.end(BatchState::Success, code, None).await;
+        }
+        let (snapshot, max_bytes) = (self.snapshot.clone(), self.shared.config.log.max_bytes.bytes());
+        let read = move || diagnose_application(exit.as_ref(), &snapshot.log(max_bytes));
+        let sentence = self.shared.background.blocking(read).await;
+        let sentence = sentence.unwrap_or_else(|_| "The application ended.".to_owned());
+        self.end(BatchState::Dead, code, Some(sentence)).await;
+    }
+
+    async fn end(&mut self, state: BatchState, exit_code: Option<i32>, diagnosis: Option<String>) {
+        if let Some(why) = &diagnosis {
+            self.note(format!("The batch has ended: {why}"));
+        }
+        self.snapshot.exit_code = exit_code;
+        self.snapshot.diagnosis = diagnosis.map(Into::into);
+        self.become_(state).await;
+    }
+
+    /// Keeps a batch that has ended where clients find it, for as long as `batch.ended_shown` says.
+    async fn show(&mut self, ended_ago: Duration) {
+        let shown = self
+            .shared
+            .config
+            .batch
+            .ended_shown
+            .get()
+            .saturating_sub(ended_ago);
+        let stopping = self.shared.background.stopping().clone();
+        let over = tokio::time::sleep(shown);
+        tokio::pin!(over);
+        loop {
+            tokio::select! {
+                () = &mut over => break,
+                Some(ask) = self.asks.recv() => if matches!(ask, Ask::Delete) { break },
+                () = stopping.cancelled() => return,
+            }
+        }
+        self.remove().await;
+    }
+
+    /// Removes all that is left of a batch without a driver.
+    async fn remove(&mut self) {
+        let shared = &self.shared;
+        shared.table.remove(self.id, &self.request);
+        shared.store.insist(Op::DeleteBatch { id: self.id }).await;
+        if let Some(run_dir) = self.snapshot.run_dir.take() {
+            let driver = run_dir
+                .path()
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned());
+            driver::clear(run_dir, true, &shared.background).await;
+            if let Some(id) = driver {
+                shared.store.insist(Op::ForgetDriver { id }).await;
+            }
+        }
+    }
+
+    /// The one place where the state changes: logged, published, stored.
+    async fn become_(&mut self, state: BatchState) {
+        info!(batch.id = self.id, old = %self.snapshot.state, new = %state, "the batch's state changed");
+        self.snapshot.state = state;
+        self.publish();
+        let op = Op::UpdateBatch {
+            id: self.id,
+            epoch: self.shared.store.epoch(),
+            state: state.as_str().to_owned(),
+            exit_code: self.snapshot.exit_code.map(i64::from),
+            diagnosis: self.snapshot.diagnosis.as_deref().map(str::to_owned),
+            ended: state.is_final().then(now_ms),
+        };
+        self.shared.store.insist(op).await;
+    }
+
+    fn publish(&self) {
+        self.publish.send_replace(Arc::new(self.snapshot.clone()));
+    }
+
+    fn note(&mut self, line: String) {
+        Arc::make_mut(&mut self.snapshot.notes).push(line);
+        self.write_notes();
+    }
+
+    /// Writes what the server adds to the log beside the application's own, for a later server. A few short lines at most.
+    fn write_notes(&self) {
+        let Some(run_dir) = &self.snapshot.run_dir else {
+            return;
+        };
+        let text = self.snapshot.notes.join("\n");
+        if let Err(error) = run_dir.replace("notes", text.as_bytes()) {
+            warn!(batch.id = self.id, %error, "a line of the log could not be written");
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! Batches: an application each, run once by a driver of its own.
+//!
+//! Owns: the states, one task for each batch that leads it from the queue to its end, the snapshots that readers see, and the
+//! registry. Called by `api`; calls `driver`, `store`, `admission`, `idempotency` and `config`. Sessions have the same driver, keeper and
+//! queue, and more to do with them.
+//!
+//! Read in this order: `state`, `life` (what happens when), `registry`.
+
+mod life;
+mod recovery;
+mod registry;
+mod request;
+mod snapshot;
+mod state;
+
+pub use crate::driver::{Application, DriverSpec, Resources};
+pub use registry::{Batch, Batches, CreateError};
+pub use request::NewBatch;
+pub use snapshot::Snapshot;
+pub use state::BatchState;

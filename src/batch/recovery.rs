@@ -1,0 +1,150 @@
+//! What an earlier server left, taken back at the start: batches that run, that wait, that have ended and are still shown.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::{self, StreamExt as _};
+use tracing::{error, info, warn};
+use uuid::Uuid;
+
+use super::life::Begin;
+use super::registry::{Batches, Shared};
+use super::request::NewBatch;
+use super::snapshot::Snapshot;
+use super::state::BatchState;
+use crate::clock::now_ms;
+use crate::driver::{RunDir, end_leftover};
+use crate::store::{BatchRow, Op, StoreError};
+
+/// Drivers that are ended at the same time.
+const CLEARED_AT_ONCE: usize = 32;
+/// Rows of batches that have ended long ago, removed one after another.
+const ROWS: i64 = 100;
+
+impl Batches {
+    /// Takes back everything in the store; what can't be is told dead with the reason. One bad batch costs only itself.
+    pub(super) async fn take_back(&self) -> Result<(), StoreError> {
+        let store = &self.shared.store;
+        let shown = self.shared.config.batch.ended_shown.get();
+        let since = now_ms().saturating_sub(i64::try_from(shown.as_millis()).unwrap_or(i64::MAX));
+        let mut count = 0;
+        for row in store.batches(since).await? {
+            let id = row.id;
+            count += usize::from(row.ended.is_none());
+            if let Err(why) = self.take_back_one(row).await {
+                error!(batch.id = id, %why, "a batch of an earlier server can't be taken back");
+                self.close(id, why).await?;
+            }
+        }
+        if count > 0 {
+            info!(batches = count, "batches of an earlier server are taken back");
+        }
+        self.shared
+            .background
+            .spawn(clear_up(Arc::clone(&self.shared), since));
+        Ok(())
+    }
+
+    /// Starts the batch's task on what is left of it. An error is the sentence why nothing can be.
+    async fn take_back_one(&self, row: BatchRow) -> Result<(), String> {
+        let request: NewBatch = serde_json::from_str(&row.request)
+            .map_err(|error| format!("The stored request can't be read: {error}."))?;
+        let state = BatchState::from_stored(&row.state)
+            .ok_or_else(|| format!("{:?} is no state of a batch.", row.state))?;
+        let shared = &self.shared;
+        let driver: Option<Uuid> = row.driver_id.as_deref().and_then(|id| id.parse().ok());
+        let mut snapshot = Snapshot {
+            state,
+            exit_code: row.exit_code.and_then(|code| i32::try_from(code).ok()),
+            run_dir: driver.map(|id| shared.drivers.run_dir(id)),
+            notes: Arc::default(),
+            diagnosis: row.diagnosis.as_deref().map(Into::into),
+        };
+        snapshot.notes = Arc::new(snapshot.run_dir.as_ref().map_or_else(Vec::new, RunDir::notes));
+        if let Some(ended) = row.ended {
+            let ago = u64::try_from(now_ms().saturating_sub(ended)).unwrap_or(0);
+            self.enrol(
+                row.id,
+                request,
+                snapshot,
+                Begin::Ended(Duration::from_millis(ago)),
+            );
+            return Ok(());
+        }
+        let adopted = match driver {
+            None => None,
+            Some(id) => {
+                let drivers = Arc::clone(&shared.drivers);
+                let was_started = state == BatchState::Running;
+                let adopted = shared
+                    .background
+                    .blocking(move || drivers.adopt(id, was_started))
+                    .await;
+                adopted
+                    .map_err(|panicked| panicked.to_string())?
+                    .map_err(|error| format!("The batch's driver can't be taken back: {error}."))?
+            }
+        };
+        self.take_name(row.id, &request);
+        let begin = match adopted {
+            Some((driver, events)) => {
+                snapshot.state = BatchState::Running;
+                Begin::Adopted {
+                    driver,
+                    events,
+                    permit: self.admission.count(),
+                }
+            }
+            None => {
+                snapshot.run_dir = None;
+                snapshot.notes = Arc::new(request.notes.clone());
+                Begin::Queued(self.admission.enter_again())
+            }
+        };
+        self.enrol(row.id, request, snapshot, begin);
+        Ok(())
+    }
+
+    async fn close(&self, id: i64, why: String) -> Result<(), StoreError> {
+        let store = &self.shared.store;
+        let op = Op::UpdateBatch {
+            id,
+            epoch: store.epoch(),
+            state: BatchState::Dead.as_str().to_owned(),
+            exit_code: None,
+            diagnosis: Some(why),
+            ended: Some(now_ms()),
+        };
+        store.write(op).await
+    }
+}
+
+/// Ends the drivers of batches that are gone, and removes batches that ended before `since`.
+async fn clear_up(shared: Arc<Shared>, since: i64) {
+    let cleared = async {
+        loop {
+            let old = shared.store.batches_ended_before(since, ROWS).await?;
+            if old.is_empty() {
+                break;
+            }
+            for id in old {
+                shared.store.write(Op::DeleteBatch { id }).await?;
+            }
+        }
+        let drivers = shared.store.drivers_without_batch().await?;
+        stream::iter(drivers)
+            .for_each_concurrent(CLEARED_AT_ONCE, |id| end(&shared, id))
+            .await;
+        Ok::<(), StoreError>(())
+    };
+    if let Err(error) = cleared.await {
+        warn!(%error, "what is left of earlier batches could not be removed");
+    }
+}
+
+async fn end(shared: &Shared, id: String) {
+    let Ok(driver) = id.parse() else { return };
+    if end_leftover(&shared.drivers.run_dir(driver), true, &shared.background).await {
+        shared.store.insist(Op::ForgetDriver { id }).await;
+    }
+}

@@ -1,0 +1,352 @@
+//! All batches of this server: made, found, listed, and ended together.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+use tokio::sync::{mpsc, watch};
+use tracing::info;
+
+use super::life::{Ask, Begin, Life};
+use super::request::NewBatch;
+use super::snapshot::Snapshot;
+use super::state::BatchState;
+use crate::admission::{Admission, QueueFull};
+use crate::background::Background;
+use crate::clock::now_ms;
+use crate::config::Config;
+use crate::driver::Drivers;
+use crate::idempotency::{Begun, IdempotencyKey, KeyReused, Keys};
+use crate::store::{BatchRow, IdempotencyRow, Op, Store, StoreError};
+
+/// Asks that may wait for a batch's task; it takes each at once.
+const ASKS_WAITING: usize = 4;
+
+/// Why a batch was not accepted. Nothing of it is left.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// The owner has a live batch of this name. The text is Livy's.
+    #[error("Duplicate session name: Some({name}) for session {id}")]
+    DuplicateName {
+        /// The name.
+        name: String,
+        /// The id that the batch would have had.
+        id: i64,
+    },
+    /// The key came with another request before.
+    #[error(transparent)]
+    Key(#[from] KeyReused),
+    /// The key's batch has been deleted, or is no longer shown.
+    #[error("The batch {0} that this Idempotency-Key made is gone.")]
+    Gone(i64),
+    /// `limits.batches_queued` wait already.
+    #[error(transparent)]
+    QueueFull(#[from] QueueFull),
+    /// It could not be stored.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What all batches share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub config: Arc<Config>,
+    pub store: Store,
+    pub drivers: Arc<Drivers>,
+    pub background: Background,
+    pub table: Table,
+    pub keys: Arc<Keys>,
+}
+
+/// Batches by id and by owner and name.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    pub by_id: DashMap<i64, Batch>,
+    pub by_name: DashMap<(Option<String>, String), i64>,
+}
+
+impl Table {
+    /// Forgets a batch and frees its name. Does nothing the second time.
+    pub(super) fn remove(&self, id: i64, request: &NewBatch) {
+        self.by_id.remove(&id);
+        if let Some(name) = &request.name {
+            self.by_name
+                .remove_if(&(request.owner.clone(), name.clone()), |_, named| *named == id);
+        }
+    }
+}
+
+/// A batch. Clones name the same one.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// Livy's small integer, counted apart from sessions.
+    pub id: i64,
+    /// Unique per owner among what has not ended.
+    pub name: Option<String>,
+    /// Who created it.
+    pub owner: Option<String>,
+    /// As whom its driver runs.
+    pub proxy_user: Option<String>,
+    snapshot: watch::Receiver<Arc<Snapshot>>,
+    asks: mpsc::Sender<Ask>,
+}
+
+impl Batch {
+    /// The batch as it is now.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshot.borrow())
+    }
+
+    /// Asks its task; one that has ended has nothing to do.
+    async fn ask(&self, ask: Ask) {
+        let _ = self.asks.send(ask).await;
+    }
+}
+
+/// The batches of this server. Clones share them.
+#[derive(Clone, Debug)]
+pub struct Batches {
+    pub(super) shared: Arc<Shared>,
+    pub(super) admission: Admission,
+    next_id: Arc<AtomicI64>,
+}
+
+impl Batches {
+    /// Opens the registry and takes back what an earlier server left (see `recovery`).
+    ///
+    /// # Errors
+    /// The store can't be used.
+    pub async fn open(
+        config: Arc<Config>,
+        store: Store,
+        drivers: Arc<Drivers>,
+        background: Background,
+    ) -> Result<Self, StoreError> {
+        let next_id = Arc::new(AtomicI64::new(store.next_batch_id().await?));
+        let admission = Admission::new("batches", config.limits.batches, config.limits.batches_queued);
+        let shared = Arc::new(Shared {
+            config,
+            store,
+            drivers,
+            background,
+            table: Table::default(),
+            keys: Arc::default(),
+        });
+        let batches = Self {
+            shared,
+            admission,
+            next_id,
+        };
+        batches.take_back().await?;
+        Ok(batches)
+    }
+
+    /// Accepts a batch: stored once this answers, its driver starting or queued; true where it was stored before, under the same
+    /// key.
+    ///
+    /// # Errors
+    /// See [`CreateError`].
+    pub async fn create(
+        &self,
+        request: NewBatch,
+        key: Option<IdempotencyKey>,
+    ) -> Result<(Batch, bool), CreateError> {
+        let Some(key) = key else {
+            return Ok((self.accept(request, None).await?, false));
+        };
+        let batches = self.clone();
+        // As a task: a client that leaves must not end the key's turn before its batch is stored.
+        let served = self.shared.background.spawn(async move {
+            let shared = &batches.shared;
+            match shared.keys.begin(&shared.store, key, -1).await? {
+                Begun::Reused => Err(KeyReused.into()),
+                Begun::Replay(row) => {
+                    let found = batches.by_id(row.session_id);
+                    Ok((found.ok_or(CreateError::Gone(row.session_id))?, true))
+                }
+                Begun::First(_turn, row) => Ok((batches.accept(request, Some(row)).await?, false)),
+            }
+        });
+        served
+            .await
+            .unwrap_or(Err(CreateError::Store(StoreError::Closed)))
+    }
+
+    async fn accept(
+        &self,
+        request: NewBatch,
+        key: Option<Box<IdempotencyRow>>,
+    ) -> Result<Batch, CreateError> {
+        let ticket = self.admission.enter()?;
+        let id = self.reserve(&request)?;
+        let shared = &self.shared;
+        let key = key.map(|key| {
+            Box::new(IdempotencyRow {
+                session_id: id,
+                ..*key
+            })
+        });
+        let row = BatchRow {
+            id,
+            name: request.name.clone(),
+            owner: request.owner.clone(),
+            proxy_user: request.proxy_user.clone(),
+            state: BatchState::Starting.as_str().to_owned(),
+            request: serde_json::to_string(&request).unwrap_or_default(),
+            driver_id: None,
+            epoch: shared.store.epoch(),
+            exit_code: None,
+            diagnosis: None,
+            created: now_ms(),
+            ended: None,
+        };
+        if let Err(error) = shared.store.write(Op::InsertBatch(Box::new(row), key)).await {
+            shared.table.remove(id, &request);
+            return Err(error.into());
+        }
+        info!(batch.id = id, "a batch was created");
+        let snapshot = Snapshot {
+            state: BatchState::Starting,
+            exit_code: None,
+            run_dir: None,
+            notes: Arc::new(request.notes.clone()),
+            diagnosis: None,
+        };
+        Ok(self.enrol(id, request, snapshot, Begin::Queued(ticket)))
+    }
+
+    /// Puts a stored batch into the table and starts its task.
+    pub(super) fn enrol(&self, id: i64, request: NewBatch, snapshot: Snapshot, begin: Begin) -> Batch {
+        let shared = &self.shared;
+        let (asks, asks_waiting) = mpsc::channel(ASKS_WAITING);
+        let (publish, published) = watch::channel(Arc::new(snapshot.clone()));
+        let batch = Batch {
+            id,
+            name: request.name.clone(),
+            owner: request.owner.clone(),
+            proxy_user: request.proxy_user.clone(),
+            snapshot: published,
+            asks,
+        };
+        shared.table.by_id.insert(id, batch.clone());
+        let life = Life {
+            id,
+            request,
+            shared: Arc::clone(shared),
+            asks: asks_waiting,
+            publish,
+            snapshot,
+        };
+        shared.background.spawn(life.run(begin));
+        batch
+    }
+
+    /// Takes the name, if it is free, and an id.
+    fn reserve(&self, request: &NewBatch) -> Result<i64, CreateError> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let Some(name) = &request.name else {
+            return Ok(id);
+        };
+        let table = &self.shared.table;
+        match table.by_name.entry((request.owner.clone(), name.clone())) {
+            Entry::Occupied(mut taken) => {
+                let holder = self.by_id(*taken.get());
+                // One that is not found yet is being stored.
+                if holder.is_none_or(|batch| !batch.snapshot().state.is_final()) {
+                    return Err(CreateError::DuplicateName {
+                        name: name.clone(),
+                        id,
+                    });
+                }
+                taken.insert(id);
+            }
+            Entry::Vacant(free) => {
+                free.insert(id);
+            }
+        }
+        Ok(id)
+    }
+
+    /// Keeps the name of a batch that was accepted by an earlier server.
+    pub(super) fn take_name(&self, id: i64, request: &NewBatch) {
+        if let Some(name) = &request.name {
+            let key = (request.owner.clone(), name.clone());
+            self.shared.table.by_name.insert(key, id);
+        }
+    }
+
+    /// The batch with this id.
+    #[must_use]
+    pub fn by_id(&self, id: i64) -> Option<Batch> {
+        self.shared.table.by_id.get(&id).map(|batch| batch.clone())
+    }
+
+    /// The batch of this owner with this name; without an owner, of nobody. Batches of others are found as well, after that.
+    #[must_use]
+    pub fn by_name(&self, owner: Option<&str>, name: &str) -> Option<Batch> {
+        let names = &self.shared.table.by_name;
+        let own = names
+            .get(&(owner.map(str::to_owned), name.to_owned()))
+            .map(|id| *id);
+        let id = own.or_else(|| {
+            let mut all = names.iter();
+            all.find(|entry| entry.key().1 == name)
+                .map(|entry| *entry.value())
+        })?;
+        self.by_id(id)
+    }
+
+    /// All batches, by id.
+    #[must_use]
+    pub fn all(&self) -> Vec<Batch> {
+        let table = self.shared.table.by_id.iter();
+        let mut all: Vec<Batch> = table.map(|entry| entry.value().clone()).collect();
+        all.sort_unstable_by_key(|batch| batch.id);
+        all
+    }
+
+    /// Deletes a batch: it is not found from the answer on; its driver ends soon after.
+    ///
+    /// # Errors
+    /// The store can't be written; then the batch goes on.
+    pub async fn delete(&self, batch: &Batch) -> Result<(), StoreError> {
+        let (shared, batch) = (Arc::clone(&self.shared), batch.clone());
+        // As a task: a client that leaves must not keep a batch whose row is gone.
+        let deleted = self.shared.background.spawn(async move {
+            shared.store.write(Op::DeleteBatch { id: batch.id }).await?;
+            shared.table.by_id.remove(&batch.id);
+            if let Some(name) = &batch.name {
+                let key = (batch.owner.clone(), name.clone());
+                shared
+                    .table
+                    .by_name
+                    .remove_if(&key, |_, named| *named == batch.id);
+            }
+            batch.ask(Ask::Delete).await;
+            Ok(())
+        });
+        deleted.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Ends every batch and waits until nothing of their drivers is left, at most `grace`. True when all have ended.
+    pub async fn end_all(&self, grace: Duration) -> bool {
+        let all = self.all();
+        for batch in &all {
+            let why = "The server was shut down (shutdown.sessions).".to_owned();
+            batch.ask(Ask::End(why)).await;
+        }
+        let wait = async {
+            for mut batch in all {
+                // An error means that its task has ended, and so has its driver.
+                let _ = batch
+                    .snapshot
+                    .wait_for(|snapshot| snapshot.state.is_final())
+                    .await;
+            }
+        };
+        tokio::time::timeout(grace, wait).await.is_ok()
+    }
+}

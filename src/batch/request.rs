@@ -1,0 +1,20 @@
+//! What a batch was asked for.
+
+use serde::{Deserialize, Serialize};
+
+use crate::driver::DriverSpec;
+
+/// A request that the policy has passed: all that is needed to start its driver, now or after a restart of the server.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct NewBatch {
+    /// The batch's name, if it has one.
+    pub name: Option<String>,
+    /// Who asks; none without authentication.
+    pub owner: Option<String>,
+    /// As whom the driver runs.
+    pub proxy_user: Option<String>,
+    /// What the driver is started with.
+    pub driver: DriverSpec,
+    /// Lines for the batch's log: what of the request was ignored.
+    pub notes: Vec<String>,
+}

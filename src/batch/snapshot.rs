@@ -1,0 +1,45 @@
+//! What readers see of a batch: made anew at each change, shared by all readers, never locked.
+
+use std::sync::Arc;
+
+use super::state::BatchState;
+use crate::driver::{RunDir, log};
+
+/// A batch at one moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Livy's state.
+    pub state: BatchState,
+    /// The application's, once it has exited.
+    pub exit_code: Option<i32>,
+    /// Where its log is.
+    pub run_dir: Option<RunDir>,
+    /// What the server adds to the log.
+    pub notes: Arc<Vec<String>>,
+    /// The sentence that explains the end, where that was no success.
+    pub diagnosis: Option<Arc<str>>,
+}
+
+impl Snapshot {
+    /// The whole log, as Livy lays it out, with at most `max_bytes` of each stream. Reads files.
+    #[must_use]
+    pub fn log(&self, max_bytes: u64) -> Vec<String> {
+        log::lines(
+            self.run_dir.as_ref(),
+            &self.notes,
+            self.diagnosis.as_deref(),
+            max_bytes,
+        )
+    }
+
+    /// The log's last `count` lines. Reads files.
+    #[must_use]
+    pub fn log_tail(&self, count: usize) -> Vec<String> {
+        log::tail(
+            self.run_dir.as_ref(),
+            &self.notes,
+            self.diagnosis.as_deref(),
+            count,
+        )
+    }
+}
