@@ -15,14 +15,22 @@ from typing import Any, Callable, Iterator, NamedTuple
 
 import pytest
 from harness.api import Api, Session
+from harness.processes import wait_until
 from harness.server import Server
 from harness.spark import Spark, sparks
 
 GOLDEN = json.loads(Path(__file__).with_name("golden.json").read_text())
 BY_NAME = {exchange["name"]: exchange for exchange in GOLDEN}
-# Livy's ids in golden.json: the session that lives, and the one whose driver never starts.
+# Livy's ids in golden.json: the session that lives, the one whose driver never starts, the batches.
 LIVING, DYING = 10, 12
+BATCH, FAILING_BATCH = 3, 5
+BATCH_SECONDS = 60
 STATEMENT_STATES = ("waiting", "running", "available")
+# What $FILES holds, the directory that Livy's player had on the allow-list.
+APPLICATIONS = {
+    "ok.py": "from pyspark.sql import SparkSession\nSparkSession.builder.getOrCreate().range(3).show()\n",
+    "bad.py": "from pyspark.sql import SparkSession\nSparkSession.builder.getOrCreate()\n1 / 0\n",
+}
 
 
 class Answer(NamedTuple):
@@ -40,16 +48,20 @@ class Answer(NamedTuple):
 class Player:
     """Plays golden.json's requests against a server and keeps the answers by name."""
 
-    def __init__(self, api: Api):
+    def __init__(self, api: Api, files: Path):
         self.api = api
+        self.files = files
         self.answers: dict[str, Answer] = {}
         self.sessions: dict[int, int] = {}
+        self.batches: dict[int, int] = {}
         self.statements: dict[int, int] = {}
 
     def path(self, path: str) -> str:
         """Livy's path with this server's ids."""
-        for livys, ours in self.sessions.items():
-            path = re.sub(rf"^/sessions/{livys}(?=/|$)", f"/sessions/{ours}", path)
+        for kind, ids in (("sessions", self.sessions), ("batches", self.batches)):
+            found = re.match(rf"/{kind}/(\d+)(?=/|$)", path)
+            if found and int(found[1]) in ids:
+                path = f"/{kind}/{ids[int(found[1])]}" + path[found.end() :]
         found = re.search(r"/statements/(\d+)", path)
         if found and int(found[1]) in self.statements:
             path = path.replace(found[0], f"/statements/{self.statements[int(found[1])]}")
@@ -76,6 +88,10 @@ class Player:
             self.session(LIVING).wait_statement(self.answers["long:post"].body["id"])
         elif name == "dead":
             self.session(DYING).wait("dead", "error", "killed")
+        elif name == "batch-done":
+            self.wait_batch(BATCH, "success")
+        elif name == "batch-failed":
+            self.wait_batch(FAILING_BATCH, "dead")
         elif name + ":post" in self.answers and self.answers[name + ":post"].status == 201:
             self.session(LIVING).wait_statement(self.answers[name + ":post"].body["id"])
 
@@ -83,14 +99,26 @@ class Player:
         """One of the two sessions."""
         return Session(self.api, {"id": self.sessions[livys]})
 
+    def wait_batch(self, livys: int, state: str) -> None:
+        """Until a batch has ended, like this."""
+        path = f"/batches/{self.batches[livys]}/state"
+
+        def ended() -> bool:
+            now = self.api.get(path).json()["state"]
+            assert now in ("starting", "running", state), now
+            return now == state
+
+        wait_until(f"the batch is {state}", ended, BATCH_SECONDS)
+
     def exchange(self, exchange: dict) -> None:
         """One request."""
         request = exchange["request"]
         more = {"data": request["raw"]} if "raw" in request else {}
+        wanted = json.loads(json.dumps(request.get("body")).replace("$FILES", str(self.files)))
         answer = self.api.request(
             request["method"],
             self.path(request["path"]),
-            request.get("body"),
+            wanted,
             headers=request.get("headers"),
             **more,
         )
@@ -108,23 +136,29 @@ class Player:
             body,
             answer.text,
         )
-        location = re.match(
-            r"/sessions/(\d+)(?:/statements/(\d+))?$", exchange["response"].get("location") or ""
+        made = re.match(
+            r"/(sessions|batches)/(\d+)(?:/statements/(\d+))?$", exchange["response"].get("location") or ""
         )
-        if location and answer.status_code == 201:
-            if location[2]:
-                self.statements[int(location[2])] = body["id"]
+        if made and answer.status_code == 201:
+            if made[3]:
+                self.statements[int(made[3])] = body["id"]
             else:
-                self.sessions[int(location[1])] = body["id"]
+                ids = self.sessions if made[1] == "sessions" else self.batches
+                ids[int(made[2])] = body["id"]
 
 
 @pytest.fixture(scope="module", params=sparks(), ids=lambda spark: f"spark-{spark.short}")
-def played(request: pytest.FixtureRequest) -> Iterator[tuple[Spark, Player]]:
+def played(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Spark, Player]]:
     """All exchanges, once for each Spark."""
     spark = request.param
-    server = Server({**spark.settings, "spark.master": "local[2]"})
+    files = tmp_path_factory.mktemp("files")
+    for name, text in APPLICATIONS.items():
+        (files / name).write_text(text)
+    server = Server({**spark.settings, "spark.master": "local[2]", "files.allow": [str(files)]})
     try:
-        player = Player(server.api)
+        player = Player(server.api, files)
         player.play()
         yield spark, player
     finally:
@@ -305,7 +339,47 @@ def dead_log(theirs: Any, ours: Answer, _spark: str) -> None:
         assert all(any(line in mine for mine in log) for line in theirs["log"][1:3]), log
 
 
+def young_batch(theirs: Any, ours: Answer, _spark: str) -> None:
+    """Livy's object; whether the driver is launched already is of the moment."""
+    assert ours.body["state"] in ("starting", "running")
+    compare(theirs, {**ours.body, "state": theirs["state"]}, "batch")
+
+
+def ended_batch(theirs: Any, ours: Answer, _spark: str) -> None:
+    """Livy's object, with the exit code in appInfo; a failure is told in the log's last line."""
+    mine = json.loads(json.dumps(ours.body))
+    code = mine["appInfo"].pop("exitCode")
+    compare(theirs, mine, "batch")
+    if theirs["state"] == "success":
+        assert code == "0"
+    else:
+        assert code == "1"
+        told = "The application ended with exit code 1: ZeroDivisionError: division by zero"
+        assert mine["log"][-1] == told
+
+
+def batch_log(theirs: Any, ours: Answer, _spark: str) -> None:
+    """The first page."""
+    assert list(ours.body) == list(theirs)
+    assert ours.body["from"] == 0
+    assert len(ours.body["log"]) == len(theirs["log"])
+    assert ours.body["log"][:2] == ["stdout: ", "+---+"]
+    assert ours.body["total"] > len(ours.body["log"])
+
+
 FORM: dict[str, Check] = {
+    "batch-bad-type": bare_string,
+    "batch-duplicate-name": object_with(
+        r"Rejected, Reason: Duplicate session name: Some\(golden-batch\) for session \d+"
+    ),
+    "batch": young_batch,
+    "batch-starting": young_batch,
+    "batch-fail": young_batch,
+    "batch-done": ended_batch,
+    "batch-by-name": ended_batch,
+    "batch-failed": ended_batch,
+    "batch-log": batch_log,
+    "batch-get-deleted": object_with(r"Session '\d+' not found\."),
     "create-bad-json": bare_string,
     "create-not-object": bare_string,
     "create-empty-body": bare_string_with("No content"),
@@ -416,7 +490,23 @@ def completion(answer: Answer, _player: Player) -> None:
     assert any("range" in candidate for candidate in answer.body["candidates"]), answer.body
 
 
+def missing_file(answer: Answer, player: Player) -> None:
+    """Livy takes it, and the batch fails."""
+    mistake(answer, player)
+    assert f"{player.files}/none.py" in answer.body["msg"]
+
+
+def only_batch(answer: Answer, player: Player) -> None:
+    """Livy lists the ghosts of what it refused as well."""
+    assert answer.status == 200
+    assert list(answer.body) == ["from", "total", "sessions"]
+    assert [batch["id"] for batch in answer.body["sessions"]] == [player.batches[BATCH]]
+    assert (answer.body["from"], answer.body["total"]) == (0, 1)
+
+
 BETTER: dict[str, Better] = {
+    "batch-file-missing": missing_file,
+    "batch-list": only_batch,
     "ping": health,
     "healthcheck": health,
     "put-sessions": method_not_allowed,
