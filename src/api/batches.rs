@@ -97,7 +97,7 @@ pub async fn create(
         response.insert_header(REPLAYED);
     }
     let view = view(&app, &batch, false).await;
-    Ok(answered("create.answered", respond(&request, response, &view)))
+    Ok(answered("batch.answered", respond(&request, response, &view)))
 }
 
 /// Applies the policy to a request; nothing is used up when it is refused.

@@ -118,6 +118,7 @@ impl Life {
         };
         match self.launch().await {
             Ok((driver, events)) => {
+                crate::kill_point!("batch.launched");
                 self.snapshot.run_dir = Some(driver.run_dir.clone());
                 self.write_notes();
                 self.become_(BatchState::Running).await;
@@ -144,6 +145,7 @@ impl Life {
             created: now_ms(),
         };
         shared.store.insist(Op::InsertDriver(Box::new(row))).await;
+        crate::kill_point!("batch.named");
         let drivers = Arc::clone(&shared.drivers);
         let launched = shared
             .background
@@ -178,9 +180,12 @@ impl Life {
         };
         self.shared.drivers.forget(&driver);
         if !deleted {
+            crate::kill_point!("batch.exited");
             self.ended(exit, why).await;
+            crate::kill_point!("batch.end_stored");
         }
         driver::clear(driver.run_dir, deleted, &self.shared.background).await;
+        crate::kill_point!("batch.cleared");
         let id = driver.id.to_string();
         let op = match deleted {
             true => Op::ForgetDriver { id },
@@ -214,8 +219,9 @@ impl Life {
         self.become_(state).await;
     }
 
-    /// Keeps a batch that has ended where clients find it, for as long as `batch.ended_shown` says.
+    /// Keeps a batch that has ended where clients find it, for as long as `batch.ended_shown` and `batch.ended_kept` say.
     async fn show(&mut self, ended_ago: Duration) {
+        self.shared.retire(self.id).await;
         let shown = self
             .shared
             .config
@@ -239,7 +245,10 @@ impl Life {
     /// Removes all that is left of a batch without a driver.
     async fn remove(&mut self) {
         let shared = &self.shared;
-        shared.table.remove(self.id, &self.request);
+        let request = &self.request;
+        shared
+            .table
+            .remove(self.id, request.owner.as_ref(), request.name.as_ref());
         shared.store.insist(Op::DeleteBatch { id: self.id }).await;
         if let Some(run_dir) = self.snapshot.run_dir.take() {
             let driver = run_dir

@@ -1,7 +1,8 @@
 //! All batches of this server: made, found, listed, and ended together.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dashmap::DashMap;
@@ -65,15 +66,41 @@ pub(super) struct Shared {
 pub(super) struct Table {
     pub by_id: DashMap<i64, Batch>,
     pub by_name: DashMap<(Option<String>, String), i64>,
+    /// Those that have ended and are shown, oldest end first. Some may have been deleted since.
+    ended: Mutex<VecDeque<i64>>,
 }
 
 impl Table {
     /// Forgets a batch and frees its name. Does nothing the second time.
-    pub(super) fn remove(&self, id: i64, request: &NewBatch) {
+    pub(super) fn remove(&self, id: i64, owner: Option<&String>, name: Option<&String>) {
         self.by_id.remove(&id);
-        if let Some(name) = &request.name {
-            self.by_name
-                .remove_if(&(request.owner.clone(), name.clone()), |_, named| *named == id);
+        if let Some(name) = name {
+            let key = (owner.cloned(), name.clone());
+            self.by_name.remove_if(&key, |_, named| *named == id);
+        }
+    }
+
+    /// Notes that a batch has ended; gives those that are too many now, the oldest.
+    fn retire(&self, id: i64, kept: usize) -> Vec<Batch> {
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        ended.push_back(id);
+        if ended.len() <= kept {
+            return Vec::new();
+        }
+        ended.retain(|id| self.by_id.contains_key(id));
+        let too_many = ended.len().saturating_sub(kept);
+        ended
+            .drain(..too_many)
+            .filter_map(|id| self.by_id.get(&id).map(|batch| batch.clone()))
+            .collect()
+    }
+}
+
+impl Shared {
+    /// Notes that a batch has ended, and has the oldest removed where more than `batch.ended_kept` have.
+    pub(super) async fn retire(&self, id: i64) {
+        for batch in self.table.retire(id, self.config.batch.ended_kept) {
+            batch.ask(Ask::Delete).await;
         }
     }
 }
@@ -204,9 +231,12 @@ impl Batches {
             ended: None,
         };
         if let Err(error) = shared.store.write(Op::InsertBatch(Box::new(row), key)).await {
-            shared.table.remove(id, &request);
+            shared
+                .table
+                .remove(id, request.owner.as_ref(), request.name.as_ref());
             return Err(error.into());
         }
+        crate::kill_point!("batch.inserted");
         info!(batch.id = id, "a batch was created");
         let snapshot = Snapshot {
             state: BatchState::Starting,
@@ -317,14 +347,9 @@ impl Batches {
         // As a task: a client that leaves must not keep a batch whose row is gone.
         let deleted = self.shared.background.spawn(async move {
             shared.store.write(Op::DeleteBatch { id: batch.id }).await?;
-            shared.table.by_id.remove(&batch.id);
-            if let Some(name) = &batch.name {
-                let key = (batch.owner.clone(), name.clone());
-                shared
-                    .table
-                    .by_name
-                    .remove_if(&key, |_, named| *named == batch.id);
-            }
+            crate::kill_point!("batch.deleted");
+            let (owner, name) = (batch.owner.as_ref(), batch.name.as_ref());
+            shared.table.remove(batch.id, owner, name);
             batch.ask(Ask::Delete).await;
             Ok(())
         });

@@ -127,6 +127,7 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Result<(), ConfigErro
     check_kept(store, retention, &fail)?;
     check_sizes(output, log, link, limits, &fail)?;
     check_limits(sql, limits, &fail)?;
+    fail.at_least_one(&[("batch.ended_kept", batch.ended_kept)])?;
     fail.absolute("files.allow", allow)?;
     let PolicyConf { mode: _, deny, allow } = conf;
     for (key, patterns) in [("policy.conf.deny", deny), ("policy.conf.allow", allow)] {

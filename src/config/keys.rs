@@ -234,6 +234,8 @@ tables! {
     Batch at "batch" {
         /// How long batches that have ended stay, with their logs.
         ended_shown: Span = Span::secs(24 * 3600);
+        /// How many batches that have ended stay at most; the oldest go first.
+        ended_kept: usize = 1000;
     }
 
     /// Statements.

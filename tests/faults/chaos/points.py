@@ -10,7 +10,7 @@ class Point(NamedTuple):
 
     name: str
     traffic: str
-    """Who is busy: posters, cancellers, creators or enders; nobody where no client is needed."""
+    """Who is busy: posters, cancellers, creators, enders or batches; nobody where no client is needed."""
     most: int
     """The plan lets fewer than so many pass before the kill."""
     comes_back: bool = False
@@ -37,4 +37,6 @@ RETENTION = _points("retention", "selected deleted", "enders", 3)
 MIGRATION = _points("migration", "begun half committed", "", 1)
 RECOVERY = _points("recovery", "scanned half", "", 1)
 
-ALL = CREATE + STATEMENT + CANCEL + DELETE + RETENTION + MIGRATION + RECOVERY
+BATCH = _points("batch", "inserted answered named launched exited end_stored cleared deleted", "batches", 4)
+
+ALL = CREATE + STATEMENT + CANCEL + DELETE + RETENTION + MIGRATION + RECOVERY + BATCH
