@@ -51,7 +51,7 @@ test-rust:
 
 test-python: ## the black-box suite alone, two files at a time; PYTEST='tests/api -k cancel' chooses
 	@scripts/need.sh java python cc cargo r
-	@scripts/envs test spark-3.5 spark-4.1
+	@scripts/envs test spark-3.5 spark-4.1 airflow
 	@scripts/binaries.sh
 	.venv/test/bin/python -m pytest --numprocesses 2 --dist loadfile $(PYTEST)
 
