@@ -21,4 +21,5 @@ pub mod session;
 pub mod store;
 mod sys;
 pub mod telemetry;
+pub mod upload;
 mod web;

@@ -26,6 +26,7 @@ use crate::driver::{Drivers, Spark};
 use crate::service::{self, Listening, StateDir, Traffic, Workers, notify};
 use crate::session::{SessionState, Sessions};
 use crate::store::{Op, Store};
+use crate::upload::{InUse, Uploads};
 
 /// How long background work may take once the last request is done.
 const BACKGROUND_GRACE: Duration = Duration::from_secs(5);
@@ -124,6 +125,8 @@ impl Server {
         )
         .await?;
         let sessions = Sessions::open(Arc::clone(&config), store, drivers, background.clone()).await?;
+        let uploads = uploads(&config, background, &sessions, &batches)
+            .context("can't use the state directory's uploads")?;
         let taken_back = sessions
             .all()
             .iter()
@@ -134,6 +137,7 @@ impl Server {
             Arc::clone(&config),
             sessions.clone(),
             batches.clone(),
+            uploads,
             background.clone(),
             users,
         );
@@ -194,6 +198,25 @@ impl Server {
             warn!("not all work has ended in time");
         }
     }
+}
+
+/// The uploads, which stay while a session or batch that lives refers to them.
+fn uploads(
+    config: &Arc<Config>,
+    background: &Background,
+    sessions: &Sessions,
+    batches: &Batches,
+) -> std::io::Result<Uploads> {
+    let (sessions, batches) = (sessions.clone(), batches.clone());
+    Uploads::open(Arc::clone(config), background.clone(), move || {
+        let mut in_use = InUse::default();
+        sessions.each_live(|session| {
+            in_use.sessions.insert(session.id);
+            in_use.uploads.extend(session.uploads.iter());
+        });
+        batches.each_live(|batch| in_use.uploads.extend(batch.uploads.iter()));
+        in_use
+    })
 }
 
 fn watch(background: &Background, workers: &Workers, store: Store) {

@@ -12,19 +12,23 @@ const LEAVES: &[&str] = &["background", "clock", "sys", "failpoint", "admission"
 const MAY_USE: &[(&str, &str)] = &[
     (
         "main",
-        "check serve service api web access session batch idempotency policy driver store telemetry config",
+        "check serve service api web access session batch upload idempotency policy driver store telemetry config",
     ),
     ("check", "access driver config"),
     (
         "serve",
-        "service api access session batch driver store telemetry config",
+        "service api access session batch upload driver store telemetry config",
     ),
     ("service", "driver config"),
-    ("api", "web access session batch idempotency policy store config"),
+    (
+        "api",
+        "web access session batch upload idempotency policy store config",
+    ),
     ("web", ""),
     ("access", "config"),
     ("session", "idempotency driver store config"),
     ("batch", "idempotency driver store config"),
+    ("upload", "config"),
     ("policy", "config"),
     ("driver", "config"),
     ("idempotency", "store"),

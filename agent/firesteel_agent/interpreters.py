@@ -82,6 +82,9 @@ class Interpreter:
         """Answer `events.completed`, in COMPLETION_SECONDS as a rule, also while a statement runs."""
         self._events.completed(header, b"[]")
 
+    def include(self, name: str) -> None:
+        """Spark has a new Python file of that name, which statements may import."""
+
     def stop(self) -> None:
         """The driver ends: leave no process behind."""
 

@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from pathlib import Path
-from typing import Any, Dict, Iterable, NamedTuple, Optional
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional
 
 from py4j.clientserver import ClientServer, JavaParameters, PythonParameters
 from py4j.protocol import Py4JError, Py4JJavaError
@@ -86,6 +86,8 @@ class Spark:
         """Where what the JVM prints is read."""
         self.loader: Any = None
         """The class loader of cells: it has the REPL's classes and the jars of the session."""
+        self.added_jars: List[str] = []
+        """Paths of the jars that were added to it since, which a REPL's compiler has to be told of."""
         self.string_class = self.jvm.java.lang.String
         self._system_out: Any = None
         self._system_err: Any = self.jvm.java.lang.System.err
@@ -191,9 +193,18 @@ class Spark:
         Path(self.class_dir).mkdir(0o700, exist_ok=True)
         self.jvm.java.lang.System.setProperty(CLASSES_KEY, self.class_dir)
         urls = self.gateway.new_array(self.jvm.java.net.URL, 1)
-        urls[0] = self.jvm.java.io.File(self.class_dir).toURI().toURL()
+        urls[0] = self.url_of(self.class_dir)
         parent = self.jvm.java.lang.Thread.currentThread().getContextClassLoader()
         self.loader = self.named("org.apache.spark.util.MutableURLClassLoader")(urls, parent)
+
+    def add_to_loader(self, jar: str) -> None:
+        """Let every interpreter find the classes of a jar."""
+        self.loader.addURL(self.url_of(jar))
+        self.added_jars.append(jar)
+
+    def url_of(self, path: str) -> Any:
+        """The java.net.URL of a file."""
+        return self.jvm.java.io.File(path).toURI().toURL()
 
     def adopt_thread(self) -> Any:
         """Give this thread's JVM thread the class loader and the output of cells; answers the JVM thread.

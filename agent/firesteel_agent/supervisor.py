@@ -13,6 +13,7 @@ import traceback
 from typing import Dict, List, Optional
 
 from . import interpreters
+from .additions import Additions
 from .background import BackgroundLog
 from .config import Config, load
 from .frames import Header
@@ -70,6 +71,7 @@ class Supervisor:
         self._jvm_output = JvmOutput(self._loop, config, self._log)
         self._own_kind = "pyspark" if config.kind == SHARED else config.kind
         self._interpreters: Dict[str, Interpreter] = {}
+        self._additions = Additions(self._loop, config.run_dir, self._added, self._include)
 
     def start(self, gateway_port: str, gateway_secret: str) -> None:
         """Start the interpreter, the SparkContext and the watches, all at once."""
@@ -135,6 +137,8 @@ class Supervisor:
             )
             found = interpreters.make(kind, self._loop, self._config, self._log, events)
             self._interpreters[kind] = found
+            for name in self._additions.py_files:
+                found.include(name)
             if self._described is not None:
                 found.attach(self._spark, self._worker)
         return found
@@ -150,6 +154,10 @@ class Supervisor:
             self._fail(reason)
         else:
             self._notice(reason)
+
+    def _include(self, name: str) -> None:
+        for interpreter in self._interpreters.values():
+            interpreter.include(name)
 
     def _stop_interpreters(self) -> None:
         for interpreter in self._interpreters.values():
@@ -204,6 +212,9 @@ class Supervisor:
                 self._interpreter(header["kind"]).complete(header, body)
             else:
                 self._completed(header, b"[]")
+        elif kind == "add":
+            header["epoch"] = self._link.epoch
+            self._additions.add(header, self._spark if self._described is not None else None)
         elif kind == "stop":
             self._stop()
 
@@ -235,6 +246,10 @@ class Supervisor:
     def _completed(self, header: Header, candidates: bytes) -> None:
         if header["epoch"] == self._link.epoch:
             self._link.tell({"type": "completion", "request": header["request"]}, candidates)
+
+    def _added(self, header: Header, error: Optional[str]) -> None:
+        if header["epoch"] == self._link.epoch:
+            self._link.tell({"type": "added", "request": header["request"], "error": error})
 
     def _progressed(self, number: int, done: int, total: int) -> None:
         self._link.tell({"type": "progress", "id": number, "done": done, "total": total})

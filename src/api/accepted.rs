@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::error::ApiError;
+use super::named_uploads::NamedUploads;
 use crate::config::{AccessMode, Config};
 use crate::policy;
 use crate::session::Resources;
@@ -40,7 +41,13 @@ pub fn unknown_fields(unknown: &Map<String, Value>) -> Vec<String> {
 }
 
 /// Applies the policy to a request; nothing is used up when it is refused.
-pub fn accept(config: &Config, wanted: Wanted<'_>) -> Result<Accepted, ApiError> {
+///
+/// Uploads that the request names become local files, which `uploads` keeps until what it makes is there.
+pub fn accept(
+    config: &Config,
+    uploads: &mut NamedUploads<'_>,
+    wanted: Wanted<'_>,
+) -> Result<Accepted, ApiError> {
     if let Some(name) = wanted.name {
         policy::check_name(name, config.limits.name_bytes).map_err(rejected)?;
     }
@@ -58,22 +65,28 @@ pub fn accept(config: &Config, wanted: Wanted<'_>) -> Result<Accepted, ApiError>
     let given = wanted.conf.iter();
     let mut conf: BTreeMap<String, String> = given.map(|(key, value)| (key.clone(), text(value))).collect();
     let authenticated = config.access.mode != AccessMode::None;
-    let archives = wanted.archives.iter().chain(conf.get("spark.archives"));
+    uploads.in_conf(&mut conf)?;
+    let jars = uploads.in_list("jars", wanted.jars)?;
+    let py_files = uploads.in_list("pyFiles", wanted.py_files)?;
+    let files = uploads.in_list("files", wanted.files)?;
+    let archives = uploads.in_list("archives", wanted.archives)?;
+    let all_archives = archives.iter().chain(conf.get("spark.archives"));
     let allow = &config.files.allow;
-    let environments = policy::Environments::new(archives.map(String::as_str), allow);
+    let environments = policy::Environments::new(all_archives.map(String::as_str), allow);
     policy::check_conf(conf.iter(), &config.policy.conf, authenticated, &environments).map_err(rejected)?;
     for key in policy::PYTHON_KEYS {
         if let Some(python) = conf.get_mut(key) {
             *python = policy::python_of(python);
         }
     }
+    let allow = &uploads.and_allowed(allow);
     policy::resolve_conf(conf.iter_mut(), allow).map_err(rejected)?;
-    let resolve = |files: &[String]| policy::resolve_files(files, allow).map_err(rejected);
+    let resolve = |files: Vec<String>| policy::resolve_files(files, allow).map_err(rejected);
     let resources = Resources {
-        jars: resolve(wanted.jars)?,
-        py_files: resolve(wanted.py_files)?,
-        files: resolve(wanted.files)?,
-        archives: resolve(wanted.archives)?,
+        jars: resolve(jars)?,
+        py_files: resolve(py_files)?,
+        files: resolve(files)?,
+        archives: resolve(archives)?,
         ..wanted.resources
     };
     Ok(Accepted { conf, resources })

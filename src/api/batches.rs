@@ -11,6 +11,7 @@ use super::error::ApiError;
 use super::guard::{Create, List, Modify, OnBatch, OnServer, See, View};
 use super::json::{REPLAYED, ok, read_keyed, respond};
 use super::link_to;
+use super::named_uploads::NamedUploads;
 use super::pages::{PageQuery, log_page};
 use super::sessions::{DoAs, LOG_LINES};
 use super::wire::{BatchView, BatchesView, CreateBatch, Log, Message, StateView};
@@ -84,7 +85,9 @@ pub async fn create(
         None => "batches of everybody".to_owned(),
     };
     let (body, key) = read_keyed(&request, payload, scope).await?;
-    let new = accept(&on, query.into_inner().do_as, body)?;
+    // Held until what the request makes is found among the live ones.
+    let mut uploads = NamedUploads::new(&app.uploads, on.caller.user.as_deref());
+    let new = accept(&on, &mut uploads, query.into_inner().do_as, body)?;
     if app.background.draining().is_cancelled() {
         return Err(ApiError::Unavailable(
             "The server is stopping and starts no batches any more. Try again once it is back.".to_owned(),
@@ -101,7 +104,12 @@ pub async fn create(
 }
 
 /// Applies the policy to a request; nothing is used up when it is refused.
-fn accept(on: &OnServer<Create>, do_as: Option<String>, body: CreateBatch) -> Result<NewBatch, ApiError> {
+fn accept(
+    on: &OnServer<Create>,
+    uploads: &mut NamedUploads<'_>,
+    do_as: Option<String>,
+    body: CreateBatch,
+) -> Result<NewBatch, ApiError> {
     let config = &on.app.config;
     let file = body
         .file
@@ -132,6 +140,7 @@ fn accept(on: &OnServer<Create>, do_as: Option<String>, body: CreateBatch) -> Re
     }
     let Accepted { conf, resources } = accepted::accept(
         config,
+        uploads,
         Wanted {
             name: body.name.as_deref(),
             conf: &body.conf,
@@ -150,7 +159,9 @@ fn accept(on: &OnServer<Create>, do_as: Option<String>, body: CreateBatch) -> Re
             },
         },
     )?;
-    let files = policy::resolve_files([file], &config.files.allow).map_err(accepted::rejected)?;
+    let file = uploads.in_text("file", file)?;
+    let files = policy::resolve_files([file], &uploads.and_allowed(&config.files.allow))
+        .map_err(accepted::rejected)?;
     let mut notes = accepted::unknown_fields(&body.unknown);
     if body.proxy_user.is_some() && !config.access.impersonation {
         notes.push("The request's proxyUser was ignored: access.impersonation is off.".to_owned());
@@ -172,6 +183,7 @@ fn accept(on: &OnServer<Create>, do_as: Option<String>, body: CreateBatch) -> Re
         },
         name: body.name,
         notes,
+        uploads: uploads.ids(),
     })
 }
 

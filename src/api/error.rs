@@ -4,13 +4,14 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde_json::json;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::wire::JSON;
 use crate::access;
 use crate::batch;
-use crate::session::{BadKind, CreateError, SubmitError};
+use crate::session::{AddError, BadKind, CreateError, SubmitError};
 use crate::store::{StoreError, Trouble};
+use crate::upload::UploadError;
 
 /// Seconds after which a client may try again what was refused for want of room.
 const RETRY_SECONDS: u32 = 5;
@@ -48,6 +49,15 @@ pub enum ApiError {
     /// 408 `{"msg": ...}`.
     #[error("The request's body did not come in time (server.body_timeout).")]
     BodyTimeout,
+    /// 404 `{"msg": ...}`.
+    #[error("Upload '{0}' not found.")]
+    UploadNotFound(String),
+    /// 409 `{"msg": ...}`.
+    #[error("{0}")]
+    Conflict(String),
+    /// 413 `{"msg": ...}`: an upload for which there is no room.
+    #[error("{0}")]
+    NoRoom(String),
     /// 413 `{"msg": ...}`.
     #[error("The request's body is over {0} bytes (limits.request_body).")]
     BodyTooLarge(usize),
@@ -68,7 +78,11 @@ pub enum ApiError {
 impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
         match self {
-            Self::SessionNotFound(_) | Self::StatementNotFound => StatusCode::NOT_FOUND,
+            Self::SessionNotFound(_) | Self::StatementNotFound | Self::UploadNotFound(_) => {
+                StatusCode::NOT_FOUND
+            }
+            Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::NoRoom(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BadRequest(_) | Self::Rejected(_) | Self::BadBody(_) => StatusCode::BAD_REQUEST,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
             Self::Forbidden | Self::Refused(_) => StatusCode::FORBIDDEN,
@@ -93,7 +107,7 @@ impl ResponseError for ApiError {
                 response.insert_header((RETRY_AFTER, RETRY_SECONDS));
             }
             // What is left of a body that is not read would be taken for the next request.
-            Self::BodyTimeout | Self::BodyTooLarge(_) => {
+            Self::BodyTimeout | Self::BodyTooLarge(_) | Self::NoRoom(_) => {
                 response.force_close();
             }
             _ => {}
@@ -160,6 +174,30 @@ impl From<SubmitError> for ApiError {
             SubmitError::Key(reason) => Self::KeyReused(reason.to_string()),
             SubmitError::Gone => Self::StatementNotFound,
             SubmitError::Store(reason) => reason.into(),
+        }
+    }
+}
+
+impl From<AddError> for ApiError {
+    fn from(reason: AddError) -> Self {
+        match reason {
+            AddError::NotActive | AddError::Refused(_) => Self::BadRequest(reason.to_string()),
+            AddError::Late(_) => Self::Unavailable(reason.to_string()),
+        }
+    }
+}
+
+impl From<UploadError> for ApiError {
+    fn from(reason: UploadError) -> Self {
+        match reason {
+            UploadError::TooLarge(_) | UploadError::OwnerFull(_) => Self::NoRoom(reason.to_string()),
+            UploadError::Io(_) => {
+                warn!(%reason, "an upload was refused");
+                Self::Unavailable(reason.to_string())
+            }
+            UploadError::Full | UploadError::Busy(_) | UploadError::Unfinished => {
+                Self::Unavailable(reason.to_string())
+            }
         }
     }
 }

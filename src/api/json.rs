@@ -19,7 +19,7 @@ use super::wire::JSON;
 use crate::idempotency::IdempotencyKey;
 
 /// A body that is slow gets a second more for each of these that have come.
-const BYTES_PER_SECOND: usize = 256 * 1024;
+pub const BYTES_PER_SECOND: usize = 256 * 1024;
 /// The header that makes a POST safe to send again.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// The longest key, in bytes.

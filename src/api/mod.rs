@@ -1,7 +1,7 @@
 //! The REST API: JSON, status codes and headers, and nothing of processes.
 //!
 //! One file for each of Livy's resources; `wire` has the exact JSON, `error` the exact error bodies, `guard` the permissions,
-//! `gate` what every request passes. Called by `serve`; calls `access`, `policy`, `session`, `web`, and `store` for history.
+//! `gate` what every request passes. Called by `serve`; calls `access`, `policy`, `session`, `batch`, `upload`, `web`, and `store` for history.
 
 mod accepted;
 mod answered;
@@ -11,12 +11,16 @@ mod gate;
 mod guard;
 mod history;
 mod json;
+mod multipart;
+mod named_uploads;
 mod openapi;
 mod pages;
 mod service;
+mod session_files;
 mod sessions;
 mod statements;
 mod ui;
+mod uploads;
 mod wire;
 
 use std::sync::Arc;
@@ -31,6 +35,7 @@ use crate::background::Background;
 use crate::batch::Batches;
 use crate::config::Config;
 use crate::session::Sessions;
+use crate::upload::Uploads;
 
 pub use gate::pass;
 pub use openapi::{RouteTable, document, not_routed};
@@ -47,6 +52,8 @@ pub struct App {
     pub sessions: Sessions,
     /// The batches.
     pub batches: Batches,
+    /// The uploads.
+    pub uploads: Uploads,
     /// For work that must not block a worker.
     pub background: Background,
     /// Users and their passwords, with `access.mode = "basic"`.
@@ -61,6 +68,7 @@ impl App {
         config: Arc<Config>,
         sessions: Sessions,
         batches: Batches,
+        uploads: Uploads,
         background: Background,
         users: Option<Arc<BasicFile>>,
     ) -> Self {
@@ -68,6 +76,7 @@ impl App {
             config,
             sessions,
             batches,
+            uploads,
             background,
             users,
             password_checks: Semaphore::new(PASSWORD_CHECKS),
@@ -84,6 +93,12 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(sessions::log)
         .service(sessions::connect)
         .service(sessions::interrupt)
+        .service(session_files::upload_jar)
+        .service(session_files::upload_py_file)
+        .service(session_files::upload_file)
+        .service(session_files::add_jar)
+        .service(session_files::add_py_file)
+        .service(session_files::add_file)
         .service(statements::complete)
         .service(statements::list)
         .service(statements::run)
@@ -97,6 +112,10 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(batches::log)
         .service(batches::show)
         .service(batches::delete)
+        .service(uploads::list)
+        .service(uploads::create)
+        .service(uploads::show)
+        .service(uploads::delete)
         .service(history::list)
         .service(history::log)
         .service(history::statement)

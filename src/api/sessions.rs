@@ -15,6 +15,7 @@ use super::error::ApiError;
 use super::guard::{Create, List, Modify, OnServer, OnSession, See, View};
 use super::json::{REPLAYED, ignore, ok, read_keyed, respond};
 use super::link_to;
+use super::named_uploads::NamedUploads;
 use super::pages::{PageQuery, log_page};
 use super::wire::{CreateSession, Log, Message, SessionView, SessionsView, StateView};
 use crate::access::target_user;
@@ -99,7 +100,9 @@ pub async fn create(
         None => "everybody".to_owned(),
     };
     let (body, key) = read_keyed(&request, payload, scope).await?;
-    let new = accept(&on, query.into_inner().do_as, body)?;
+    // Held until what the request makes is found among the live ones.
+    let mut uploads = NamedUploads::new(&app.uploads, on.caller.user.as_deref());
+    let new = accept(&on, &mut uploads, query.into_inner().do_as, body)?;
     crate::kill_point!("create.parsed");
     if app.background.draining().is_cancelled() {
         return Err(ApiError::Unavailable(
@@ -118,7 +121,12 @@ pub async fn create(
 }
 
 /// Applies the policy to a request; nothing is used up when it is refused.
-fn accept(on: &OnServer<Create>, do_as: Option<String>, body: CreateSession) -> Result<NewSession, ApiError> {
+fn accept(
+    on: &OnServer<Create>,
+    uploads: &mut NamedUploads<'_>,
+    do_as: Option<String>,
+    body: CreateSession,
+) -> Result<NewSession, ApiError> {
     let config = &on.app.config;
     let kind = body.kind.as_deref().map_or(Ok(Kind::Shared), Kind::parse)?;
     let wanted = body.proxy_user.clone();
@@ -134,6 +142,7 @@ fn accept(on: &OnServer<Create>, do_as: Option<String>, body: CreateSession) -> 
 
     let Accepted { conf, resources } = accepted::accept(
         config,
+        uploads,
         Wanted {
             name: body.name.as_deref(),
             conf: &body.conf,
@@ -196,6 +205,7 @@ fn accept(on: &OnServer<Create>, do_as: Option<String>, body: CreateSession) -> 
         ttl,
         idle_timeout,
         notes,
+        uploads: uploads.ids(),
     })
 }
 

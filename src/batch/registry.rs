@@ -9,6 +9,7 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use tokio::sync::{mpsc, watch};
 use tracing::info;
+use uuid::Uuid;
 
 use super::life::{Ask, Begin, Life};
 use super::request::NewBatch;
@@ -116,6 +117,8 @@ pub struct Batch {
     pub owner: Option<String>,
     /// As whom its driver runs.
     pub proxy_user: Option<String>,
+    /// The uploads that the request names.
+    pub uploads: Arc<[Uuid]>,
     snapshot: watch::Receiver<Arc<Snapshot>>,
     asks: mpsc::Sender<Ask>,
 }
@@ -258,6 +261,7 @@ impl Batches {
             name: request.name.clone(),
             owner: request.owner.clone(),
             proxy_user: request.proxy_user.clone(),
+            uploads: request.uploads.clone().into(),
             snapshot: published,
             asks,
         };
@@ -336,6 +340,14 @@ impl Batches {
         let mut all: Vec<Batch> = table.map(|entry| entry.value().clone()).collect();
         all.sort_unstable_by_key(|batch| batch.id);
         all
+    }
+
+    /// Shows each batch that has not ended, without waiting.
+    pub fn each_live(&self, mut look: impl FnMut(&Batch)) {
+        let table = self.shared.table.by_id.iter();
+        table
+            .filter(|batch| !batch.snapshot().state.is_final())
+            .for_each(|batch| look(&batch));
     }
 
     /// Deletes a batch: it is not found from the answer on; its driver ends soon after.

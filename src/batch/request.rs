@@ -1,6 +1,7 @@
 //! What a batch was asked for.
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::driver::DriverSpec;
 
@@ -17,4 +18,7 @@ pub struct NewBatch {
     pub driver: DriverSpec,
     /// Lines for the batch's log: what of the request was ignored.
     pub notes: Vec<String>,
+    /// The uploads that it names: they stay as long as the batch lives.
+    #[serde(default)]
+    pub uploads: Vec<Uuid>,
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::error::ConfigError;
 use super::keys::{
     Access, AccessMode, Driver, Files, Limits, Link, Log, Output, PolicyConf, Retention, Server, Session,
-    Shutdown, Spark, Sql, Statement, Store,
+    Shutdown, Spark, Sql, Statement, Store, Upload,
 };
 use super::sources::Origins;
 use super::values::{Size, Span};
@@ -107,6 +107,7 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Result<(), ConfigErro
         driver,
         session,
         batch,
+        upload,
         statement,
         output,
         sql,
@@ -124,6 +125,7 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Result<(), ConfigErro
     check_driver(driver, &fail)?;
     check_session(session, statement, &fail)?;
     fail.positive(&[("batch.ended_shown", batch.ended_shown)])?;
+    check_upload(upload, &fail)?;
     check_kept(store, retention, &fail)?;
     check_sizes(output, log, link, limits, &fail)?;
     check_limits(sql, limits, &fail)?;
@@ -258,12 +260,14 @@ fn check_session(session: &Session, statement: &Statement, fail: &Fail<'_>) -> R
         recover_timeout,
         ttl: _,
         ended_shown,
+        add_timeout,
         watch_interval,
     } = session;
     fail.positive(&[
         ("session.start_timeout", *start_timeout),
         ("session.recover_timeout", *recover_timeout),
         ("session.ended_shown", *ended_shown),
+        ("session.add_timeout", *add_timeout),
         ("session.watch_interval", *watch_interval),
     ])?;
     let Statement {
@@ -283,6 +287,23 @@ fn check_session(session: &Session, statement: &Statement, fail: &Fail<'_>) -> R
         );
     }
     Ok(())
+}
+
+fn check_upload(upload: &Upload, fail: &Fail<'_>) -> Result<(), ConfigError> {
+    let Upload {
+        max_bytes: _,
+        owner_bytes,
+        total_bytes,
+        at_once,
+        kept: _,
+    } = upload;
+    if owner_bytes > total_bytes {
+        return fail.because(
+            "upload.owner_bytes",
+            format!("is over upload.total_bytes = {total_bytes}"),
+        );
+    }
+    fail.at_least_one(&[("upload.at_once", *at_once)])
 }
 
 fn check_kept(store: &Store, retention: &Retention, fail: &Fail<'_>) -> Result<(), ConfigError> {

@@ -226,6 +226,8 @@ tables! {
         ttl: Span = Span::secs(0);
         /// How long ended sessions stay in `GET /sessions`.
         ended_shown: Span = Span::secs(600);
+        /// How long a jar or file may take to be added to a live session, with what is left of the session's start.
+        add_timeout: Span = Span::secs(60);
         /// How often timeouts are looked at.
         watch_interval: Span = Span::secs(1);
     }
@@ -236,6 +238,21 @@ tables! {
         ended_shown: Span = Span::secs(24 * 3600);
         /// How many batches that have ended stay at most; the oldest go first.
         ended_kept: usize = 1000;
+    }
+
+    /// Uploads: files that clients send for their sessions and batches.
+    Upload at "upload" {
+        /// The most bytes of one upload; over it, 413.
+        max_bytes: Size = Size::mib(100);
+        /// The most bytes that the uploads of one owner have together, each counted as 64 KiB at least; over it, 413.
+        owner_bytes: Size = Size::mib(1024);
+        /// The most bytes that all uploads have together, counted so; over it, 503.
+        total_bytes: Size = Size::mib(10 * 1024);
+        /// Uploads received at the same time; over it, 503.
+        at_once: usize = 8;
+        /// How long an upload is kept to which no live session or batch refers: since it came, since the last one referred to it, or
+        /// since the server's start.
+        kept: Span = Span::secs(3600);
     }
 
     /// Statements.

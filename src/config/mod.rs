@@ -23,7 +23,7 @@ pub use error::{ConfigError, Place};
 pub use keys::{
     Access, AccessMode, AtShutdown, Batch, ConfMode, DeployMode, Driver, Durability, Files, Key, Limits,
     Link, Lists, Log, LogFormat, Output, PolicyConf, Retention, Server, Session, Shutdown, Spark, Sql,
-    Statement, Store, TABLES, Table,
+    Statement, Store, TABLES, Table, Upload,
 };
 pub use reference::reference;
 pub use values::{Kind, Listen, Size, Span, TextMap};
@@ -47,6 +47,8 @@ pub struct Config {
     pub session: Session,
     /// Batches.
     pub batch: Batch,
+    /// `[upload]`
+    pub upload: Upload,
     /// `[statement]`
     pub statement: Statement,
     /// `[output]`

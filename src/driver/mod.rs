@@ -34,8 +34,8 @@ use uuid::Uuid;
 use crate::background::Background;
 use crate::config::Config;
 use keeper_watch::Keeper;
-use link::{FrameCodec, LinkKey, Listener, Secret, Slot};
-use supervise::{COMPLETIONS_WAITING, Command, Completion, LinkState, Supervisor};
+use link::{Frame, FrameCodec, LinkKey, Listener, Secret, Slot};
+use supervise::{Command, LinkState, QUESTIONS_WAITING, Question, Supervisor};
 
 pub use diagnosis::{diagnose, diagnose_application};
 pub use event::{DriverEvent, StatementResult};
@@ -167,12 +167,12 @@ impl Drivers {
         self.listener.expect(id, Arc::clone(&slot));
         let (events, events_waiting) = mpsc::channel(EVENTS_WAITING);
         let (commands, commands_waiting) = mpsc::channel(COMMANDS_WAITING);
-        let (completions, completions_waiting) = mpsc::channel(COMPLETIONS_WAITING);
+        let (questions, questions_waiting) = mpsc::channel(QUESTIONS_WAITING);
         let supervisor = Supervisor {
             run_dir: run_dir.clone(),
             slot,
             commands: commands_waiting,
-            completions: completions_waiting,
+            questions: questions_waiting,
             calls: calls_waiting,
             events,
             stop_grace: self.config.driver.stop_grace.get(),
@@ -191,7 +191,7 @@ impl Drivers {
             id,
             run_dir: run_dir.clone(),
             commands,
-            completions,
+            questions,
         };
         (driver, events_waiting)
     }
@@ -277,6 +277,29 @@ impl Drivers {
     }
 }
 
+/// What a file is added to a session as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Addition {
+    /// A jar: its classes are there for Scala, Python, SQL and R, and on executors.
+    Jar,
+    /// A Python module or an archive of such.
+    PyFile,
+    /// Any file, found through SparkFiles.
+    File,
+}
+
+impl Addition {
+    /// The link's word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Jar => "jar",
+            Self::PyFile => "pyfile",
+            Self::File => "file",
+        }
+    }
+}
+
 /// A driver that was started. Dropping it ends nothing.
 #[derive(Clone, Debug)]
 pub struct Driver {
@@ -285,7 +308,7 @@ pub struct Driver {
     /// Its directory.
     pub run_dir: RunDir,
     commands: mpsc::Sender<Command>,
-    completions: mpsc::Sender<Completion>,
+    questions: mpsc::Sender<Question>,
 }
 
 impl Driver {
@@ -323,18 +346,29 @@ impl Driver {
 
     /// Candidates that complete `code` at `cursor` (in characters); none in time, none at all.
     pub async fn complete(&self, kind: &str, code: String, cursor: i64) -> Vec<String> {
-        let (answer, candidates) = oneshot::channel();
+        let fields = json!({"kind": kind, "cursor": cursor});
+        let asked = self.ask(Frame::new("complete", fields, code));
+        let answered = tokio::time::timeout(COMPLETION_TIMEOUT, asked).await;
+        let candidates = answered.ok().flatten();
+        candidates.map_or_else(Vec::new, |frame| {
+            serde_json::from_slice(&frame.body).unwrap_or_default()
+        })
+    }
+
+    /// Adds a file to the SparkContext and to the interpreters. None: the driver has ended, or too many questions wait;
+    /// else why it could not be added. The agent may take as long as Spark does.
+    pub async fn add(&self, what: Addition, uri: &str) -> Option<Result<(), String>> {
+        let fields = json!({"what": what.as_str(), "uri": uri});
+        let added = self.ask(Frame::new("add", fields, "")).await?;
+        Some(added.text("error").map_or(Ok(()), |error| Err(error.to_owned())))
+    }
+
+    /// Asks the agent something that is of use only now. None: there will be no answer.
+    async fn ask(&self, frame: Frame) -> Option<Frame> {
+        let (answer, answered) = oneshot::channel();
         // A full queue drops it, which answers it with nothing.
-        let _ = self.completions.try_send(Completion {
-            kind: kind.to_owned(),
-            code,
-            cursor,
-            answer,
-        });
-        match tokio::time::timeout(COMPLETION_TIMEOUT, candidates).await {
-            Ok(Ok(candidates)) => candidates,
-            _ => Vec::new(),
-        }
+        let _ = self.questions.try_send(Question { frame, answer });
+        answered.await.ok()
     }
 
     async fn command(&self, command: Command) {

@@ -24,8 +24,8 @@ use crate::background::Background;
 
 /// Frames that are no results and that the agent keeps because it has not been told that they are stored.
 const UNACKNOWLEDGED: u64 = 32;
-/// Completions that may wait for their answer.
-pub(super) const COMPLETIONS_WAITING: usize = 64;
+/// Questions that may wait for their answer.
+pub(super) const QUESTIONS_WAITING: usize = 64;
 
 /// What a session asks of its driver.
 #[derive(Debug)]
@@ -50,11 +50,10 @@ pub(super) enum Command {
 
 /// A question of an HTTP handler's. It has a queue of its own, so that many can't stand in a session's way.
 #[derive(Debug)]
-pub(super) struct Completion {
-    pub kind: String,
-    pub code: String,
-    pub cursor: i64,
-    pub answer: oneshot::Sender<Vec<String>>,
+pub(super) struct Question {
+    /// Without its number, `request`.
+    pub frame: Frame,
+    pub answer: oneshot::Sender<Frame>,
 }
 
 pub(super) struct Supervisor {
@@ -62,7 +61,7 @@ pub(super) struct Supervisor {
     pub keeper: Keeper,
     pub slot: Arc<Slot>,
     pub commands: mpsc::Receiver<Command>,
-    pub completions: mpsc::Receiver<Completion>,
+    pub questions: mpsc::Receiver<Question>,
     pub calls: mpsc::Receiver<Call>,
     pub events: mpsc::Sender<(u64, DriverEvent)>,
     pub stop_grace: Duration,
@@ -90,8 +89,8 @@ pub(super) struct LinkState {
     /// True until the agent of an earlier server's driver has called: from where both directions count is known then.
     unnumbered: bool,
     connection: Option<Connection>,
-    completions: HashMap<i64, oneshot::Sender<Vec<String>>>,
-    next_completion: i64,
+    questions: HashMap<i64, oneshot::Sender<Frame>>,
+    next_question: i64,
 }
 
 impl Supervisor {
@@ -115,7 +114,7 @@ impl Supervisor {
                     Some(command) => self.command(command),
                     None => session_is_there = false,
                 },
-                Some(completion) = self.completions.recv() => self.complete(completion),
+                Some(question) = self.questions.recv() => self.ask(question),
                 () = until(terminate_at) => {
                     self.terminate();
                     terminate_at = None;
@@ -206,17 +205,18 @@ impl Supervisor {
         }
     }
 
-    fn complete(&mut self, completion: Completion) {
+    fn ask(&mut self, Question { mut frame, answer }: Question) {
         let link = &mut self.link;
-        link.completions.retain(|_, waiting| !waiting.is_closed());
-        if link.completions.len() >= COMPLETIONS_WAITING {
+        link.questions.retain(|_, waiting| !waiting.is_closed());
+        if link.questions.len() >= QUESTIONS_WAITING {
             return;
         }
-        link.next_completion += 1;
-        let request = link.next_completion;
-        link.completions.insert(request, completion.answer);
-        let fields = json!({"request": request, "kind": completion.kind, "cursor": completion.cursor});
-        link.send(Frame::new("complete", fields, completion.code));
+        link.next_question += 1;
+        frame
+            .header
+            .insert("request".to_owned(), link.next_question.into());
+        link.questions.insert(link.next_question, answer);
+        link.send(frame);
     }
 
     /// Tells the agent what is stored: a result at once, so that the agent can forget its output, and whatever else may be its
@@ -298,13 +298,12 @@ impl Supervisor {
     /// Frames that are of use only now: neither kept nor sent again.
     async fn take_unnumbered(&mut self, frame: &Frame) {
         match frame.kind() {
-            "completion" => {
-                let candidates = serde_json::from_slice(&frame.body).unwrap_or_default();
+            "completion" | "added" => {
                 let waiting = frame
                     .number("request")
-                    .and_then(|request| self.link.completions.remove(&request));
+                    .and_then(|request| self.link.questions.remove(&request));
                 if let Some(answer) = waiting {
-                    let _ = answer.send(candidates);
+                    let _ = answer.send(frame.clone());
                 }
             }
             "progress" => {
@@ -324,7 +323,7 @@ impl LinkState {
         Self {
             unnumbered: adopted,
             // A late answer to an earlier server's question is none to ours.
-            next_completion: epoch << 32,
+            next_question: epoch << 32,
             ..Self::default()
         }
     }
@@ -388,6 +387,6 @@ mod tests {
     #[test]
     fn no_two_servers_ask_under_the_same_number() {
         let (before, after) = (LinkState::new(false, 6), LinkState::new(true, 7));
-        assert!(before.next_completion + i64::from(u32::MAX) < after.next_completion);
+        assert!(before.next_question + i64::from(u32::MAX) < after.next_question);
     }
 }

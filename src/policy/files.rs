@@ -65,6 +65,9 @@ const ENCODED: &AsciiSet = &CONTROLS
     .add(b'`')
     .add(b'|');
 
+/// What the name of a local file must not have: Spark takes it for a pattern, a list, or a part of a URI.
+pub(super) const UNFIT_FOR_PATHS: [char; 10] = ['*', '?', '[', ']', '{', '}', ',', '\\', '#', '%'];
+
 /// Directories that hold no files but the kernel's view of the server; `/dev/shm` does hold files.
 const NEVER: [&str; 3] = ["/proc", "/sys", "/dev"];
 
@@ -106,6 +109,13 @@ pub fn split_list(value: &str) -> impl Iterator<Item = &str> {
         .filter(|part| !part.is_empty())
 }
 
+/// Which of [`FILE_KEYS`] a conf key is, if it is one.
+#[must_use]
+pub fn file_key(key: &str) -> Option<&'static FileKey> {
+    let name = canonical(key);
+    FILE_KEYS.iter().find(|file| matches(&canonical(file.key), &name))
+}
+
 /// Checks the values of all [`FILE_KEYS`] in a conf and puts the resolved form in their place: lists as
 /// [`resolve_files`] gives them, single paths as plain paths, since Spark opens those without reading a scheme. An empty
 /// value stays.
@@ -117,17 +127,12 @@ pub fn resolve_conf<'a, K: AsRef<str>>(
     conf: impl IntoIterator<Item = (K, &'a mut String)>,
     allow: &[PathBuf],
 ) -> Result<(), Rejection> {
-    let keys: Vec<_> = FILE_KEYS
-        .iter()
-        .map(|file| (canonical(file.key), file.list))
-        .collect();
     let allow = real(allow);
     for (key, value) in conf {
-        let name = canonical(key.as_ref());
-        let Some((_, list)) = keys.iter().find(|(pattern, _)| matches(pattern, &name)) else {
+        let Some(file) = file_key(key.as_ref()) else {
             continue;
         };
-        if *list {
+        if file.list {
             let files: Result<Vec<_>, _> = split_list(value).map(|uri| resolve(uri, &allow)).collect();
             *value = files?.iter().map(File::uri).collect::<Vec<_>>().join(",");
         } else if !value.trim().is_empty() {
@@ -232,6 +237,8 @@ fn resolve(uri: &str, allow: &[PathBuf]) -> Result<File, Rejection> {
                 fragment,
             })
         }
+        // Those that are the caller's have been replaced by what they stand for.
+        "upload" => Err(Rejection::NoUpload(shortened(location))),
         // These wrap another URI, which may be a local file's.
         "jar" | "har" => Err(Rejection::NotAllowed(shortened(location))),
         _ if path.is_empty() || uri.contains(' ') => invalid("it is no URI"),
@@ -266,7 +273,7 @@ fn resolve_local(encoded: &str, anywhere: bool, allow: &[PathBuf]) -> Result<Str
     if decoded.chars().any(|c| c.is_control() || is_invisible(c)) {
         return Err(invalid("it has control or invisible characters"));
     }
-    if decoded.contains(['*', '?', '[', ']', '{', '}', ',', '\\', '#', '%']) {
+    if decoded.contains(UNFIT_FOR_PATHS) {
         return Err(invalid("a local path must not have any of * ? [ ] { } , \\ # %"));
     }
     let not_allowed = || Rejection::NotAllowed(shortened(&decoded));
@@ -295,8 +302,7 @@ fn resolve_local(encoded: &str, anywhere: bool, allow: &[PathBuf]) -> Result<Str
     }
     // The links' targets may have characters that the request may not.
     let real = real.into_os_string().into_string().map_err(|_| not_allowed())?;
-    let odd = real.contains(['*', '?', '[', ']', '{', '}', ',', '\\', '#', '%'])
-        || real.chars().any(char::is_control);
+    let odd = real.contains(UNFIT_FOR_PATHS) || real.chars().any(char::is_control);
     if odd { Err(not_allowed()) } else { Ok(real) }
 }
 

@@ -13,8 +13,8 @@ mod names;
 pub use conf::{ALWAYS_DENIED, LOADS_CODE, check_conf};
 pub use durations::{LONGEST, parse_duration};
 pub use environment::{Environments, PYTHON_KEYS, python_of};
-pub use files::{FILE_KEYS, FileKey, resolve_conf, resolve_files, split_list};
-pub use names::{check_count, check_name};
+pub use files::{FILE_KEYS, FileKey, file_key, resolve_conf, resolve_files, split_list};
+pub use names::{check_count, check_file_name, check_name};
 
 /// Why a request is refused. Its text is what stands after `Rejected, Reason: ` in Livy's 400, where Livy has one
 /// (livy-spec 1.3, 4.1).
@@ -44,6 +44,17 @@ pub enum Rejection {
     /// A file below `files.allow` that isn't there.
     #[error("requirement failed: Local path {0} does not exist.")]
     Missing(String),
+    /// An upload that isn't there, or is another's.
+    #[error("There is no upload {0:?}.")]
+    NoUpload(String),
+    /// No name for a file.
+    #[error("Invalid file name {name:?}: {reason}.")]
+    FileName {
+        /// What the request has, shortened.
+        name: String,
+        /// Why not.
+        reason: &'static str,
+    },
     /// Something that no URI of a file may have.
     #[error("Invalid path {path:?}: {reason}")]
     Path {

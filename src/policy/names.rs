@@ -1,6 +1,7 @@
 //! Names of sessions and batches, and how many entries a request's lists may have.
 
 use super::conf::is_invisible;
+use super::files::UNFIT_FOR_PATHS;
 use super::{Rejection, shortened};
 
 /// Checks the name of a session or batch: at most `most` bytes, not empty and not all digits (a path id that is all digits
@@ -24,6 +25,36 @@ pub fn check_name(name: &str, most: usize) -> Result<(), Rejection> {
         return unfit("it begins or ends with a blank");
     }
     Ok(())
+}
+
+/// The longest name of a file, in bytes: what file systems have.
+const FILE_NAME_BYTES: usize = 255;
+
+/// Checks the name of a file that a client sends: a plain name, which no directory, list or URI of Spark's takes for more.
+///
+/// # Errors
+///
+/// [`Rejection::FileName`].
+pub fn check_file_name(name: &str) -> Result<(), Rejection> {
+    let reason = if name.is_empty() {
+        "it is empty"
+    } else if name.len() > FILE_NAME_BYTES {
+        "it has more than 255 bytes"
+    } else if name == "." || name == ".." || name.contains(['/', '\\']) {
+        "it must be the file's own name, without a directory"
+    } else if name.chars().any(|c| c.is_control() || is_invisible(c)) {
+        "it has control or invisible characters"
+    } else if name.contains(UNFIT_FOR_PATHS) {
+        "it must not have any of * ? [ ] { } , \\ # %"
+    } else if name.trim() != name || name.chars().any(|c| c.is_whitespace() && c != ' ') {
+        "it has blanks other than single spaces between its words"
+    } else {
+        return Ok(());
+    };
+    Err(Rejection::FileName {
+        name: shortened(name),
+        reason,
+    })
 }
 
 /// Checks how many entries a field of a request has (`limits.conf_keys`, `limits.list_entries`).
@@ -83,6 +114,49 @@ mod tests {
         assert_eq!(
             long,
             "Invalid session name: it has 257 bytes, and 256 is the most"
+        );
+    }
+
+    #[test]
+    fn file_names() {
+        for name in [
+            "a",
+            "my job.py",
+            "Ünïcode.jar",
+            ".env",
+            "...",
+            "a:b",
+            "-rf",
+            &"x".repeat(255),
+        ] {
+            assert_eq!(check_file_name(name), Ok(()), "{name:?}");
+        }
+        for name in [
+            "",
+            ".",
+            "..",
+            "../a",
+            "/a",
+            "a/b",
+            "a\\b",
+            "a\0",
+            "a\nb",
+            "a\u{202e}b",
+            "a,b",
+            "a#b",
+            "a%2fb",
+            "*",
+            " a",
+            "a ",
+            "a\u{a0}b",
+            &"x".repeat(256),
+            &"é".repeat(128),
+        ] {
+            assert!(check_file_name(name).is_err(), "{name:?}");
+        }
+        assert_eq!(
+            check_file_name("../a").unwrap_err().to_string(),
+            "Invalid file name \"../a\": it must be the file's own name, without a directory."
         );
     }
 

@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 use super::kind::Kind;
 use super::state::SessionState;
 use super::statement::Statement;
+use crate::config::Span;
 use crate::idempotency::KeyReused;
 use crate::store::{IdempotencyRow, StoreError};
 
@@ -41,6 +42,20 @@ pub(super) struct Submitted {
     pub statement: Arc<Statement>,
     /// True when nothing stands before it: its result may come at once.
     pub is_next: bool,
+}
+
+/// Why a file was not added to a session.
+#[derive(Debug, thiserror::Error)]
+pub enum AddError {
+    /// The session has ended or is ending. The text is Livy's.
+    #[error("requirement failed: Session isn't active.")]
+    NotActive,
+    /// Spark can't take it, a sentence.
+    #[error("{0}")]
+    Refused(String),
+    /// It took too long, or too many others wait. It may yet be added.
+    #[error("The session did not add the file within {0} (session.add_timeout). Try again.")]
+    Late(Span),
 }
 
 /// Why a statement was not accepted. Nothing of it is stored.

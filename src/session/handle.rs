@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
-use super::command::{Command, SubmitError};
+use super::command::{AddError, Command, SubmitError};
 use super::kind::Kind;
 use super::request::Echo;
 use super::snapshot::Snapshot;
@@ -14,6 +15,8 @@ use super::state::SessionState;
 use super::statement::Statement;
 use super::times::Contacts;
 use crate::background::Background;
+use crate::config::Span;
+use crate::driver::Addition;
 use crate::idempotency::{Begun, IdempotencyKey, KeyReused, Keys};
 use crate::store::{IdempotencyRow, Store, StoreError};
 
@@ -32,6 +35,8 @@ pub struct Session {
     pub kind: Kind,
     /// The request, as it is echoed.
     pub echo: Arc<Echo>,
+    /// The uploads that the request names.
+    pub uploads: Arc<[Uuid]>,
     pub(super) snapshot: watch::Receiver<Arc<Snapshot>>,
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) contacts: Arc<Contacts>,
@@ -39,6 +44,7 @@ pub struct Session {
     pub(super) keys: Arc<Keys>,
     pub(super) background: Background,
     pub(super) answer_within: Duration,
+    pub(super) add_timeout: Span,
     pub(super) draining: CancellationToken,
 }
 
@@ -213,6 +219,37 @@ impl Session {
             Some(driver) => driver.complete(kind.as_str(), code, cursor).await,
             None => Vec::new(),
         }
+    }
+
+    /// Adds a file to the session, for all of its interpreters. A session that is starting is waited for, and a statement that
+    /// runs is not; at most `session.add_timeout` in all.
+    ///
+    /// # Errors
+    /// See [`AddError`]. Cancel safety: a caller that leaves may find it added all the same.
+    pub async fn add(&self, what: Addition, uri: &str) -> Result<(), AddError> {
+        self.active();
+        let late = || AddError::Late(self.add_timeout);
+        let adding = async {
+            let mut snapshots = self.snapshot.clone();
+            let ready =
+                |now: &Arc<Snapshot>| !matches!(now.state, SessionState::Starting | SessionState::Recovering);
+            // An error means that the actor has ended: then so has the session, or the server.
+            let _ = snapshots.wait_for(ready).await;
+            let snapshot = self.snapshot();
+            let driver = snapshot.driver.as_ref().filter(|_| snapshot.state.is_open());
+            let driver = driver.ok_or(AddError::NotActive)?;
+            match driver.add(what, uri).await {
+                Some(added) => added.map_err(AddError::Refused),
+                None if self.snapshot().state.is_open() => Err(late()),
+                None => Err(AddError::NotActive),
+            }
+        };
+        let added = tokio::select! {
+            added = tokio::time::timeout(self.add_timeout.get(), adding) => added.unwrap_or_else(|_| Err(late())),
+            () = self.draining.cancelled() => Err(late()),
+        };
+        self.active();
+        added
     }
 
     /// Ends the session for a reason that its log will tell.

@@ -22,8 +22,8 @@ mod statement;
 mod stored;
 mod times;
 
-pub use crate::driver::{DriverSpec, Resources};
-pub use command::SubmitError;
+pub use crate::driver::{Addition, DriverSpec, Resources};
+pub use command::{AddError, SubmitError};
 pub use handle::Session;
 pub use kind::{BadKind, Kind};
 pub use registry::{CreateError, Sessions};

@@ -176,6 +176,7 @@ impl Sessions {
             proxy_user: request.proxy_user.clone(),
             kind: request.kind,
             echo: Arc::new(request.echo.clone()),
+            uploads: request.uploads.clone().into(),
             snapshot,
             commands,
             contacts: Arc::clone(&contacts),
@@ -183,6 +184,7 @@ impl Sessions {
             keys: Arc::clone(&shared.keys),
             background: shared.background.clone(),
             answer_within: shared.config.statement.answer_within.get(),
+            add_timeout: shared.config.session.add_timeout,
             draining: shared.background.draining().clone(),
         };
         shared.sessions.by_id.insert(id, session.clone());
@@ -292,6 +294,14 @@ impl Sessions {
             .collect();
         all.sort_unstable_by_key(|session| session.id);
         all
+    }
+
+    /// Shows each session that has not ended, without waiting.
+    pub fn each_live(&self, mut look: impl FnMut(&Session)) {
+        let table = self.shared.sessions.by_id.iter();
+        table
+            .filter(|session| !session.has_ended())
+            .for_each(|session| look(&session));
     }
 
     /// The store, for what is not in memory.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 use super::kind::Kind;
 use crate::driver::DriverSpec;
@@ -64,6 +65,9 @@ pub struct NewSession {
     pub idle_timeout: Option<Duration>,
     /// Lines for the session's log: what of the request was ignored.
     pub notes: Vec<String>,
+    /// The uploads that it names: they stay as long as the session lives.
+    #[serde(default)]
+    pub uploads: Vec<Uuid>,
 }
 
 /// Spark's conf of a request, with what is not Spark's taken out: `firesteel.*` is for this server, `livy.*` for Livy.

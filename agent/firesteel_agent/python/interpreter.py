@@ -3,7 +3,7 @@
 Calls process_interpreter, process, program, and the JVM through a worker.
 """
 
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, List, Optional
 
 from ..background import BackgroundLog
 from ..config import Config
@@ -27,6 +27,7 @@ class PythonInterpreter(ProcessInterpreter):
         super().__init__(loop, config, log, events)
         self._program = PythonProgram(config.python)
         self._gateway: Optional[Gateway] = None
+        self._included: List[str] = []
 
     def start(self) -> None:
         """Start an interpreter, unless its Python is in an archive that Spark has not unpacked yet."""
@@ -61,8 +62,16 @@ class PythonInterpreter(ProcessInterpreter):
             else:
                 self._gateway = gateway
                 process.attach(gateway)
+                for name in self._included:
+                    process.include(name)
 
         worker.submit(spark.open_gateway, opened)
+
+    def include(self, name: str) -> None:
+        """The statements after this can import it, those of a later process too."""
+        self._included.append(name)
+        if self._gateway is not None and isinstance(self._process, PythonProcess):
+            self._process.include(name)
 
     def _attach_done(self, version: str) -> None:
         first = not self._told

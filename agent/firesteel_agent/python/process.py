@@ -65,6 +65,10 @@ class PythonProcess(InterpreterProcess):
         """The JVM is there."""
         self._send({"type": "attach", "port": gateway.port, "gateway_secret": gateway.secret})
 
+    def include(self, name: str) -> None:
+        """Spark has a new Python file."""
+        self._send({"type": "include", "name": name})
+
     def run(self, statement: int, secret: str, code: bytes) -> None:
         """Run a statement on the main thread."""
         self._send({"type": "run", "id": statement, "secret": secret}, code)

@@ -69,6 +69,8 @@ class ScalaRepl:
         self._context: Any = None
         self._completer: Any = None
         self._has_magics = False
+        self._known_jars = 0
+        """How many of the jars that were added later the compiler knows."""
         self._compiling = threading.Lock()
 
     @_told
@@ -80,6 +82,7 @@ class ScalaRepl:
         settings = spark.named("scala.tools.nsc.Settings")()
         settings.embeddedDefaults(spark.loader)
         arguments = ["-usejavacp", "-Yrepl-class-based", "-Yrepl-outdir", spark.class_dir]
+        known = len(spark.added_jars)
         arguments += ["-classpath", ":".join(self._jars())]
         settings.processArguments(spark.scala_list(arguments), True)
         file = jvm.java.io.FileOutputStream(spark.output.echo_path)
@@ -100,6 +103,7 @@ class ScalaRepl:
                 jvm.java.lang.Class.forName(name)
         while self._fresh_line() < after:
             pass
+        self._known_jars = known
         self._predefine()
         return version
 
@@ -110,7 +114,7 @@ class ScalaRepl:
         while loader is not None:
             if loader.getClass().getSimpleName() in ("MutableURLClassLoader", "ChildFirstURLClassLoader"):
                 urls = [url for url in loader.getURLs() if url.getProtocol() == "file"]
-                jars += [url.getPath() for url in urls]
+                jars += [self._spark.jvm.java.io.File(url.toURI()).getPath() for url in urls]
             loader = loader.getParent()
         return jars
 
@@ -134,6 +138,7 @@ class ScalaRepl:
         """Before a statement: output, job group, context. True when a stopped one was replaced."""
         spark = self._spark
         self.thread = spark.adopt_thread()
+        self._learn_jars()
         revived = False
         if self._context is None or self._context.isStopped():
             revived = spark.context_or_new(code)
@@ -141,6 +146,14 @@ class ScalaRepl:
                 self._predefine()
         spark.set_group(number)
         return revived
+
+    def _learn_jars(self) -> None:
+        """Tell the compiler of the jars that were added since."""
+        new = self._spark.added_jars[self._known_jars :]
+        if new:
+            with self._compiling:
+                self.intp.addUrlsToClassPath(self._spark.scala_list(map(self._spark.url_of, new)))
+            self._known_jars += len(new)
 
     @_told
     def interpret(self, code: str) -> str:

@@ -4,10 +4,12 @@ mod lenient;
 mod requests;
 mod views;
 
-pub use requests::{CompletionRequest, CreateBatch, CreateSession, StatementRequest};
+pub use requests::{
+    AddRequest, CompletionRequest, CreateBatch, CreateSession, JarForm, StatementRequest, UploadForm,
+};
 pub use views::{
     BatchView, BatchesView, Candidates, EndedSession, EndedSessions, Log, Message, SessionView, SessionsView,
-    StateView, StatementView, StatementsView, Version,
+    StateView, StatementView, StatementsView, UploadView, UploadsView, Version,
 };
 
 /// Livy's content type of every JSON answer.

@@ -138,6 +138,34 @@ pub struct StatementRequest {
     pub kind: Option<String>,
 }
 
+/// `POST /sessions/{id}/add-jar` and its like.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct AddRequest {
+    /// Where the file is: a URI that Spark can read, such as `hdfs:///lib/a.jar`, a local path below `files.allow`, or an
+    /// upload.
+    #[serde(default)]
+    #[schema(value_type = String, example = "upload://5c1f0d5e-9d0a-4a39-8a3e-0a4c1f2d3b4e/a.jar")]
+    pub uri: Option<String>,
+}
+
+/// A file, in a multipart body.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "it only describes a body, which is read as it comes")]
+pub struct UploadForm {
+    /// The file, with its name.
+    #[schema(value_type = String, format = Binary)]
+    file: Vec<u8>,
+}
+
+/// A jar, in a multipart body.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "it only describes a body, which is read as it comes")]
+pub struct JarForm {
+    /// The jar, with its name.
+    #[schema(value_type = String, format = Binary)]
+    jar: Vec<u8>,
+}
+
 /// `POST /sessions/{id}/completion`.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct CompletionRequest {

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use crate::batch::{self, Batch};
 use crate::session::{Echo, Session, Snapshot, Statement};
+use crate::upload::Upload;
 
 /// Links of an application; all values are texts.
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
@@ -349,4 +350,46 @@ pub struct EndedSessions {
     pub total: i64,
     /// The page, newest first.
     pub sessions: Vec<EndedSession>,
+}
+
+/// An upload.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct UploadView {
+    /// Its id.
+    #[schema(example = "5c1f0d5e-9d0a-4a39-8a3e-0a4c1f2d3b4e")]
+    pub id: String,
+    /// What requests name it by.
+    #[schema(example = "upload://5c1f0d5e-9d0a-4a39-8a3e-0a4c1f2d3b4e/job.py")]
+    pub uri: String,
+    /// The file's name.
+    #[schema(example = "job.py")]
+    pub name: String,
+    /// Bytes.
+    #[schema(example = 1024)]
+    pub size: u64,
+    /// Of its bytes, 64 hex digits.
+    pub sha256: String,
+}
+
+impl From<&Upload> for UploadView {
+    fn from(upload: &Upload) -> Self {
+        Self {
+            id: upload.id.to_string(),
+            uri: upload.uri(),
+            name: upload.name.clone(),
+            size: upload.size,
+            sha256: upload.sha256.clone(),
+        }
+    }
+}
+
+/// A page of the caller's uploads.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct UploadsView {
+    /// The first one shown.
+    pub from: i64,
+    /// How many there are.
+    pub total: usize,
+    /// Those of this page.
+    pub uploads: Vec<UploadView>,
 }

@@ -1,5 +1,6 @@
 """Wraps the SparkContext that the agent made: `spark`, `sc`, `sqlContext`. Calls own_context and PySpark."""
 
+import importlib
 import os
 import sys
 import warnings
@@ -84,6 +85,19 @@ class SparkHandle:
                 f"firesteel-statement-{statement}", f"statement {statement}", True
             )
         return replaced
+
+    def include(self, name: str) -> None:
+        """What `sc.addPyFile` does beside `addFile`, for a file that was added already."""
+        try:
+            from pyspark import SparkFiles
+
+            context = self._context_class._active_spark_context
+            if context is not None and name[-4:].lower() in context.PACKAGE_EXTENSIONS:
+                context._python_includes.append(name)
+                sys.path.insert(1, str(Path(SparkFiles.getRootDirectory(), name)))
+            importlib.invalidate_caches()
+        except Exception as failure:
+            print(f"{name} can't be imported: {failure}", file=sys.__stderr__)
 
     def _bind(self) -> None:
         """Wrap the JVM's SparkContext, or make one where user code stopped it, and predefine the names."""

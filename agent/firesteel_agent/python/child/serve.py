@@ -70,6 +70,8 @@ def serve(
                 spark.attach(header["port"], header["gateway_secret"])
                 interrupts.install()  # PySpark's own handler, which cancels every job, came with the context.
                 send(control, {"type": "attached", "version": platform.python_version()})
+            elif header["type"] == "include":
+                spark.include(header["name"])
             elif header["type"] == "run":
                 reply, value = repl.run(header["id"], body.decode("utf-8", "replace"))
                 if _getpid() != process:
