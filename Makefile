@@ -67,13 +67,14 @@ chaos: ## the fault tests with twice the rounds, on the release build, stated ti
 	echo "SEED=$$FIRESTEEL_TEST_SEED"; \
 	$(CHAOS_ENV) .venv/test/bin/python -m pytest --timeout 3600 $(or $(PYTEST),tests/faults)
 
-fuzz: ## random code and edits of the corpus in each kind, 5,000 rounds on each Spark (SEED=, SCALE=20)
+fuzz: ## random code and edits of the corpus in each kind, 5,000 rounds on each Spark; 10,000 uploads (SEED=, SCALE=20)
 	@scripts/need.sh java python cc cargo
 	@scripts/envs test spark-3.5 spark-4.1
 	@scripts/binaries.sh
 	seed='$(SEED)'; export FIRESTEEL_TEST_SEED=$${seed:-$$RANDOM} FIRESTEEL_TEST_SCALE=$(or $(SCALE),20); \
 	echo "SEED=$$FIRESTEEL_TEST_SEED"; for spark in 3.5 4.1; do FIRESTEEL_TEST_SPARKS=$(CURDIR)/.venv/spark-$$spark/bin/python \
-	.venv/test/bin/python -m pytest -s --timeout 3600 tests/cells/test_random_edits.py || exit 1; done
+	.venv/test/bin/python -m pytest -s --timeout 3600 tests/cells/test_random_edits.py || exit 1; done; \
+	.venv/test/bin/python -m pytest -s tests/api/test_upload_fuzz.py
 
 soak: ## the chaos rounds again and again, each time with another seed, for SOAK=8h; stops at the first fault
 	@scripts/need.sh java python cc cargo

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use super::App;
 use super::error::ApiError;
 use super::json::BYTES_PER_SECOND;
 use crate::policy;
-use crate::upload::{Receiving, Upload};
+use crate::upload::{Receiving, Upload, UploadError};
 
 /// What a body may have beside the file: boundaries, headers, small parts.
 const AROUND: u64 = 64 * 1024;
@@ -42,13 +43,13 @@ pub async fn receive(
     payload: Payload,
     part: &str,
     whose: For<'_>,
-) -> Result<Option<std::sync::Arc<Upload>>, ApiError> {
+) -> Result<Option<Arc<Upload>>, ApiError> {
     let limit = app.config.upload.max_bytes;
     let headers = request.headers();
     let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let length = header(CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
     if length.is_some_and(|length| length > limit.bytes() + AROUND) {
-        return Err(crate::upload::UploadError::TooLarge(limit).into());
+        return Err(UploadError::TooLarge(limit).into());
     }
     let body = Body::new(
         payload,
@@ -60,33 +61,40 @@ pub async fn receive(
         kind.get(..10)
             .is_some_and(|kind| kind.eq_ignore_ascii_case(b"multipart/"))
     });
-    let received = if is_form {
+    let mut received = None;
+    let mut read = Ok(());
+    if is_form {
         let form = Multipart::new(headers, body.stream());
-        read(app, form, part, whose).await
-    } else {
-        Ok(None)
-    };
+        read = read_form(app, form, part, whose, &mut received).await;
+    }
     // What is left of the body would be taken for the next request.
     let mut rest = Box::pin(body.stream());
     while let Some(Ok(_)) = rest.next().await {}
     match body.trouble() {
-        Some(Trouble::Late) => Err(ApiError::BodyTimeout),
-        Some(Trouble::TooLong) => Err(crate::upload::UploadError::TooLarge(limit).into()),
-        None => match received? {
-            // Whole, and nothing else came that should not have: now it counts.
-            Some(receiving) => Ok(Some(receiving.finish().await?)),
-            None => Ok(None),
-        },
+        Some(Trouble::Late) => read = Err(ApiError::BodyTimeout),
+        Some(Trouble::TooLong) => read = Err(UploadError::TooLarge(limit).into()),
+        None => {}
+    }
+    match (read, received) {
+        // Whole, and nothing else came that should not have: now it counts.
+        (Ok(()), Some(receiving)) => Ok(Some(receiving.finish().await?)),
+        (Ok(()), None) => Ok(None),
+        (Err(reason), Some(receiving)) => {
+            receiving.abandon().await;
+            Err(reason)
+        }
+        (Err(reason), None) => Err(reason),
     }
 }
 
-async fn read(
+/// Reads a form to its end. What of the file has been received is in `received` then, whatever came of the rest.
+async fn read_form(
     app: &Data<App>,
     mut form: Multipart,
     part: &str,
     whose: For<'_>,
-) -> Result<Option<Receiving>, ApiError> {
-    let mut received = None;
+    received: &mut Option<Receiving>,
+) -> Result<(), ApiError> {
     while let Some(field) = form.next().await {
         let mut field = field.map_err(|error| unreadable(&error))?;
         if field.name() != Some(part) {
@@ -100,14 +108,14 @@ async fn read(
         }
         let name = file_name(&field, part)?;
         policy::check_file_name(&name).map_err(|reason| ApiError::BadRequest(reason.to_string()))?;
-        let mut receiving = app.uploads.receive(whose.owner, whose.session, name)?;
+        let receiving = app.uploads.receive(whose.owner, whose.session, name)?;
+        let receiving = received.insert(receiving);
         while let Some(bytes) = field.next().await {
             let bytes = bytes.map_err(|error| unreadable(&error))?;
             receiving.write(bytes).await?;
         }
-        received = Some(receiving);
     }
-    Ok(received)
+    Ok(())
 }
 
 fn unreadable(error: &MultipartError) -> ApiError {

@@ -46,9 +46,10 @@ impl Receiving {
         let (shared, background) = (Arc::clone(shared), shared.background.clone());
         background.clone().spawn(async move {
             let work = move || {
-                // Whoever asked may have left.
-                let _ = told.send(store(&shared, wanted, &mut waiting));
+                let stored = store(&shared, wanted, &mut waiting);
                 drop(permit);
+                // Whoever asked may have left.
+                let _ = told.send(stored);
             };
             // A panic has been reported by then.
             let _ = background.blocking(work).await;
@@ -76,6 +77,12 @@ impl Receiving {
             return Err(self.why().await);
         }
         self.stored.await.unwrap_or(Err(UploadError::Unfinished))
+    }
+
+    /// It will not be finished: nothing of it is left once this answers.
+    pub async fn abandon(self) {
+        drop(self.pieces);
+        let _ = self.stored.await;
     }
 
     async fn why(&mut self) -> UploadError {

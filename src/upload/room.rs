@@ -130,7 +130,7 @@ mod tests {
         let room = Room::new(config::Upload {
             max_bytes: Size::kib(100),
             owner_bytes: Size::kib(200),
-            total_bytes: Size::kib(300),
+            total_bytes: Size::kib(280),
             ..config::Upload::default()
         });
         let (ada, bob) = ("ada".to_owned(), "bob".to_owned());

@@ -6,7 +6,7 @@ import io
 import subprocess
 import zipfile
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Callable, Iterator
 
 import pytest
 import requests
@@ -198,6 +198,26 @@ def test_a_restart_and_the_end(server: Server, session: Session, jar: Path) -> N
     wait_until("nothing is left", lambda: not list((server.state_dir / "uploads").iterdir()))
     gone: Any = upload(session, "upload-file", "late.txt", b"x")
     assert gone.status_code == 404
+
+
+def test_executors_of_their_own(default_spark: Spark, serve: Callable[..., Server], jar: Path) -> None:
+    """Where executors are other processes, they get the jar, the module and the file from the driver."""
+    server = serve({**default_spark.settings, "spark.master": "local-cluster[1,1,1024]"})
+    session = server.api.create(kind="shared", conf=SMALL)
+    added(upload(session, "upload-jar", jar.name, jar.read_bytes(), "jar"))
+    added(upload(session, "upload-pyfile", "there.py", b"def twice(n): return 2 * n\n"))
+    added(upload(session, "upload-file", "data", b"far"))
+    code = 'sc.parallelize(1 to 2, 2).map(n => greet.Greeter.greet(n.toString)).collect().mkString(",")'
+    assert "hello 1,hello 2" in session.ok(code, "spark")["text/plain"]
+    code = """
+def work(n):
+    import there
+    from pyspark import SparkFiles
+    return there.twice(n), open(SparkFiles.get("data")).read()
+print(sc.parallelize([4], 1).map(work).collect())
+"""
+    assert python(session, code) == "[(8, 'far')]"
+    session.delete()
 
 
 def test_a_session_that_starts_is_waited_for(server: Server) -> None:
