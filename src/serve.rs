@@ -193,7 +193,8 @@ impl Server {
                 warn!("not every driver has ended");
             }
         }
-        drop(self.sessions);
+        // The last to hold the store: its writer ends once nobody can write.
+        drop((self.sessions, self.batches));
         if !background.shut_down(BACKGROUND_GRACE).await {
             warn!("not all work has ended in time");
         }

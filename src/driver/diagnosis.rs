@@ -185,10 +185,14 @@ pub fn diagnose_application(exit: Option<&Exit>, lines: &[String]) -> String {
     let Some(code) = exit.and_then(|exit| exit.code).filter(|code| *code != 137) else {
         return diagnose(exit, lines, true);
     };
-    match lines.iter().rev().find(|line| is_exception(line)) {
-        Some(line) => format!("The application ended with exit code {code}: {}", quote(line)),
-        None => diagnose(exit, lines, true),
-    }
+    let Some(at) = lines.iter().rposition(|line| is_exception(line)) else {
+        return diagnose(exit, lines, true);
+    };
+    // Py4J has the JVM's exception in a line of its own, after a colon; R a long message.
+    let next = lines.get(at + 1).map_or("", |line| line.trim());
+    let goes_on = next.starts_with(": ") || lines[at].trim_end().ends_with(':');
+    let words = format!("{} {}", lines[at].trim_end(), if goes_on { next } else { "" });
+    format!("The application ended with exit code {code}: {}", quote(&words))
 }
 
 /// The last line of a Python traceback, or the first of a Java exception that nothing caught.
@@ -282,6 +286,23 @@ mod tests {
             "The application ended with exit code 1: pyspark.errors.exceptions.captured.AnalysisException: \
              [TABLE_OR_VIEW_NOT_FOUND] no `x`"
         );
+        for (lines, words) in [
+            (
+                [
+                    "py4j.protocol.Py4JJavaError: An error occurred while calling o7.x.",
+                    ": java.io.IOException: no",
+                ],
+                "Py4JJavaError: An error occurred while calling o7.x. : java.io.IOException: no",
+            ),
+            (
+                ["Error in load() : ", "  no such table"],
+                "1: Error in load() : no such table",
+            ),
+            (["ValueError: no", "Execution halted"], "1: ValueError: no"),
+        ] {
+            let sentence = diagnose_application(Some(&exited(1)), &lines.map(str::to_owned));
+            assert!(sentence.ends_with(words), "{sentence}");
+        }
         let java = ["Exception in thread \"main\" java.lang.RuntimeException: no"].map(str::to_owned);
         assert!(diagnose_application(Some(&exited(1)), &java).ends_with("1: java.lang.RuntimeException: no"));
         assert!(diagnose_application(Some(&exited(3)), &log("bye")).contains("exit code 3"));
