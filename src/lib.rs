@@ -2,6 +2,7 @@
 //!
 //! The journey of a statement goes down this list and back up: `api` (JSON and status codes), `access` (who may), `policy` (what a
 //! request may ask for), `session` (states and order), `driver` (processes and frames). `store` keeps, `config` tells.
+//! `client` is the command line's other half, which knows the server by HTTP only.
 //! `docs/architecture.md` draws the house; `tests/structure.rs` keeps modules from importing one above them.
 
 pub mod access;
@@ -9,6 +10,7 @@ pub mod admission;
 pub mod api;
 pub mod background;
 pub mod batch;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod driver;

@@ -1,20 +1,22 @@
 //! The command line: parses, wires, runs.
 
 mod check;
+mod generated;
 
 use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
 use firesteel::config::{Config, Sources};
-use firesteel::{access, api, driver, serve, service, telemetry};
+use firesteel::{access, api, client, driver, serve, service, telemetry};
 
 /// Wrong usage or a wrong configuration: sysexits' EX_USAGE.
 const USAGE: u8 = 64;
 
-/// An HTTP server that speaks the Livy REST API and runs Spark sessions.
+/// An HTTP server that speaks the Livy REST API and runs Spark sessions, and a client for it.
 #[derive(Debug, Parser)]
 #[command(version, about)]
 struct Cli {
@@ -36,6 +38,19 @@ enum Command {
         file: PathBuf,
         /// The user.
         user: String,
+    },
+    #[command(flatten)]
+    Client(client::Command),
+    /// Print a shell's completions, such as for ~/.local/share/bash-completion/completions/firesteel.
+    Completions {
+        /// The shell.
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Write manual pages into a directory.
+    Man {
+        /// The directory; made when it is not there.
+        directory: PathBuf,
     },
     /// Run a driver's keeper (internal).
     #[command(hide = true)]
@@ -126,6 +141,9 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Passwd { file, user } => {
             access::set_password(&file, &user, &read_password()?)?;
         }
+        Command::Client(command) => return Ok(client::run(command)),
+        Command::Completions { shell } => generated::completions(Cli::command(), shell),
+        Command::Man { directory } => generated::manual(Cli::command(), &directory)?,
         Command::Check(args) => return Ok(check::check(args.load())),
         Command::Serve(args) => {
             let config = match args.load() {

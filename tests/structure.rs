@@ -12,9 +12,12 @@ const LEAVES: &[&str] = &["background", "clock", "sys", "failpoint", "admission"
 const MAY_USE: &[(&str, &str)] = &[
     (
         "main",
-        "check serve service api web access session batch upload idempotency policy driver store telemetry config",
+        "check generated client serve service api web access session batch upload idempotency policy driver store telemetry config",
     ),
     ("check", "access driver config"),
+    ("generated", ""),
+    // It speaks HTTP, so that it works with any server.
+    ("client", ""),
     (
         "serve",
         "service api access session batch upload driver store telemetry config",

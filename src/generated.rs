@@ -1,0 +1,24 @@
+//! What is made from the command line's own description: shells' completions and manual pages.
+
+use std::io;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use clap::Command;
+use clap_complete::Shell;
+
+/// Prints a shell's completions.
+pub fn completions(mut command: Command, shell: Shell) {
+    let name = command.get_name().to_owned();
+    clap_complete::generate(shell, &mut command, name, &mut io::stdout());
+}
+
+/// Writes a manual page for each command that is shown into a directory, which is made where it is not there.
+///
+/// # Errors
+/// They can't be written.
+pub fn manual(command: Command, directory: &Path) -> Result<()> {
+    std::fs::create_dir_all(directory)
+        .and_then(|()| clap_mangen::generate_to(command, directory))
+        .with_context(|| format!("can't write to {}", directory.display()))
+}
