@@ -24,9 +24,9 @@ impl Screen {
     /// Nothing is shown yet.
     pub fn new() -> Self {
         // Draws on standard error, and nothing where that is no terminal.
-        Self {
-            bar: ProgressBar::new_spinner(),
-        }
+        let bar = ProgressBar::new_spinner();
+        bar.finish_and_clear();
+        Self { bar }
     }
 
     /// Whether somebody can be asked.
@@ -69,6 +69,9 @@ impl Screen {
         if self.bar.is_hidden() {
             return;
         }
+        if self.bar.is_finished() {
+            self.bar.reset();
+        }
         if let Ok(style) = ProgressStyle::with_template(template) {
             self.bar.set_style(style);
         }
@@ -80,7 +83,6 @@ impl Screen {
     pub fn clear(&self) {
         self.bar.disable_steady_tick();
         self.bar.finish_and_clear();
-        self.bar.reset();
     }
 
     /// A line on standard output.
