@@ -153,7 +153,10 @@ async fn request(command: &Submit, uploads: &mut Uploads<'_>) -> Result<Value, F
     for (name, sources) in lists {
         let mut uris = Vec::new();
         for source in sources {
-            uris.push(uploads.uri(&source).await?);
+            uris.push(match name {
+                "files" => uploads.renamed_uri(&source).await?,
+                _ => uploads.uri(&source).await?,
+            });
         }
         if !uris.is_empty() {
             body.insert(name.to_owned(), uris.into());

@@ -27,7 +27,8 @@ const SLOWEST_BYTES_PER_SECOND: u64 = 64 * 1024;
 pub struct Uploads<'a> {
     client: &'a Client,
     screen: &'a Screen,
-    made: BTreeMap<PathBuf, Uploaded>,
+    /// By file and by the name that it has on the server.
+    made: BTreeMap<(PathBuf, String), Uploaded>,
 }
 
 impl<'a> Uploads<'a> {
@@ -37,25 +38,42 @@ impl<'a> Uploads<'a> {
         Self { client, screen, made }
     }
 
-    /// The URI by which the server reads a source; a local one is uploaded.
+    /// The URI by which the server reads a source; a local one is uploaded. What stands after `#` stays there.
     ///
     /// # Errors
     /// It can't be read, or the server does not take it.
     pub async fn uri(&mut self, source: &Source) -> Result<String, Failure> {
-        let (path, alias) = match source {
-            Source::Remote(uri) => return Ok(uri.clone()),
-            Source::Local(path, alias) => (path, alias),
-        };
-        if !self.made.contains_key(path) {
-            let uploaded = upload(self.client, self.screen, path).await?;
-            self.client.be_patient();
-            self.made.insert(path.clone(), uploaded);
+        match source {
+            Source::Remote(uri) => Ok(uri.clone()),
+            Source::Local(path, None) => self.upload(path, file_name(path)).await,
+            Source::Local(path, Some(alias)) => {
+                let uri = self.upload(path, file_name(path)).await?;
+                Ok(format!("{uri}#{alias}"))
+            }
         }
-        let uri = self.made.get(path).map_or("", |uploaded| &uploaded.uri);
-        Ok(match alias {
-            Some(alias) => format!("{uri}#{alias}"),
-            None => uri.to_owned(),
-        })
+    }
+
+    /// The same for one of `files`, where Spark takes a `#` on some masters only: a local one is uploaded by its other name.
+    ///
+    /// # Errors
+    /// It can't be read, or the server does not take it.
+    pub async fn renamed_uri(&mut self, source: &Source) -> Result<String, Failure> {
+        match source {
+            Source::Local(path, Some(alias)) => self.upload(path, alias.clone()).await,
+            source => self.uri(source).await,
+        }
+    }
+
+    async fn upload(&mut self, path: &Path, name: String) -> Result<String, Failure> {
+        let key = (path.to_owned(), name);
+        if let Some(uploaded) = self.made.get(&key) {
+            return Ok(uploaded.uri.clone());
+        }
+        let uploaded = upload(self.client, self.screen, path, &key.1).await?;
+        self.client.be_patient();
+        let uri = uploaded.uri.clone();
+        self.made.insert(key, uploaded);
+        Ok(uri)
     }
 
     /// Deletes all of it. What can't be deleted the server removes itself, once nothing refers to it.
@@ -66,13 +84,15 @@ impl<'a> Uploads<'a> {
     }
 }
 
-async fn upload(client: &Client, screen: &Screen, path: &Path) -> Result<Uploaded, Failure> {
-    let unreadable = |reason: std::io::Error| Failure::Usage(format!("{}: {reason}", path.display()));
-    let name = path
-        .file_name()
+fn file_name(path: &Path) -> String {
+    path.file_name()
         .unwrap_or_default()
         .to_string_lossy()
-        .into_owned();
+        .into_owned()
+}
+
+async fn upload(client: &Client, screen: &Screen, path: &Path, name: &str) -> Result<Uploaded, Failure> {
+    let unreadable = |reason: std::io::Error| Failure::Usage(format!("{}: {reason}", path.display()));
     let file = File::open(path).map_err(unreadable)?;
     let size = file.metadata().map_err(unreadable)?.len();
     let sent = Arc::new(Mutex::new(Sha256::new()));
@@ -84,13 +104,13 @@ async fn upload(client: &Client, screen: &Screen, path: &Path) -> Result<Uploade
             *hash = Sha256::new();
         }
         let body = match file.try_clone().and_then(rewound) {
-            Ok(file) => counted(file, size, hash, screen.clone(), name.clone()),
-            // The server refuses an empty file in place of this one by its length.
+            Ok(file) => counted(file, size, hash, screen.clone(), name.to_owned()),
+            // Short of its length, so that the request fails.
             Err(_) => Body::from(""),
         };
         Form::new().part(
             "file",
-            Part::stream_with_length(body, size).file_name(name.clone()),
+            Part::stream_with_length(body, size).file_name(name.to_owned()),
         )
     };
     screen.status(&format!("uploading {name}"));

@@ -3,10 +3,13 @@ person at a terminal use them."""
 
 from __future__ import annotations
 
+import contextlib
+import datetime
 import json
 import re
 import signal
 import socket
+import ssl
 import stat
 import subprocess
 import threading
@@ -16,6 +19,10 @@ from typing import Any, Callable, Iterator
 
 import pexpect
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from harness.server import Server, binary, command, environment, free_port
 from harness.spark import Spark
 
@@ -384,33 +391,118 @@ def test_who_calls(
     assert call(FIRESTEEL_URL=elsewhere).returncode == REFUSED
 
 
+CHATTY = """\
+for round in 1 2 3 4 5 6 7 8; do
+    i=0
+    while [ $i -lt 700 ]; do echo "out $round $i"; echo "err $round $i" >&2; i=$((i + 1)); done
+    echo same; echo same; echo same; echo same; echo same; echo same; echo same
+    sleep 0.3
+done
+printf 'half a '; sleep 3; echo line
+"""
+
+
+def test_every_line_comes_once(
+    serve: Callable[..., Server], make_stub: Callable, home: dict[str, str], tmp_path: Path
+) -> None:
+    """Both streams grow while they are read; each comes whole and in its order."""
+    (tmp_path / "any.py").write_text("")
+    server = serve({**make_stub(CHATTY).settings, "files.allow": [str(tmp_path)]})
+    done = command("submit", f"file:{tmp_path}/any.py", FIRESTEEL_URL=server.url, limit=LIMIT, **home)
+    assert done.returncode == 0, done.stderr
+    out, err = [], []
+    for number in range(1, 9):
+        out += [*(f"out {number} {line}" for line in range(700)), *["same"] * 7]
+        err += [f"err {number} {line}" for line in range(700)]
+    assert done.stdout.replace("half a \nline", "half a line").splitlines() == [*out, "half a line"]
+    assert [line for line in done.stderr.splitlines() if not line.startswith("firesteel: ")] == err
+
+
+def test_a_log_over_its_limit_is_followed(
+    serve: Callable[..., Server], make_stub: Callable, home: dict[str, str], tmp_path: Path
+) -> None:
+    """The server drops the log's middle meanwhile; what comes after it is printed, none of it twice."""
+    (tmp_path / "any.py").write_text("")
+    settings = {"files.allow": [str(tmp_path)], "log.max_bytes": "64KiB"}
+    server = serve({**make_stub(CHATTY).settings, **settings})
+    done = command("submit", f"file:{tmp_path}/any.py", FIRESTEEL_URL=server.url, limit=LIMIT, **home)
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if line.startswith("out ")]
+    assert len(lines) == len(set(lines))
+    assert lines[:3] == ["out 1 0", "out 1 1", "out 1 2"]
+    assert {f"out {number} 699" for number in (1, 8)} <= set(lines)
+
+
+class Answers(BaseHTTPRequestHandler):
+    """A server without sessions; it is too full for the first request."""
+
+    is_full = False
+    asked: list[str]
+
+    def do_GET(self) -> None:
+        """An empty list."""
+        self.asked.append(self.path)
+        refuses = self.is_full and len(self.asked) == 1
+        text = json.dumps({"msg": "Too full."} if refuses else {"total": 0, "sessions": []}).encode()
+        self.send_response(503 if refuses else 200)
+        self.send_header("Retry-After", "1")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing."""
+
+
+@contextlib.contextmanager
+def answering(tls: ssl.SSLContext | None = None, **how: Any) -> Iterator[tuple[int, list[str]]]:
+    """Such a server: its port, and the paths it was asked for."""
+    asked: list[str] = []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Own", (Answers,), {**how, "asked": asked}))
+    if tls:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield server.server_port, asked
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
 def test_retry_after_is_honoured(home: dict[str, str]) -> None:
     """A server that is full is asked again; what is shown is its own sentence."""
-    asked = []
-
-    class Full(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            body = {"msg": "Too full."} if len(asked) == 1 else {"total": 0, "sessions": []}
-            text = json.dumps(body).encode()
-            self.send_response(503 if len(asked) == 1 else 200)
-            self.send_header("Retry-After", "1")
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
-
-        def log_message(self, *_: Any) -> None:
-            """Nothing."""
-
-    full = ThreadingHTTPServer(("127.0.0.1", 0), Full)
-    threading.Thread(target=full.serve_forever, daemon=True).start()
-    try:
-        done = command("ls", FIRESTEEL_URL=f"http://127.0.0.1:{full.server_port}", **home)
-    finally:
-        full.shutdown()
-        full.server_close()
+    with answering(is_full=True) as (port, asked):
+        done = command("ls", FIRESTEEL_URL=f"http://127.0.0.1:{port}", **home)
     assert (done.returncode, done.stderr) == (0, "firesteel: Too full. Trying again.\n")
     assert len(asked) == 3
+
+
+def test_https(home: dict[str, str], tmp_path: Path) -> None:
+    """A certificate that nobody vouches for is refused; SSL_CERT_FILE vouches."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem, none = Encoding.PEM, NoEncryption()
+    (tmp_path / "certificate").write_bytes(certificate.public_bytes(pem))
+    (tmp_path / "key").write_bytes(key.private_bytes(pem, PrivateFormat.PKCS8, none))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(tmp_path / "certificate", tmp_path / "key")
+    with answering(tls) as (port, asked):
+        url = f"https://localhost:{port}/base"
+        strange = command("ls", FIRESTEEL_URL=url, **home)
+        assert (strange.returncode, "certificate" in strange.stderr) == (UNREACHABLE, True), strange
+        assert not asked
+        trusted = str(tmp_path / "certificate")
+        done = command("ls", FIRESTEEL_URL=url, SSL_CERT_FILE=trusted, **home)
+    assert done.returncode == 0, done.stderr
+    assert [path.partition("?")[0] for path in asked] == ["/base/sessions", "/base/batches"]
 
 
 def test_completions_and_manual_pages(tmp_path: Path) -> None:
