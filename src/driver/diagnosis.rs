@@ -140,6 +140,10 @@ pub fn diagnose(exit: Option<&Exit>, lines: &[String], was_ready: bool) -> Strin
         return "The driver's keeper was killed, and the driver with it.".to_owned();
     };
     if let Some(error) = &exit.error {
+        if error.contains("(os error 7)") {
+            return "The arguments (args) are longer than a program's may be on this host: put them into a file and name that."
+                .to_owned();
+        }
         return format!(
             "spark-submit could not be run: {error}. Set spark.home or SPARK_HOME to a Spark that is installed."
         );
@@ -329,5 +333,10 @@ mod tests {
             ..Exit::default()
         };
         assert!(diagnose(Some(&missing), &[], false).contains("spark.home"));
+        let long = Exit {
+            error: Some("/spark/bin/spark-submit: Argument list too long (os error 7)".into()),
+            ..Exit::default()
+        };
+        assert!(diagnose(Some(&long), &[], false).contains("(args) are longer"));
     }
 }

@@ -130,36 +130,6 @@ def test_deleting_one_that_runs(server: Server, jobs: Path) -> None:
         assert found == (0,)
 
 
-REFUSED: list[tuple[dict[str, Any], str]] = [
-    ({}, "Rejected, Reason: requirement failed: File is required."),
-    ({"file": "/etc/passwd"}, "cannot be added to user sessions"),
-    ({"file": "JOBS/none.py"}, "none.py"),
-    ({"file": "JOBS/ok.py", "conf": {"spark.master": "x"}}, "spark.master"),
-    ({"file": "JOBS/ok.py", "pyFiles": ["/etc/hosts"]}, "cannot be added"),
-    ({"file": "JOBS/ok.py", "name": "7"}, "name"),
-    ({"file": "JOBS/ok.py", "className": "a b"}, "className"),
-    ({"file": "JOBS/ok.py", "args": ["a\0b"]}, "args[0]"),
-]
-
-
-@pytest.mark.parametrize(("body", "words"), REFUSED)
-def test_a_refused_batch_leaves_nothing(server: Server, jobs: Path, body: dict, words: str) -> None:
-    """Neither in the list nor on the disk, nor as a process."""
-    script(jobs, "ok.py", APPLICATION)
-    body = {
-        key: value.replace("JOBS", str(jobs)) if isinstance(value, str) else value
-        for key, value in body.items()
-    }
-    before = server.api.get("/batches").json()["total"]
-    answer = server.api.post("/batches", body)
-    assert answer.status_code == 400
-    assert words in answer.json()["msg"]
-    assert server.api.get("/batches").json()["total"] == before
-    with closing(sqlite3.connect(server.database)) as store:
-        assert store.execute("SELECT count(*) FROM batches WHERE ended IS NULL").fetchone() == (0,)
-    assert not server.running_drivers()
-
-
 def test_batches_wait_their_turn(
     serve: Callable[..., Server], make_stub: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -233,3 +203,15 @@ def test_a_key_makes_one_batch(server: Server, jobs: Path) -> None:
     other = server.api.post("/batches", {**body, "args": ["x"]}, headers=headers)
     assert other.status_code == 422
     assert ended(server.api, first.json()["id"])["state"] == "success"
+
+
+def test_a_stop_has_nothing_to_wait_for(
+    serve: Callable[..., Server], make_stub: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Once its batches have ended, the server's own work ends with it."""
+    server = serve({**make_stub("exit 0\n").settings, "files.allow": [str(tmp_path)]})
+    number = server.api.post("/batches", {"file": script(tmp_path, "any.py", "")}).json()["id"]
+    assert ended(server.api, number)["state"] == "success"
+    server.process.terminate()
+    assert server.process.wait(60) == 0
+    assert "not all work has ended in time" not in server.log()
