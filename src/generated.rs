@@ -1,6 +1,6 @@
 //! What is made from the command line's own description: shells' completions and manual pages.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
@@ -8,9 +8,15 @@ use clap::Command;
 use clap_complete::Shell;
 
 /// Prints a shell's completions.
-pub fn completions(mut command: Command, shell: Shell) {
+///
+/// # Errors
+/// They can't be written.
+pub fn completions(mut command: Command, shell: Shell) -> Result<()> {
     let name = command.get_name().to_owned();
-    clap_complete::generate(shell, &mut command, name, &mut io::stdout());
+    // The generator panics where it can't write.
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut command, name, &mut text);
+    io::stdout().write_all(&text).context("can't write the output")
 }
 
 /// Writes a manual page for each command that is shown into a directory, which is made where it is not there.

@@ -142,7 +142,7 @@ fn run(command: Command) -> Result<ExitCode> {
             access::set_password(&file, &user, &read_password()?)?;
         }
         Command::Client(command) => return Ok(client::run(command)),
-        Command::Completions { shell } => generated::completions(Cli::command(), shell),
+        Command::Completions { shell } => generated::completions(Cli::command(), shell)?,
         Command::Man { directory } => generated::manual(Cli::command(), &directory)?,
         Command::Check(args) => return Ok(check::check(args.load())),
         Command::Serve(args) => {

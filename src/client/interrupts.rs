@@ -23,32 +23,47 @@ impl Interrupt {
     }
 }
 
-/// Takes both signals from now on: neither ends the process by itself any more.
+/// Takes signals from now on: they do not end the process by themselves any more.
 #[derive(Debug)]
 pub struct Interrupts {
     interrupt: Signal,
-    terminate: Signal,
+    terminate: Option<Signal>,
 }
 
 impl Interrupts {
-    /// Begins to listen; call it within the runtime.
+    /// Takes both; call it within the runtime.
     ///
     /// # Errors
     /// The system has no room for a handler.
     pub fn new() -> Result<Self, Failure> {
-        let listen =
-            |kind| signal(kind).map_err(|reason| Failure::Failed(format!("can't take signals: {reason}")));
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
+            terminate: Some(listen(SignalKind::terminate())?),
+        })
+    }
+
+    /// Takes Ctrl-C, for a prompt: while it waits for a key nobody would look for a SIGTERM.
+    ///
+    /// # Errors
+    /// The system has no room for a handler.
+    pub fn of_a_prompt() -> Result<Self, Failure> {
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: None,
         })
     }
 
     /// The next one. Cancelling the wait loses none.
     pub async fn next(&mut self) -> Interrupt {
+        let terminate = async {
+            match &mut self.terminate {
+                Some(signal) => signal.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = self.interrupt.recv() => Interrupt::Interrupt,
-            _ = self.terminate.recv() => Interrupt::Terminate,
+            _ = terminate => Interrupt::Terminate,
         }
     }
 
@@ -62,4 +77,8 @@ impl Interrupts {
             asked = self.next() => Err(Failure::Stopped(asked.status())),
         }
     }
+}
+
+fn listen(kind: SignalKind) -> Result<Signal, Failure> {
+    signal(kind).map_err(|reason| Failure::Failed(format!("can't take signals: {reason}")))
 }

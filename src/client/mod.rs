@@ -17,6 +17,7 @@ mod local;
 mod logs;
 mod model;
 mod options;
+mod private;
 mod rendered;
 mod repl;
 mod screen;

@@ -4,8 +4,6 @@
 
 use std::env;
 use std::fs;
-use std::io::{IsTerminal as _, Read as _};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,14 +12,13 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
 use super::failure::Failure;
+use super::private;
 
 const DEFAULT_URL: &str = "http://127.0.0.1:8998";
 /// For one request but an upload.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// For a server that does not answer, once something was submitted.
 const RETRY_FOR: Duration = Duration::from_secs(60);
-/// Longest password file.
-const MAX_PASSWORD: u64 = 4096;
 
 /// What the command line says.
 #[derive(Clone, Debug, Default)]
@@ -112,9 +109,9 @@ pub fn settle(flags: Flags) -> Result<Settings, Failure> {
         Who::Token(token) => Identity::Bearer(token),
         Who::User { name, password } => {
             let password = match (password_file, password) {
-                (Some(path), _) => read_password(&path)?,
+                (Some(path), _) => private::read_password(&path)?,
                 (None, Some(password)) => password,
-                (None, None) => ask_password(&name)?,
+                (None, None) => private::ask_password(&name)?,
             };
             Identity::Basic(name, password)
         }
@@ -201,42 +198,9 @@ fn read_file(path: &Path) -> Result<Kept, Failure> {
     // The parser's message quotes the line, which may hold the secret; its first line says where and what.
     let kept: Kept = toml::from_str(&text).map_err(|reason| wrong(reason.message().to_owned()))?;
     if kept.password.is_some() || kept.token.is_some() {
-        is_private(path).map_err(wrong)?;
+        private::check(path).map_err(wrong)?;
     }
     Ok(kept)
-}
-
-/// Refuses a file that others may read.
-fn is_private(path: &Path) -> Result<(), String> {
-    let mode = fs::metadata(path).map_err(|reason| format!("can't be read: {reason}"))?;
-    match mode.permissions().mode() & 0o077 {
-        0 => Ok(()),
-        _ => Err(format!(
-            "holds a secret and is open to other users: chmod 600 {}",
-            path.display()
-        )),
-    }
-}
-
-fn read_password(path: &Path) -> Result<SecretString, Failure> {
-    let wrong = |why: String| Failure::Usage(format!("{}: {why}", path.display()));
-    is_private(path).map_err(wrong)?;
-    let mut text = String::new();
-    fs::File::open(path)
-        .and_then(|file| file.take(MAX_PASSWORD).read_to_string(&mut text))
-        .map_err(|reason| wrong(format!("can't be read: {reason}")))?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned().into())
-}
-
-fn ask_password(user: &str) -> Result<SecretString, Failure> {
-    if !std::io::stdin().is_terminal() {
-        return Err(Failure::Usage(format!(
-            "the password of {user} is needed: give --password-file, or put it into client.toml"
-        )));
-    }
-    rpassword::prompt_password(format!("Password of {user}: "))
-        .map(SecretString::from)
-        .map_err(|reason| Failure::Usage(format!("can't read the password: {reason}")))
 }
 
 fn duration<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
@@ -265,6 +229,7 @@ impl PartialEq for Who {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
 
     fn flags(url: &str, user: &str, token: &str) -> Flags {
         let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());

@@ -326,14 +326,13 @@ def test_repl_wants_a_terminal(run: Callable) -> None:
     assert (done.returncode, "exec -" in done.stderr) == (USAGE, True)
 
 
-def test_kill(server: Server, run: Callable) -> None:
+def test_kill(stub_server: Server, home: dict[str, str]) -> None:
     """Sessions by name; what is not there is told, and the rest is ended all the same."""
-    assert run("exec", "--session", "victim", *QUIET, "--kind", "sql", "-c", "select 1").returncode == 0
-    done = run("kill", "session/none", "victim")
-    assert done.returncode == 1
-    assert re.fullmatch(r"session/\d+ deleted\n", done.stdout)
+    number = stub_server.api.create(name="victim").id
+    done = command("kill", "session/none", "victim", FIRESTEEL_URL=stub_server.url, **home)
+    assert (done.returncode, done.stdout) == (1, f"session/{number} deleted\n")
     assert "session/none" in done.stderr
-    assert "victim" not in sessions(server)
+    assert "victim" not in sessions(stub_server)
 
 
 def test_exit_codes(server: Server, run: Callable, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::failure::Failure;
 use super::http::Client;
-use super::interrupts::{Interrupt, Interrupts};
+use super::interrupts::Interrupts;
 use super::options::Connection;
 use super::rendered;
 use super::screen::Screen;
@@ -47,7 +47,7 @@ pub fn run(command: Repl, client: &Client, screen: &Screen, runtime: &Handle) ->
     }
     let mut interrupts = {
         let _inside = runtime.enter();
-        Interrupts::new()?
+        Interrupts::of_a_prompt()?
     };
     let session = runtime.block_on(Session::open(&command.choice, command.choice.kind, client))?;
     let ran = runtime
@@ -90,9 +90,6 @@ fn converse(
         match ran {
             Ok(Outcome::Done(output, truncated)) => {
                 rendered::print(&output, truncated.as_deref(), screen)?;
-            }
-            Ok(Outcome::Cancelled(Some(Interrupt::Terminate))) => {
-                return Err(Failure::Stopped(Interrupt::Terminate.status()));
             }
             Ok(Outcome::Cancelled(_)) => screen.note("cancelled."),
             // The session may be fine: it is asked, and only its end is the end.
