@@ -50,7 +50,7 @@ test-rust:
 	$(CARGO) test --locked
 
 test-python: ## the black-box suite alone, two files at a time; PYTEST='tests/api -k cancel' chooses
-	@scripts/need.sh java python cc cargo r
+	@scripts/need.sh java python cc cargo r maven
 	@scripts/envs test spark-3.5 spark-4.1 airflow
 	@scripts/binaries.sh
 	.venv/test/bin/python -m pytest --numprocesses 2 --dist loadfile $(PYTEST)
@@ -95,6 +95,6 @@ notebook: ## a local JupyterLab with sparkmagic against the running server (ENDP
 	@scripts/envs notebook
 	@scripts/notebook.sh
 
-DEPS := libkrb5-dev r-base-core
+DEPS := libkrb5-dev maven r-base-core
 deps: ## install the Debian packages that the tests and the notebook need (as root or through sudo)
 	@dpkg -s $(DEPS) >/dev/null 2>&1 || { $(SUDO) apt-get update && $(SUDO) apt-get install -y --no-install-recommends $(DEPS); }

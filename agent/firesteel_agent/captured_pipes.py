@@ -33,13 +33,13 @@ class CapturedPipes:
         self.capturing = capturing
         """Whether output is kept; if not, it goes to the driver's log."""
 
-    def begin(self) -> None:
-        """Output belongs to a statement from now on."""
+    def begin(self, capturing: bool = True) -> None:
+        """Output belongs to a statement from now on; without `capturing` the log has it all the same."""
         if not self.capturing:
             self._drain_all()
         self._log.next_statement()
         self.forget()
-        self.capturing = True
+        self.capturing = capturing
 
     def finish(self) -> None:
         """Take what the statement wrote before it ended; what comes later is not its own."""

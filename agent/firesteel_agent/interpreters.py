@@ -21,8 +21,9 @@ _CLASSES: Dict[str, Tuple[str, str]] = {
     "sql": ("sql", "SqlInterpreter"),
     "spark": ("scala", "ScalaInterpreter"),
     "sparkr": ("r", "RInterpreter"),
+    "java": ("java", "JavaInterpreter"),
 }
-"""A kind's package and the class in its `interpreter.py`."""
+"""A kind's package and the class in its `interpreter.py`. `java` runs jobs only."""
 
 CONTEXT_REPLACED = "The SparkContext had been stopped; a new one was made."
 """What the session's log says then."""

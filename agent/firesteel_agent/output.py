@@ -1,5 +1,6 @@
 """Livy's output objects as JSON bytes, within the limits. Calls capture."""
 
+import base64
 import json
 from typing import List, Optional, Sequence, Tuple
 
@@ -34,6 +35,11 @@ def error(statement: int, ename: str, evalue: str, traceback: Optional[List[str]
             "traceback": traceback or [],
         }
     )
+
+
+def job_result(result: Optional[bytes]) -> bytes:
+    """The output of a job that succeeded; its client decodes the result from base64."""
+    return dumps({"status": "ok", "result": result and base64.b64encode(result).decode("ascii")})
 
 
 def too_large(statement: int, what: str, seen: int, limit: int) -> bytes:

@@ -1,9 +1,10 @@
 """A language that runs in a process of its own: runs statements there, cancels them, and replaces what died.
 
-Calls interpreter_process, output, and the JVM through a worker. Python and R are its subclasses: they say how
-their process is made, attached, and let go of.
+Calls interpreter_process, numbers, output, and the JVM through a worker. Python and R are its subclasses:
+they say how their process is made, attached, and let go of.
 """
 
+import base64
 import collections
 import json
 import os
@@ -15,7 +16,8 @@ from .frames import BadFrame, Header
 from .interpreter_process import InterpreterProcess
 from .interpreters import COMPLETION_SECONDS, CONTEXT_REPLACED, Events, now_ms
 from .loop import Loop, Timer
-from .output import Value, dumps, error, too_large
+from .numbers import is_job, name_of
+from .output import Value, dumps, error, job_result, too_large
 from .statement_interpreter import Statement, StatementInterpreter
 
 MAX_FAILED_STARTS = 3
@@ -118,7 +120,7 @@ class ProcessInterpreter(StatementInterpreter[ProcessStatement]):
     def _begin(self) -> None:
         statement, process = self._statement, self._process
         assert statement is not None and process is not None
-        process.begin()
+        process.begin(capturing=not is_job(statement.number))
         statement.started = now_ms()
         process.run(statement.number, statement.secret, statement.code)
         statement.code = b""
@@ -153,6 +155,9 @@ class ProcessInterpreter(StatementInterpreter[ProcessStatement]):
         number, out, err = statement.number, process.out, process.err
         if statement.cancelled:
             self._finish("cancelled", b"")
+        elif status == "ok" and is_job(number):
+            # Python's clients take base64 from the result once more.
+            self._finish("available", job_result(base64.b64encode(body)))
         elif status == "ok":
             self._finish("available", self._composer.ok(number, out, err, _values(header, body)))
         elif status == "too_large":
@@ -221,11 +226,11 @@ class ProcessInterpreter(StatementInterpreter[ProcessStatement]):
             sentence = (
                 f"The statement did not stop when interrupted, so its interpreter was ended. {self._replaced}"
             )
-            self._events.notice(f"Statement {number}: {sentence}")
+            self._events.notice(f"{name_of(number).capitalize()}: {sentence}")
             self._finish("cancelled", error(number, "InterpreterReplaced", sentence))
             return
         self._events.notice(
-            f"Statement {number}: the {self.LANGUAGE} interpreter died ({how}). {self._replaced}"
+            f"{name_of(number).capitalize()}: the {self.LANGUAGE} interpreter died ({how}). {self._replaced}"
         )
         evalue = "\n".join([f"Interpreter died:\n{how}. {self._replaced}", *process.stderr_tail()])
         self._cancel_jobs(number)

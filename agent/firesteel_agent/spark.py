@@ -1,6 +1,6 @@
 """The driver's JVM seen through py4j: the SparkContext, the session, gateways for interpreters, job groups.
 
-Every method may block: call it on a `worker.Worker` only. Calls py4j, jvm_output and own_context.
+Every method may block: call it on a `worker.Worker` only. Calls py4j, jvm_output, numbers and own_context.
 """
 
 import contextlib
@@ -14,6 +14,7 @@ from py4j.clientserver import ClientServer, JavaParameters, PythonParameters
 from py4j.protocol import Py4JError, Py4JJavaError
 
 from .jvm_output import JvmOutput
+from .numbers import group_of, name_of
 from .own_context import makes_its_own
 
 SESSION_CLASSES = ("org.apache.spark.sql.classic.SparkSession", "org.apache.spark.sql.SparkSession")
@@ -62,11 +63,6 @@ class RBackend(NamedTuple):
 
 R_COMMANDS = ("spark.r.shell.command", "spark.r.driver.command", "spark.r.command")
 """Conf keys that name R's program, the first that is set counts."""
-
-
-def group_of(statement: int) -> str:
-    """The name of a statement's Spark job group."""
-    return f"firesteel-statement-{statement}"
 
 
 class Spark:
@@ -266,7 +262,7 @@ class Spark:
         """Put what this thread starts from now on into the statement's job group."""
         context = self.context()
         if context is not None:
-            context.setJobGroup(group_of(statement), f"statement {statement}", True)
+            context.setJobGroup(group_of(statement), name_of(statement), True)
 
     def cancel_group(self, statement: int) -> None:
         """Cancel the statement's Spark jobs."""

@@ -21,6 +21,7 @@ from .interpreters import Events, Interpreter, now_ms
 from .jvm_output import JvmOutput
 from .link import Link
 from .loop import Loop, Timer
+from .numbers import is_job
 from .output import error
 from .progress import Progress
 from .say import say
@@ -48,6 +49,10 @@ def main(arguments: List[str]) -> int:
     return supervisor.run()
 
 
+JOB_KINDS = {"pyspark": "pyspark", "spark": "java"}
+"""Which interpreter runs jobs of a kind."""
+
+
 class Supervisor:
     """The driver's parts and its state."""
 
@@ -63,6 +68,7 @@ class Supervisor:
         self._python_version = ""
         self._running: Optional[int] = None
         self._last_run: Optional[int] = None
+        self._last_job: Optional[int] = None
         self._ready = False
         self._exit_code: Optional[int] = None
         self._orphan_timer: Optional[Timer] = None
@@ -175,6 +181,7 @@ class Supervisor:
                 "ui_url": described.ui_url,
                 "pid": os.getpid(),
                 "last_run": self._last_run,
+                "last_job": self._last_job,
                 "running": self._running,
                 "epoch": self._link.epoch,
             }
@@ -199,9 +206,9 @@ class Supervisor:
     def _frame(self, header: Header, body: bytes) -> None:
         kind = header["type"]
         if kind == "run":
-            if self._last_run is None or header["id"] > self._last_run:
+            if self._is_new(header["id"]):
                 self._run(header["id"], header["kind"], body)
-            # Else it was sent twice; its result is kept, or on its way. Ids rise, so one number tells.
+            # Else it was sent twice; its result is kept, or on its way.
         elif kind == "cancel":
             for interpreter in self._interpreters.values():
                 interpreter.cancel(header["id"])
@@ -218,8 +225,19 @@ class Supervisor:
         elif kind == "stop":
             self._stop()
 
+    def _is_new(self, number: int) -> bool:
+        """Statements' ids rise and jobs' fall, so two numbers tell."""
+        if is_job(number):
+            return self._last_job is None or number < self._last_job
+        return self._last_run is None or number > self._last_run
+
     def _run(self, number: int, kind: str, code: bytes) -> None:
-        self._last_run = self._running = number
+        self._running = number
+        if is_job(number):
+            self._last_job = number
+            kind = JOB_KINDS.get(kind, "")
+        else:
+            self._last_run = number
         if self._orphan_timer is not None:
             self._orphan_timer.cancel()
         if interpreters.known(kind):

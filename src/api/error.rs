@@ -25,6 +25,9 @@ pub enum ApiError {
     /// 404, a bare string.
     #[error("Statement not found")]
     StatementNotFound,
+    /// 404 `{"msg": ...}`.
+    #[error("Job {0} not found.")]
+    JobNotFound(i64),
     /// 400 `{"msg": ...}`: a value that Livy would have refused.
     #[error("{0}")]
     BadRequest(String),
@@ -78,9 +81,10 @@ pub enum ApiError {
 impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
         match self {
-            Self::SessionNotFound(_) | Self::StatementNotFound | Self::UploadNotFound(_) => {
-                StatusCode::NOT_FOUND
-            }
+            Self::SessionNotFound(_)
+            | Self::StatementNotFound
+            | Self::JobNotFound(_)
+            | Self::UploadNotFound(_) => StatusCode::NOT_FOUND,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::NoRoom(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BadRequest(_) | Self::Rejected(_) | Self::BadBody(_) => StatusCode::BAD_REQUEST,

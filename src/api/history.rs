@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, get};
 use super::error::ApiError;
 use super::guard::{List, OnEnded, OnServer, View};
 use super::json::ok;
-use super::pages::{PageQuery, log_page, number};
+use super::pages::{PageQuery, log_page, statement_number};
 use super::statements::answer;
 use super::wire::{EndedSession, EndedSessions, Log, StatementView, StatementsView};
 use crate::store::SessionRow;
@@ -118,7 +118,7 @@ pub async fn statements(
 )]
 #[get("/history/{id}/statements/{statement}")]
 pub async fn statement(on: OnEnded<View>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    let id = number(request.match_info().query("statement"))?;
+    let id = statement_number(&request)?;
     let found = on.app.sessions.ended_statement(on.session.id, id).await?;
     let statement = found.ok_or(ApiError::StatementNotFound)?;
     Ok(answer(&request, HttpResponse::Ok(), &statement))

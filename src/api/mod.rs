@@ -10,6 +10,7 @@ mod error;
 mod gate;
 mod guard;
 mod history;
+mod jobs;
 mod json;
 mod multipart;
 mod named_uploads;
@@ -104,6 +105,10 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(statements::run)
         .service(statements::cancel)
         .service(statements::show)
+        .service(jobs::submit)
+        .service(jobs::run)
+        .service(jobs::cancel)
+        .service(jobs::show)
         .service(sessions::show)
         .service(sessions::delete)
         .service(batches::list)

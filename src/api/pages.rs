@@ -1,5 +1,6 @@
 //! Numbers in paths and queries, with Livy's words for those that are none.
 
+use actix_web::HttpRequest;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -84,6 +85,17 @@ impl Window {
         let skip = usize::try_from(self.from).unwrap_or(0);
         let take = usize::try_from(self.size).unwrap_or(0);
         all.into_iter().skip(skip).take(take).collect()
+    }
+}
+
+/// The statement's number in the path. Those below 0 are jobs', which this is not the way to.
+///
+/// # Errors
+/// It is no 32-bit number, or below 0.
+pub fn statement_number(request: &HttpRequest) -> Result<i64, ApiError> {
+    match number(request.match_info().query("statement"))? {
+        id @ 0.. => Ok(id),
+        _ => Err(ApiError::StatementNotFound),
     }
 }
 

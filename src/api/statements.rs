@@ -9,7 +9,7 @@ use super::error::ApiError;
 use super::guard::{Modify, OnSession, View};
 use super::json::{REPLAYED, ignore, ok, read, read_keyed, respond};
 use super::link_to;
-use super::pages::{PageQuery, number};
+use super::pages::{PageQuery, statement_number};
 use super::wire::{Candidates, CompletionRequest, Message, StatementRequest, StatementView, StatementsView};
 use crate::session::{Kind, Statement};
 
@@ -100,7 +100,7 @@ pub async fn run(
 )]
 #[get("/sessions/{id}/statements/{statement}")]
 pub async fn show(on: OnSession<View>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    let id = number(request.match_info().query("statement"))?;
+    let id = statement_number(&request)?;
     let statement = on.session.held(id).await?.ok_or(ApiError::StatementNotFound)?;
     Ok(answer(&request, HttpResponse::Ok(), &statement))
 }
@@ -119,7 +119,7 @@ pub async fn cancel(
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     ignore(&request, payload).await?;
-    let id = number(request.match_info().query("statement"))?;
+    let id = statement_number(&request)?;
     on.session.cancel(id).await?;
     Ok(ok(&request, &Message { msg: "canceled" }))
 }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::error::ConfigError;
 use super::keys::{
-    Access, AccessMode, Driver, Files, Limits, Link, Log, Output, PolicyConf, Retention, Server, Session,
-    Shutdown, Spark, Sql, Statement, Store, Upload,
+    Access, AccessMode, Driver, Files, Job, Limits, Link, Log, Output, PolicyConf, Retention, Server,
+    Session, Shutdown, Spark, Sql, Statement, Store, Upload,
 };
 use super::sources::Origins;
 use super::values::{Size, Span};
@@ -109,6 +109,7 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Result<(), ConfigErro
         batch,
         upload,
         statement,
+        job: Job { kept, kept_bytes: _ },
         output,
         sql,
         log,
@@ -125,6 +126,7 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Result<(), ConfigErro
     check_driver(driver, &fail)?;
     check_session(session, statement, &fail)?;
     fail.positive(&[("batch.ended_shown", batch.ended_shown)])?;
+    fail.at_least_one(&[("job.kept", *kept)])?;
     check_upload(upload, &fail)?;
     check_kept(store, retention, &fail)?;
     check_sizes(output, log, link, limits, &fail)?;

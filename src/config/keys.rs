@@ -267,9 +267,18 @@ tables! {
         kept: usize = 1000;
     }
 
+    /// Programmatic jobs.
+    Job at "job" {
+        /// Jobs kept of each session after their end, 1 at least.
+        kept: usize = 100;
+        /// The most bytes kept of a session's jobs' results, as they are sent; the oldest go first, the last one stays.
+        kept_bytes: Size = Size::mib(64);
+    }
+
     /// Statements' results.
     Output at "output" {
-        /// The most bytes kept of one statement's output; over it, head and tail are kept and the cut is marked.
+        /// The most bytes kept of one statement's output; over it, head and tail are kept and the cut is marked. A job whose result is
+        /// larger fails.
         max_bytes: Size = Size::mib(16);
         /// Whether the value of a Python cell's last line is shown as HTML, an image or the like beside its text, where it can be.
         rich: bool = true;

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 pub use check::Exposed;
 pub use error::{ConfigError, Place};
 pub use keys::{
-    Access, AccessMode, AtShutdown, Batch, ConfMode, DeployMode, Driver, Durability, Files, Key, Limits,
+    Access, AccessMode, AtShutdown, Batch, ConfMode, DeployMode, Driver, Durability, Files, Job, Key, Limits,
     Link, Lists, Log, LogFormat, Output, PolicyConf, Retention, Server, Session, Shutdown, Spark, Sql,
     Statement, Store, TABLES, Table, Upload,
 };
@@ -51,6 +51,8 @@ pub struct Config {
     pub upload: Upload,
     /// `[statement]`
     pub statement: Statement,
+    /// `[job]`
+    pub job: Job,
     /// `[output]`
     pub output: Output,
     /// `[sql]`

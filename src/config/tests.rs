@@ -297,6 +297,7 @@ fn values_are_checked_against_one_another() {
         (("session.start_timeout", "0s"), "longer than 0s"),
         (("session.watch_interval", "0s"), "longer than 0s"),
         (("statement.kept", "499"), "at least 500"),
+        (("job.kept", "0"), "at least 1"),
         (("output.max_bytes", "40MiB"), "at least 82MiB"),
         (("link.max_frame", "4GiB"), "below 4GiB"),
         (("limits.request_body", "63MiB"), "does not fit"),

@@ -19,7 +19,9 @@ pub enum DriverEvent {
         spark_version: Option<String>,
         /// The last statement that it has taken; none when it has taken none yet.
         last_run: Option<i64>,
-        /// The statement that runs.
+        /// The last job that it has taken, as a negative number.
+        last_job: Option<i64>,
+        /// The statement or job that runs.
         running: Option<i64>,
     },
     /// The SparkContext could not be made, or the driver says why it ends; [`DriverEvent::Exited`] follows.
@@ -84,6 +86,7 @@ impl DriverEvent {
                 ui_url: text("ui_url"),
                 spark_version: text("spark_version"),
                 last_run: frame.number("last_run"),
+                last_job: frame.number("last_job"),
                 running: frame.number("running"),
             },
             "failed" => Self::Failed {

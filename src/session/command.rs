@@ -15,8 +15,7 @@ use crate::store::{IdempotencyRow, StoreError};
 #[derive(Debug)]
 pub(super) enum Command {
     Submit {
-        code: Arc<str>,
-        kind: Kind,
+        work: Work,
         /// The key of its request, without the statement's id.
         key: Option<Box<IdempotencyRow>>,
         reply: oneshot::Sender<Result<Submitted, SubmitError>>,
@@ -34,6 +33,14 @@ pub(super) enum Command {
     End {
         reason: String,
     },
+}
+
+/// What is to be run.
+#[derive(Debug)]
+pub(super) struct Work {
+    pub code: Arc<str>,
+    pub kind: Kind,
+    pub is_job: bool,
 }
 
 /// A statement that was accepted.

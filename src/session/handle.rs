@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::command::{AddError, Command, SubmitError};
+use super::command::{AddError, Command, SubmitError, Work};
 use super::kind::Kind;
 use super::request::Echo;
 use super::snapshot::Snapshot;
@@ -82,10 +82,35 @@ impl Session {
         kind: Kind,
         key: Option<IdempotencyKey>,
     ) -> Result<(Arc<Statement>, bool), SubmitError> {
+        let code = code.into();
+        let is_job = false;
+        self.submit_work(Work { code, kind, is_job }, key).await
+    }
+
+    /// Accepts a programmatic job, as [`Session::submit`] does a statement, and never holds the answer. Jobs are statements with
+    /// ids below 0; no list of statements has them.
+    ///
+    /// # Errors
+    /// See [`SubmitError`]. Cancel safety: as of [`Session::submit`].
+    pub async fn submit_job(
+        &self,
+        job: String,
+        kind: Kind,
+        key: Option<IdempotencyKey>,
+    ) -> Result<(Arc<Statement>, bool), SubmitError> {
+        let code = job.into();
+        let is_job = true;
+        self.submit_work(Work { code, kind, is_job }, key).await
+    }
+
+    async fn submit_work(
+        &self,
+        work: Work,
+        key: Option<IdempotencyKey>,
+    ) -> Result<(Arc<Statement>, bool), SubmitError> {
         self.active();
-        let code: Arc<str> = code.into();
         let Some(key) = key else {
-            return Ok((self.accept(code, kind, None).await?, false));
+            return Ok((self.accept(work, None).await?, false));
         };
         let session = self.clone();
         // As a task: a client that leaves must not end the key's turn before its statement is stored.
@@ -97,7 +122,7 @@ impl Session {
                     let found = session.held(id).await?.ok_or(SubmitError::Gone)?;
                     Ok((found, true))
                 }
-                Begun::First(_turn, row) => Ok((session.accept(code, kind, Some(row)).await?, false)),
+                Begun::First(_turn, row) => Ok((session.accept(work, Some(row)).await?, false)),
             }
         });
         served
@@ -107,21 +132,16 @@ impl Session {
 
     async fn accept(
         &self,
-        code: Arc<str>,
-        kind: Kind,
+        work: Work,
         key: Option<Box<IdempotencyRow>>,
     ) -> Result<Arc<Statement>, SubmitError> {
+        let is_job = work.is_job;
         let (reply, answer) = oneshot::channel();
         let ended = || SubmitError::Ended(SessionState::Dead);
-        let command = Command::Submit {
-            code,
-            kind,
-            key,
-            reply,
-        };
+        let command = Command::Submit { work, key, reply };
         self.commands.send(command).await.map_err(|_| ended())?;
         let submitted = answer.await.map_err(|_| ended())??;
-        if !submitted.is_next {
+        if !submitted.is_next || is_job {
             return Ok(submitted.statement);
         }
         let id = submitted.statement.id;
@@ -219,6 +239,12 @@ impl Session {
             Some(driver) => driver.complete(kind.as_str(), code, cursor).await,
             None => Vec::new(),
         }
+    }
+
+    /// The sentence why the session can't run Java's and Scala's jobs; none where it can, and while there is no driver to ask.
+    pub async fn why_no_java_jobs(&self) -> Option<String> {
+        let driver = self.snapshot().driver.clone()?;
+        driver.complete("java", String::new(), 0).await.pop()
     }
 
     /// Adds a file to the session, for all of its interpreters. A session that is starting is waited for, and a statement that

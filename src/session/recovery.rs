@@ -98,6 +98,14 @@ impl Sessions {
             .unended_statements(row.id)
             .await
             .map_err(stored)?;
+        let mut statements: Vec<_> = statements
+            .into_iter()
+            .map(|row| Arc::new(Statement::from_row(row, &self.shared.store)))
+            // One whose row is damaged is never run.
+            .filter(|statement| !statement.state.is_final())
+            .collect();
+        statements.sort_unstable_by_key(|statement| statement.place());
+        let next_job = self.shared.store.next_job_id(row.id).await.map_err(stored)?;
         let state = match row.state.as_str() {
             "shutting_down" => SessionState::ShuttingDown,
             // Clients that wait for a start know no other word (clients.md, W3).
@@ -111,12 +119,8 @@ impl Sessions {
         }
         let past = Past {
             snapshot,
-            statements: statements
-                .into_iter()
-                .map(|row| Arc::new(Statement::from_row(row, &self.shared.store)))
-                // One whose row is damaged is never run.
-                .filter(|statement| !statement.state.is_final())
-                .collect(),
+            statements: statements.into(),
+            next_job,
             next_statement: self
                 .shared
                 .store

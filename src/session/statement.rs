@@ -1,4 +1,7 @@
-//! A statement as readers see it.
+//! A statement as readers see it; a programmatic job (livy-spec.md, 1.4) is one too.
+//!
+//! Statements count up from 0 and jobs down from -1, in one queue and one table: so each has an order with all the others, what is
+//! promised of statements holds for jobs, and neither's numbers have gaps.
 
 use std::sync::Arc;
 
@@ -14,9 +17,9 @@ use crate::store::{IdempotencyRow, Op, StatementRow, Store};
 /// One statement, at one moment. Times are epoch milliseconds, 0 until they come.
 #[derive(Clone, Debug)]
 pub struct Statement {
-    /// Counted from 0 within the session.
+    /// A statement's is counted from 0 within the session, a job's down from -1.
     pub id: i64,
-    /// The code as it was posted.
+    /// The code as it was posted; of a job, its base64, until it is with the driver.
     pub code: Arc<str>,
     /// Its language.
     pub kind: Kind,
@@ -26,6 +29,8 @@ pub struct Statement {
     pub output: Option<Arc<RawValue>>,
     /// The row limit that cut a SQL result.
     pub rows_cut: Option<i64>,
+    /// The statement before which a job runs.
+    pub before: Option<i64>,
     /// Completed tasks of all known, 0.0 to 1.0.
     pub progress: f64,
     /// When it was accepted.
@@ -45,10 +50,29 @@ impl Statement {
             state: StatementState::Waiting,
             output: None,
             rows_cut: None,
+            before: None,
             progress: 0.0,
             accepted: now_ms(),
             started: 0,
             completed: 0,
+        }
+    }
+
+    pub(super) fn is_job(&self) -> bool {
+        self.id < 0
+    }
+
+    /// Where it stands among the statements and jobs of its session.
+    pub(super) fn place(&self) -> (i64, bool, i64) {
+        (self.before.unwrap_or(self.id), !self.is_job(), -self.id)
+    }
+
+    /// What is kept of the code once it has run or never will: a job's is large, and nobody is shown it.
+    fn kept_code(&self) -> Arc<str> {
+        if self.is_job() {
+            Arc::default()
+        } else {
+            Arc::clone(&self.code)
         }
     }
 
@@ -60,6 +84,7 @@ impl Statement {
                 other => other,
             },
             started: now_ms(),
+            code: self.kept_code(),
             ..self.clone()
         }
     }
@@ -82,6 +107,7 @@ impl Statement {
     pub(super) fn cancelled(&self) -> Self {
         Self {
             state: StatementState::Cancelled,
+            code: self.kept_code(),
             progress: 1.0,
             completed: now_ms(),
             ..self.clone()
@@ -132,6 +158,7 @@ impl Statement {
         Self {
             state: StatementState::Available,
             output: to_raw_value(&output).ok().map(Arc::from),
+            code: self.kept_code(),
             progress: 1.0,
             completed: now_ms(),
             ..self.clone()
@@ -147,6 +174,7 @@ impl Statement {
             state: self.state.as_str().to_owned(),
             output: None,
             rows_cut: None,
+            before_statement: self.before,
             accepted: self.accepted,
             started: self.started,
             completed: self.completed,
@@ -193,6 +221,7 @@ impl Statement {
                 .map_err(|error| format!("the output is no JSON: {error}"))?
                 .map(Arc::from),
             rows_cut: row.rows_cut,
+            before: row.before_statement,
             progress: if state.is_final() { 1.0 } else { 0.0 },
             accepted: row.accepted,
             started: row.started,

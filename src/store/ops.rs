@@ -103,6 +103,16 @@ pub enum Op {
         /// When it ended.
         completed: i64,
     },
+    /// The jobs of a session that have ended and are no longer kept: beyond the last `kept`, and those before them whose results
+    /// would make more than `bytes`; the last one stays.
+    DropJobs {
+        /// The session.
+        session_id: i64,
+        /// How many stay.
+        kept: i64,
+        /// How many bytes of results stay.
+        bytes: i64,
+    },
     /// The statements of a session below an id, which are no longer kept.
     DropStatements {
         /// The session.
@@ -146,6 +156,7 @@ impl Op {
             | Self::MarkStatement { .. }
             | Self::EndStatement { .. }
             | Self::DropStatements { .. }
+            | Self::DropJobs { .. }
             | Self::ForgetKeys { .. }
             | Self::SetAside { .. } => true,
             Self::InsertSession(..)
@@ -283,7 +294,8 @@ pub(super) async fn apply(to: &mut SqliteConnection, op: &Op) -> Result<(), Stor
             started,
             completed,
         } => sqlx::query(
-            "UPDATE statements SET state = ?, output = ?, rows_cut = ?, started = ?, completed = ? \
+            "UPDATE statements SET state = ?, output = ?, rows_cut = ?, started = ?, completed = ?, \
+             code = CASE WHEN id < 0 THEN '' ELSE code END \
              WHERE session_id = ? AND id = ? AND completed = 0",
         )
         .bind(state)
@@ -296,8 +308,24 @@ pub(super) async fn apply(to: &mut SqliteConnection, op: &Op) -> Result<(), Stor
         .execute(to)
         .await?
         .done(),
+        Op::DropJobs {
+            session_id,
+            kept,
+            bytes,
+        } => sqlx::query(
+            "DELETE FROM statements WHERE session_id = ?1 AND id IN (SELECT id FROM (SELECT id, \
+             row_number() OVER (ORDER BY id) AS place, sum(octet_length(output)) OVER (ORDER BY id) AS bytes \
+             FROM statements WHERE session_id = ?1 AND id < 0 AND completed > 0) AS ended \
+             WHERE place > ?2 OR (place > 1 AND bytes > ?3))",
+        )
+        .bind(session_id)
+        .bind(kept)
+        .bind(bytes)
+        .execute(to)
+        .await?
+        .done(),
         Op::DropStatements { session_id, below } => {
-            sqlx::query("DELETE FROM statements WHERE session_id = ? AND id < ?")
+            sqlx::query("DELETE FROM statements WHERE session_id = ? AND id >= 0 AND id < ?")
                 .bind(session_id)
                 .bind(below)
                 .execute(to)
@@ -490,8 +518,8 @@ async fn insert_driver(to: &mut SqliteConnection, row: &DriverRow) -> Result<(),
 
 async fn insert_statement(to: &mut SqliteConnection, row: &StatementRow) -> Result<(), StoreError> {
     let inserted = sqlx::query(
-        "INSERT INTO statements (session_id, id, kind, code, state, output, rows_cut, accepted, started, completed) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (session_id, id) DO NOTHING",
+        "INSERT INTO statements (session_id, id, kind, code, state, output, rows_cut, before_statement, accepted, started, \
+         completed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (session_id, id) DO NOTHING",
     )
     .bind(row.session_id)
     .bind(row.id)
@@ -500,6 +528,7 @@ async fn insert_statement(to: &mut SqliteConnection, row: &StatementRow) -> Resu
     .bind(&row.state)
     .bind(&row.output)
     .bind(row.rows_cut)
+    .bind(row.before_statement)
     .bind(row.accepted)
     .bind(row.started)
     .bind(row.completed)

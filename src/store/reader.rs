@@ -12,8 +12,8 @@ const SESSION: &str = "SELECT id, name, owner, proxy_user, kind, state, request,
                        diagnosis, created, ended FROM sessions";
 /// Sessions that are read.
 const SOUND: &str = "CAST(id AS TEXT) NOT IN (SELECT session FROM quarantine)";
-const STATEMENT: &str = "SELECT session_id, id, kind, code, state, output, rows_cut, accepted, started, completed \
-                         FROM statements WHERE session_id = ?";
+const STATEMENT: &str = "SELECT session_id, id, kind, code, state, output, rows_cut, before_statement, accepted, started, \
+                         completed FROM statements WHERE session_id = ?";
 
 impl Store {
     /// The id that the next session gets; ids are never used twice.
@@ -130,12 +130,25 @@ impl Store {
     /// # Errors
     /// See [`StoreError`].
     pub async fn next_statement_id(&self, session: i64) -> Result<i64, StoreError> {
-        Ok(
-            sqlx::query_scalar("SELECT coalesce(max(id) + 1, 0) FROM statements WHERE session_id = ?")
-                .bind(session)
-                .fetch_one(&self.reads)
-                .await?,
+        Ok(sqlx::query_scalar(
+            "SELECT coalesce(max(id) + 1, 0) FROM statements WHERE session_id = ? AND id >= 0",
         )
+        .bind(session)
+        .fetch_one(&self.reads)
+        .await?)
+    }
+
+    /// The id that the session's next job gets.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn next_job_id(&self, session: i64) -> Result<i64, StoreError> {
+        const QUERY: &str =
+            "SELECT coalesce(min(id) - 1, -1) FROM statements WHERE session_id = ? AND id < 0";
+        Ok(sqlx::query_scalar(QUERY)
+            .bind(session)
+            .fetch_one(&self.reads)
+            .await?)
     }
 
     /// A page of the ended sessions, newest first, of one owner or of all, with how many there are.
@@ -263,16 +276,16 @@ impl Store {
     /// # Errors
     /// See [`StoreError`].
     pub async fn statement_at(&self, session: i64, place: i64) -> Result<Option<i64>, StoreError> {
-        Ok(
-            sqlx::query_scalar("SELECT id FROM statements WHERE session_id = ? ORDER BY id LIMIT 1 OFFSET ?")
-                .bind(session)
-                .bind(place)
-                .fetch_optional(&self.reads)
-                .await?,
+        Ok(sqlx::query_scalar(
+            "SELECT id FROM statements WHERE session_id = ? AND id >= 0 ORDER BY id LIMIT 1 OFFSET ?",
         )
+        .bind(session)
+        .bind(place)
+        .fetch_optional(&self.reads)
+        .await?)
     }
 
-    /// One statement.
+    /// One statement, or job.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -292,7 +305,7 @@ impl Store {
         }
     }
 
-    /// The statements that had no result yet, oldest first.
+    /// The statements and jobs that had no result yet, by id.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -337,12 +350,12 @@ impl Store {
         from: i64,
         size: i64,
     ) -> Result<(i64, Vec<StatementRow>), StoreError> {
-        let total = sqlx::query_scalar("SELECT count(*) FROM statements WHERE session_id = ?")
+        let total = sqlx::query_scalar("SELECT count(*) FROM statements WHERE session_id = ? AND id >= 0")
             .bind(session)
             .fetch_one(&self.reads)
             .await?;
         let order = if descending { "DESC" } else { "ASC" };
-        let page = format!("ORDER BY id {order} LIMIT ? OFFSET ?");
+        let page = format!("AND id >= 0 ORDER BY id {order} LIMIT ? OFFSET ?");
         let whole = sqlx::query(AssertSqlSafe(format!("{STATEMENT} {page}")))
             .bind(session)
             .bind(size)

@@ -80,16 +80,16 @@ pub struct BatchRow {
     pub ended: Option<i64>,
 }
 
-/// A statement. Times are epoch milliseconds, 0 until they come.
+/// A statement, or a job. Times are epoch milliseconds, 0 until they come.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
 pub struct StatementRow {
     /// Its session.
     pub session_id: i64,
-    /// Counted from 0 within the session.
+    /// A statement's is counted from 0 within the session, a job's down from -1.
     pub id: i64,
     /// The language.
     pub kind: String,
-    /// The code as it was posted.
+    /// The code as it was posted; a job's goes with its end.
     pub code: String,
     /// Livy's word.
     pub state: String,
@@ -97,6 +97,8 @@ pub struct StatementRow {
     pub output: Option<String>,
     /// The row limit that cut a SQL result.
     pub rows_cut: Option<i64>,
+    /// The statement before which a job runs; none for a statement.
+    pub before_statement: Option<i64>,
     /// When it was accepted.
     pub accepted: i64,
     /// When it began to run.
@@ -143,6 +145,7 @@ impl StatementRow {
             state: String::new(),
             output: None,
             rows_cut: None,
+            before_statement: None,
             accepted: 0,
             started: 0,
             completed: 0,

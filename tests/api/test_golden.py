@@ -438,6 +438,11 @@ def mistake(answer: Answer, _player: Player) -> None:
     assert "java." not in text
 
 
+def no_job(answer: Answer, _player: Player) -> None:
+    """Livy answers 500 with Java's exception."""
+    assert (answer.status, answer.body) == (404, {"msg": "Job 77 not found."})
+
+
 def accepted_while_starting(answer: Answer, player: Player) -> None:
     """Livy answers 500; here the statement waits for the session and then runs."""
     assert answer.status == 201
@@ -520,6 +525,7 @@ BETTER: dict[str, Better] = {
     "sql-kind": sql_kind,
     "sql-multi-rows": sql_multi_rows,
     "completion": completion,
+    "no-job": no_job,
 }
 
 

@@ -1,12 +1,11 @@
 """One Python interpreter's process: its two channels, and how its statement is interrupted.
 
-Calls interpreter_process, channel and frames.
+Calls interpreter_process, channel, frames and the child's interrupt.
 """
 
 import mmap
 import os
 import socket
-import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable
 
@@ -16,12 +15,11 @@ from ..config import Config
 from ..frames import OVERHEAD, Header, encode
 from ..interpreter_process import InterpreterProcess
 from ..loop import Loop
+from .child.interrupt import NOBODY, NUMBER
 from .program import PythonProgram
 
 if TYPE_CHECKING:
     from ..spark import Gateway
-
-_NUMBER = struct.Struct("<q")
 
 
 class PythonProcess(InterpreterProcess):
@@ -41,8 +39,9 @@ class PythonProcess(InterpreterProcess):
         control, control_child = socket.socketpair()
         completion, completion_child = socket.socketpair()
         cancelled = os.memfd_create("firesteel-cancelled")
-        os.ftruncate(cancelled, _NUMBER.size)
-        self._cancelled = mmap.mmap(cancelled, _NUMBER.size)
+        os.ftruncate(cancelled, NUMBER.size)
+        self._cancelled = mmap.mmap(cancelled, NUMBER.size)
+        NUMBER.pack_into(self._cancelled, 0, NOBODY)
         children = [control_child.fileno(), completion_child.fileno(), cancelled]
         limits = [config.output_max_bytes, config.max_frame, int(config.rich)]
         script = Path(__file__).with_name("child") / "main.py"
@@ -79,7 +78,7 @@ class PythonProcess(InterpreterProcess):
 
     def interrupt(self, statement: int) -> None:
         """SIGINT, which the interpreter heeds only while it runs that statement."""
-        _NUMBER.pack_into(self._cancelled, 0, statement + 1)
+        NUMBER.pack_into(self._cancelled, 0, statement)
         super().interrupt(statement)
 
     def _send(self, header: Header, body: bytes = b"") -> None:

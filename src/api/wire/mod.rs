@@ -5,11 +5,12 @@ mod requests;
 mod views;
 
 pub use requests::{
-    AddRequest, CompletionRequest, CreateBatch, CreateSession, JarForm, StatementRequest, UploadForm,
+    AddRequest, CompletionRequest, CreateBatch, CreateSession, JarForm, JobRequest, StatementRequest,
+    UploadForm,
 };
 pub use views::{
-    BatchView, BatchesView, Candidates, EndedSession, EndedSessions, Log, Message, SessionView, SessionsView,
-    StateView, StatementView, StatementsView, UploadView, UploadsView, Version,
+    BatchView, BatchesView, Candidates, EndedSession, EndedSessions, JobView, Log, Message, SessionView,
+    SessionsView, StateView, StatementView, StatementsView, UploadView, UploadsView, Version,
 };
 
 /// Livy's content type of every JSON answer.

@@ -182,3 +182,17 @@ pub struct CompletionRequest {
     #[schema(value_type = i32, example = 8)]
     pub cursor: Option<i64>,
 }
+
+/// `POST /sessions/{id}/submit-job` and `run-job`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct JobRequest {
+    /// The serialized job in base64: for Python, a function of the job context, pickled by cloudpickle.
+    #[serde(default)]
+    #[schema(value_type = String, example = "gASVDAAAAAAAAACMCGJ1aWx0aW5zlIwEcmVwcpSTlC4=")]
+    pub job: Option<String>,
+    /// `pyspark` or `spark`.
+    #[serde(default)]
+    #[schema(value_type = String, example = "pyspark")]
+    pub job_type: Option<String>,
+}

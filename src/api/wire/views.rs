@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::batch::{self, Batch};
-use crate::session::{Echo, Session, Snapshot, Statement};
+use crate::session::{Echo, Kind, Session, Snapshot, Statement, StatementState};
 use crate::upload::Upload;
 
 /// Links of an application; all values are texts.
@@ -280,6 +280,95 @@ pub struct StatementsView<'a> {
     pub total_statements: i64,
     /// The page.
     pub statements: Vec<StatementView<'a>>,
+}
+
+/// A programmatic job, in Livy's order of keys.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct JobView<'a> {
+    /// Counted from 1 within the session.
+    #[schema(example = 1)]
+    pub id: i64,
+    /// `SENT` in the answer to its POST; then `QUEUED`, `STARTED`, `SUCCEEDED`, `FAILED`, `CANCELLED`.
+    #[schema(example = "SUCCEEDED")]
+    pub state: &'static str,
+    /// The serialized result in base64, once more in base64 for Python; null unless it succeeded.
+    #[schema(value_type = Option<String>)]
+    pub result: Option<&'a RawValue>,
+    /// Why it failed, with the traceback; null unless it did.
+    pub error: Option<String>,
+}
+
+impl JobView<'_> {
+    /// A job that was accepted just now: whatever has become of it, Livy's answer says no more.
+    #[must_use]
+    pub fn sent(job: &Statement) -> Self {
+        Self::without_outcome(job, "SENT")
+    }
+
+    fn without_outcome(job: &Statement, state: &'static str) -> Self {
+        Self {
+            id: -job.id,
+            state,
+            result: None,
+            error: None,
+        }
+    }
+}
+
+impl<'a> From<&'a Statement> for JobView<'a> {
+    fn from(job: &'a Statement) -> Self {
+        let state = match job.state {
+            StatementState::Waiting => "QUEUED",
+            StatementState::Running | StatementState::Cancelling => "STARTED",
+            StatementState::Cancelled => "CANCELLED",
+            StatementState::Available => return Self::ended(job),
+        };
+        Self::without_outcome(job, state)
+    }
+}
+
+/// What a driver says of a job that has ended.
+#[derive(Debug, Deserialize)]
+struct JobOutcome<'a> {
+    status: &'a str,
+    #[serde(borrow, default)]
+    result: Option<&'a RawValue>,
+    #[serde(default)]
+    ename: String,
+    #[serde(default)]
+    evalue: String,
+    #[serde(default)]
+    traceback: Vec<String>,
+}
+
+impl<'a> JobView<'a> {
+    fn ended(job: &'a Statement) -> Self {
+        let outcome = job
+            .output
+            .as_deref()
+            .and_then(|output| serde_json::from_str::<JobOutcome<'_>>(output.get()).ok());
+        let error = match outcome {
+            Some(JobOutcome {
+                status: "ok", result, ..
+            }) => {
+                return Self {
+                    result,
+                    ..Self::without_outcome(job, "SUCCEEDED")
+                };
+            }
+            Some(outcome) if outcome.traceback.is_empty() => format!("{}: {}", outcome.ename, outcome.evalue),
+            // What Livy says of Python's.
+            Some(outcome) if job.kind == Kind::Pyspark => {
+                format!("Client job error:{}", outcome.traceback.concat())
+            }
+            Some(outcome) => outcome.traceback.concat(),
+            None => "The driver gave no result that can be read.".to_owned(),
+        };
+        Self {
+            error: Some(error),
+            ..Self::without_outcome(job, "FAILED")
+        }
+    }
 }
 
 /// An answer that is one word.

@@ -6,8 +6,7 @@ use tokio::sync::oneshot;
 
 use super::{Accepted, Actor, Done, Reply};
 use crate::clock::now_ms;
-use crate::session::command::{Command, SubmitError, Submitted};
-use crate::session::kind::Kind;
+use crate::session::command::{Command, SubmitError, Submitted, Work};
 use crate::session::state::SessionState;
 use crate::session::statement::Statement;
 use crate::store::{IdempotencyRow, Op, StoreError};
@@ -15,12 +14,7 @@ use crate::store::{IdempotencyRow, Op, StoreError};
 impl Actor {
     pub(super) async fn command(&mut self, command: Command) {
         match command {
-            Command::Submit {
-                code,
-                kind,
-                key,
-                reply,
-            } => self.submit(code, kind, key, reply).await,
+            Command::Submit { work, key, reply } => self.submit(work, key, reply).await,
             Command::Cancel { id, reply } => self.cancel(id, reply).await,
             Command::Interrupt { reply } => match self.running.as_ref().map(|running| running.statement.id) {
                 Some(running) => self.cancel(running, reply).await,
@@ -47,8 +41,7 @@ impl Actor {
 
     async fn submit(
         &mut self,
-        code: Arc<str>,
-        kind: Kind,
+        work: Work,
         key: Option<Box<IdempotencyRow>>,
         reply: oneshot::Sender<Result<Submitted, SubmitError>>,
     ) {
@@ -64,8 +57,7 @@ impl Actor {
             let _ = reply.send(Err(refusal));
             return;
         }
-        let statement = Arc::new(Statement::new(self.next_statement, code, kind));
-        self.next_statement += 1;
+        let statement = Arc::new(self.number(work));
         let key = key.map(|key| {
             Box::new(IdempotencyRow {
                 statement_id: Some(statement.id),
@@ -84,6 +76,21 @@ impl Actor {
                 reply,
             }
         }));
+    }
+
+    /// Gives a statement or a job its number, which no other gets, also where it can't be stored.
+    fn number(&mut self, work: Work) -> Statement {
+        if work.is_job {
+            let job = Statement::new(self.next_job, work.code, work.kind);
+            self.next_job -= 1;
+            Statement {
+                before: Some(self.next_statement),
+                ..job
+            }
+        } else {
+            self.next_statement += 1;
+            Statement::new(self.next_statement - 1, work.code, work.kind)
+        }
     }
 
     pub(super) async fn accepted(

@@ -18,12 +18,10 @@ impl Actor {
         let ready = matches!(self.snapshot.state, SessionState::Idle | SessionState::Busy);
         if ready && self.running.is_none() {
             if let (Some(driver), Some(statement)) = (self.driver.clone(), self.queue.pop_front()) {
-                let statement = Arc::new(statement.sent());
-                driver
-                    .run(statement.id, statement.kind.as_str(), Arc::clone(&statement.code))
-                    .await;
+                let code = Arc::clone(&statement.code);
+                driver.run(statement.id, statement.kind.as_str(), code).await;
                 self.running = Some(Running {
-                    statement,
+                    statement: Arc::new(statement.sent()),
                     cancel_asked: false,
                     answered: false,
                 });
@@ -45,6 +43,7 @@ impl Actor {
                 ui_url,
                 spark_version,
                 last_run,
+                last_job,
                 running,
             } => {
                 info!(
@@ -58,7 +57,7 @@ impl Actor {
                 self.was_ready = true;
                 self.ready_by = None;
                 self.contacts.active();
-                self.catch_up(last_run, running).await;
+                self.catch_up(last_run, last_job, running).await;
             }
             DriverEvent::Failed { reason } => self.reason = Some(one_line(&reason)),
             DriverEvent::Started { id, at } => {
@@ -127,10 +126,17 @@ impl Actor {
     }
 
     /// The driver is ready: for the first time, or for this server. What it was handed before goes on; the rest is handed to it.
-    async fn catch_up(&mut self, last_run: Option<i64>, runs: Option<i64>) {
+    async fn catch_up(&mut self, last_run: Option<i64>, last_job: Option<i64>, runs: Option<i64>) {
         self.is_unsure = false;
         let first = self.queue.front().map(|statement| statement.id);
-        if let Some(id) = first.filter(|id| last_run.is_some_and(|last| *id <= last)) {
+        let was_taken = |id: &i64| {
+            if *id < 0 {
+                last_job.is_some_and(|last| *id >= last)
+            } else {
+                last_run.is_some_and(|last| *id <= last)
+            }
+        };
+        if let Some(id) = first.filter(was_taken) {
             self.driver_has(id);
         }
         if let Some(running) = self.running.take_if(|running| !running.answered) {
@@ -207,8 +213,9 @@ impl Actor {
         {
             self.running = None;
             self.contacts.active();
+            let is_job = statement.is_job();
             self.remember(statement);
-            self.drop_old_statements();
+            self.drop_old(is_job);
             self.dispatch().await;
         }
     }
@@ -230,10 +237,21 @@ impl Actor {
         self.snapshot.recent = Arc::new(self.recent.iter().cloned().collect());
     }
 
-    fn drop_old_statements(&mut self) {
-        let kept = i64::try_from(self.shared.config.statement.kept).unwrap_or(i64::MAX);
+    fn drop_old(&self, is_job: bool) {
+        let most = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        if is_job {
+            let limits = &self.shared.config.job;
+            self.store_later(Op::DropJobs {
+                session_id: self.id,
+                kept: most(limits.kept),
+                bytes: most(limits.kept_bytes.len()),
+            });
+            return;
+        }
+        let kept = most(self.shared.config.statement.kept);
         let below = self.next_statement.saturating_sub(kept);
-        let first_live = self.queue.front().map_or(i64::MAX, |statement| statement.id);
+        let mut waiting = self.queue.iter().filter(|statement| !statement.is_job());
+        let first_live = waiting.next().map_or(i64::MAX, |statement| statement.id);
         if below > 0 {
             self.store_later(Op::DropStatements {
                 session_id: self.id,

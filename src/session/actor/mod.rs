@@ -86,9 +86,10 @@ pub(super) enum Begin {
 #[derive(Debug)]
 pub(super) struct Past {
     pub snapshot: Snapshot,
-    /// Statements without an end, oldest first.
+    /// Statements and jobs without an end, oldest first.
     pub statements: VecDeque<Arc<Statement>>,
     pub next_statement: i64,
+    pub next_job: i64,
     /// True once its driver was ready.
     pub was_ready: bool,
     /// Why it was ending already.
@@ -105,6 +106,7 @@ impl Past {
             snapshot,
             statements: VecDeque::new(),
             next_statement: 0,
+            next_job: -1,
             was_ready: false,
             reason: None,
             age: Duration::ZERO,
@@ -137,6 +139,7 @@ pub(super) struct Actor {
     is_unsure: bool,
     recent: VecDeque<Arc<Statement>>,
     next_statement: i64,
+    next_job: i64,
     was_ready: bool,
     begun: Instant,
     /// How long it had lived before this server, or how long ago it had ended.
@@ -181,6 +184,7 @@ impl Actor {
             is_unsure: false,
             recent: VecDeque::new(),
             next_statement: past.next_statement,
+            next_job: past.next_job,
             was_ready: past.was_ready,
             begun: Instant::now(),
             age: past.age,

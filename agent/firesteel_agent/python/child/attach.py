@@ -1,4 +1,7 @@
-"""Wraps the SparkContext that the agent made: `spark`, `sc`, `sqlContext`. Calls own_context and PySpark."""
+"""Wraps the SparkContext that the agent made: `spark`, `sc`, `sqlContext`.
+
+Calls numbers, own_context and PySpark.
+"""
 
 import importlib
 import os
@@ -8,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Dict
 
+from ...numbers import group_of, name_of
 from ...own_context import makes_its_own
 
 
@@ -48,6 +52,9 @@ class SparkHandle:
     def __init__(self, names: Dict[str, Any]):
         self._names = names
         self._gateway: Any = None
+        self.context: Any = None
+        self.session: Any = None
+        self.sql_context: Any = None
         self._may_replace = False
 
     def attach(self, port: int, secret: str) -> None:
@@ -82,7 +89,7 @@ class SparkHandle:
             print(f"The SparkContext is gone and no other can be made: {failure}", file=sys.__stderr__)
         with suppress(Exception):  # Plain Python runs without Spark.
             self._context_class._active_spark_context._jsc.setJobGroup(
-                f"firesteel-statement-{statement}", f"statement {statement}", True
+                group_of(statement), name_of(statement), True
             )
         return replaced
 
@@ -116,6 +123,7 @@ class SparkHandle:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             sql_context = SQLContext(context, session)
+        self.context, self.session, self.sql_context = context, session, sql_context
         self._names.update(sc=context, spark=session, sqlContext=sql_context)
         self._root()
 

@@ -44,6 +44,22 @@ def describe(error: BaseException, cells: Cells) -> bytes:
     return plain(_name_of(type(error)), value, _entries(error, cells))
 
 
+def describe_job(error: BaseException) -> bytes:
+    """The same for a job, whose frames are all told, with causes, as Livy does."""
+    try:
+        value = str(error)
+    except Exception:
+        value = "<exception str() failed>"
+    formatted = _TracebackException(type(error), error, _traceback_of(error))
+    todo = [formatted]
+    while todo:
+        part = todo.pop()
+        if part.stack is not None:
+            part.stack[:] = [frame for frame in part.stack if not frame.filename.startswith(_PACKAGE)]
+        todo += [other for other in (part.__cause__, part.__context__) if other is not None]
+    return plain(_name_of(type(error)), value, _few(list(formatted.format())))
+
+
 def describe_badly(error: BaseException, worse: BaseException) -> bytes:
     """The same for an exception whose description failed with another."""
     return plain(_name_of(type(error)), f"<{_name_of(type(worse))} in its __str__>")
@@ -72,10 +88,14 @@ def _entries(error: BaseException, cells: Cells) -> List[str]:
         entries = ["Traceback (most recent call last):\n"]
         entries += _frames(_extract_tb(below), cells).format()
         entries += _format_only(type(error), error)
-    if len(entries) > MAX_ENTRIES:
-        half = MAX_ENTRIES // 2
-        entries = [*entries[:half], f"  [{len(entries) - 2 * half} entries cut]\n", *entries[-half:]]
-    return entries
+    return _few(entries)
+
+
+def _few(entries: List[str]) -> List[str]:
+    if len(entries) <= MAX_ENTRIES:
+        return entries
+    half = MAX_ENTRIES // 2
+    return [*entries[:half], f"  [{len(entries) - 2 * half} entries cut]\n", *entries[-half:]]
 
 
 def _group_entries(error: BaseException, below: Optional[TracebackType], cells: Cells) -> List[str]:

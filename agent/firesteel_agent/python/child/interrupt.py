@@ -13,7 +13,10 @@ from types import FrameType
 from typing import Callable, Optional, Tuple, TypeVar
 
 NUMBER = struct.Struct("<q")
-"""The shared memory: the cancelled statement's number plus one, 0 at first."""
+"""The shared memory: the cancelled statement's number, NOBODY at first."""
+
+NOBODY = -(1 << 63)
+"""No statement and no job has this number."""
 
 T = TypeVar("T")
 
@@ -32,7 +35,7 @@ class Interrupts:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT,))
 
     def _handle(self, _signal: int, _frame: Optional[FrameType]) -> None:
-        if self._running is not None and NUMBER.unpack_from(self._cancelled)[0] == self._running + 1:
+        if self._running is not None and NUMBER.unpack_from(self._cancelled)[0] == self._running:
             raise KeyboardInterrupt
 
     def guard(self, statement: int, work: Callable[[], T]) -> Tuple[Optional[T], Optional[BaseException]]:

@@ -1,12 +1,12 @@
-"""Runs a statement as Livy does, and tells how it ended.
+"""Runs a statement or a job as Livy does, and tells how it ended.
 
-Calls awaiting, cells, display, errors, interrupt, magics, plan, shield and values.
+Calls awaiting, cells, display, errors, interrupt, jobs, magics, plan, shield and values.
 """
 
 import builtins
 import sys
 from types import ModuleType
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple, TypeVar
 
 from . import errors, magics
 from .attach import SparkHandle
@@ -15,6 +15,7 @@ from .cells import Cells
 from .descriptors import Streams
 from .display import Display
 from .interrupt import Interrupts
+from .jobs import Jobs
 from .plan import Planner
 from .shield import Shield
 
@@ -29,7 +30,11 @@ _getrecursionlimit, _setrecursionlimit = sys.getrecursionlimit, sys.setrecursion
 _gettrace, _settrace = sys.gettrace, sys.settrace
 _getprofile, _setprofile = sys.getprofile, sys.setprofile
 
+JOB = compile("job()", __file__, "eval")
+"""What calls a job: code, so that all that stands around a statement stands around it as well."""
+
 Reply = Tuple[Dict[str, Any], bytes]
+T = TypeVar("T")
 
 
 class Repl:
@@ -56,33 +61,65 @@ class Repl:
         self._planner = Planner(self._cells)
         self._shield = Shield()
         self._loop = SessionLoop()
+        self._jobs = Jobs(spark)
         self._replaced = False
 
     def run(self, statement: int, code: str) -> Reply:
         """Run the code; the header's fields and the body of the reply."""
-        header, body = self._run(statement, code)
-        header["context_replaced"], self._replaced = self._replaced, False
-        return header, body
+
+        def describe(failure: BaseException) -> bytes:
+            return errors.describe(failure, self._cells)
+
+        return self._run(statement, code, lambda: self._execute(statement, code), self._values, describe)
+
+    def run_job(self, job: int, encoded: bytes) -> Reply:
+        """Run a job that came pickled and in base64; the body of the reply is its result, pickled."""
+        results: List[bytes] = []
+
+        def execute() -> bytes:
+            self._run_compiled([JOB], {"job": lambda: results.append(self._jobs.run(encoded))})
+            return results[0]
+
+        return self._run(job, "", execute, self._result, errors.describe_job)
 
     def wait_readable(self, descriptor: int) -> None:
         """Between statements: let the tasks of statements go on until the descriptor can be read."""
         self._loop.wait_readable(descriptor)
 
-    def _run(self, statement: int, code: str) -> Reply:
+    def _run(
+        self,
+        statement: int,
+        code: str,
+        execute: Callable[[], T],
+        reply: Callable[[Optional[T]], Reply],
+        describe: Callable[[BaseException], bytes],
+    ) -> Reply:
+        header, body = self._guarded(statement, code, execute, reply, describe)
+        header["context_replaced"], self._replaced = self._replaced, False
+        return header, body
+
+    def _guarded(
+        self,
+        statement: int,
+        code: str,
+        execute: Callable[[], T],
+        reply: Callable[[Optional[T]], Reply],
+        describe: Callable[[BaseException], bytes],
+    ) -> Reply:
         self._streams.repair()
         self._repair_names()
         self._interrupts.install()
         self._replaced = self._spark.prepare(statement, code)
         self._display.begin(self._streams.out)
-        result, failure = self._interrupts.guard(statement, lambda: self._execute(statement, code))
+        result, failure = self._interrupts.guard(statement, execute)
         self._streams.repair()
         if failure is None:
             _flushed, failure = self._interrupts.guard(statement, lambda: (self._streams.flush(), None)[1])
         else:
             self._interrupts.guard(statement, self._streams.flush)
         if failure is None:
-            return self._values(result)
-        described, worse = self._interrupts.guard(statement, lambda: errors.describe(failure, self._cells))
+            return reply(result)
+        described, worse = self._interrupts.guard(statement, lambda: describe(failure))
         if worse is not None:  # The exception's own __str__ failed, or was interrupted.
             described = errors.describe_badly(failure, worse)
         return {"status": "error"}, described
@@ -105,6 +142,13 @@ class Repl:
         values.clear()
         return {"status": "ok", "values": told}, b"".join(data for _mime, data in kept)
 
+    def _result(self, pickled: Optional[bytes]) -> Reply:
+        self._display.values.clear()  # A job shows nothing.
+        assert pickled is not None
+        if len(pickled) > self._max_output:
+            return {"status": "too_large", "seen": len(pickled)}, b""
+        return {"status": "ok"}, pickled
+
     def _execute(self, statement: int, code: str) -> Optional[magics.Result]:
         """Run all of it; the last magic's value."""
         result = None
@@ -113,11 +157,11 @@ class Repl:
                 result = magics.run(step, self._names)
             else:
                 result = None
-                self._run_compiled(step)
+                self._run_compiled(step, self._names)
         return result
 
-    def _run_compiled(self, steps: List[Any]) -> None:
-        shield, names, loop = self._shield, self._names, self._loop
+    def _run_compiled(self, steps: List[Any], names: Dict[str, Any]) -> None:
+        shield, loop = self._shield, self._loop
         some_await = any(awaits(compiled) for compiled in steps)
         try:
             shield.lower()

@@ -1,6 +1,6 @@
-"""The interpreter's life: its channel to the agent, one statement after another, until the channel ends.
+"""The interpreter's life: its channel to the agent, one statement or job after another, until that ends.
 
-Calls attach, completion, descriptors, display, interrupt, outlet, repl
+Calls attach, completion, descriptors, display, interrupt, numbers, outlet, repl
 and shield.
 """
 
@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Tuple
 
 from ...frames import OVERHEAD, BadFrame, Decoder
+from ...numbers import is_job
 from . import completion, descriptors, interrupt
 from .attach import SparkHandle, import_pyspark
 from .display import Display, IPythonFinder
@@ -73,7 +74,10 @@ def serve(
             elif header["type"] == "include":
                 spark.include(header["name"])
             elif header["type"] == "run":
-                reply, value = repl.run(header["id"], body.decode("utf-8", "replace"))
+                if is_job(header["id"]):
+                    reply, value = repl.run_job(header["id"], body)
+                else:
+                    reply, value = repl.run(header["id"], body.decode("utf-8", "replace"))
                 if _getpid() != process:
                     _exit(0)  # User code forked, and this is the copy.
                 reply.update(type="done", id=header["id"], secret=header["secret"])

@@ -1,0 +1,1 @@
+"""Java's and Scala's programmatic jobs, which come in Kryo's form."""
