@@ -49,11 +49,11 @@ test-rust:
 	@scripts/need.sh cc cargo
 	$(CARGO) test --locked
 
-test-python: ## the black-box suite alone, two files at a time; PYTEST='tests/api -k cancel' chooses
+test-python: ## the black-box suite alone, three files at a time; PYTEST='tests/api -k cancel' chooses
 	@scripts/need.sh java python cc cargo r maven
 	@scripts/envs test spark-3.5 spark-4.1 airflow
 	@scripts/binaries.sh
-	.venv/test/bin/python -m pytest --numprocesses 2 --dist loadfile $(PYTEST)
+	.venv/test/bin/python -m pytest --numprocesses 3 --dist loadfile $(PYTEST)
 
 # The release build, and times asserted: nothing else should run beside it.
 CHAOS_ENV = FIRESTEEL_TEST_BIN=$(CURDIR)/target/release/firesteel \
