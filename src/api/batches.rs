@@ -87,13 +87,16 @@ pub async fn create(
     let (body, key) = read_keyed(&request, payload, scope).await?;
     // Held until what the request makes is found among the live ones.
     let mut uploads = NamedUploads::new(&app.uploads, on.caller.user.as_deref());
-    let new = accept(&on, &mut uploads, query.into_inner().do_as, body)?;
-    if app.background.draining().is_cancelled() {
-        return Err(ApiError::Unavailable(
-            "The server is stopping and starts no batches any more. Try again once it is back.".to_owned(),
-        ));
-    }
-    let (batch, replayed) = app.batches.create(new, key).await?;
+    let (batch, replayed) = match accept(&on, &mut uploads, query.into_inner().do_as, body) {
+        Ok(_) if app.background.draining().is_cancelled() => {
+            return Err(ApiError::Unavailable(
+                "The server is stopping and starts no batches any more. Try again once it is back."
+                    .to_owned(),
+            ));
+        }
+        Ok(new) => app.batches.create(new, key).await?,
+        Err(refusal) => (app.batches.made_before(key).await?.ok_or(refusal)?, true),
+    };
     let mut response = HttpResponse::Created();
     response.insert_header((LOCATION, link_to(&request, &format!("/batches/{}", batch.id))));
     if replayed {

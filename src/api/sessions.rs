@@ -102,14 +102,19 @@ pub async fn create(
     let (body, key) = read_keyed(&request, payload, scope).await?;
     // Held until what the request makes is found among the live ones.
     let mut uploads = NamedUploads::new(&app.uploads, on.caller.user.as_deref());
-    let new = accept(&on, &mut uploads, query.into_inner().do_as, body)?;
-    crate::kill_point!("create.parsed");
-    if app.background.draining().is_cancelled() {
-        return Err(ApiError::Unavailable(
-            "The server is stopping and starts no sessions any more. Try again once it is back.".to_owned(),
-        ));
-    }
-    let (session, replayed) = app.sessions.create(new, key).await?;
+    let (session, replayed) = match accept(&on, &mut uploads, query.into_inner().do_as, body) {
+        Ok(_) if app.background.draining().is_cancelled() => {
+            return Err(ApiError::Unavailable(
+                "The server is stopping and starts no sessions any more. Try again once it is back."
+                    .to_owned(),
+            ));
+        }
+        Ok(new) => {
+            crate::kill_point!("create.parsed");
+            app.sessions.create(new, key).await?
+        }
+        Err(refusal) => (app.sessions.made_before(key).await?.ok_or(refusal)?, true),
+    };
     let location = link_to(&request, &format!("/sessions/{}", session.id));
     let mut response = HttpResponse::Created();
     response.insert_header((LOCATION, location));

@@ -193,16 +193,35 @@ impl Batches {
             let shared = &batches.shared;
             match shared.keys.begin(&shared.store, key, -1).await? {
                 Begun::Reused => Err(KeyReused.into()),
-                Begun::Replay(row) => {
-                    let found = batches.by_id(row.session_id);
-                    Ok((found.ok_or(CreateError::Gone(row.session_id))?, true))
-                }
+                Begun::Replay(row) => Ok((batches.made(&row)?, true)),
                 Begun::First(_turn, row) => Ok((batches.accept(request, Some(row)).await?, false)),
             }
         });
         served
             .await
             .unwrap_or(Err(CreateError::Store(StoreError::Closed)))
+    }
+
+    /// The batch that this very request made before, where its key is known: it is answered the same, even where it would be
+    /// refused by now because something that it names has gone.
+    ///
+    /// # Errors
+    /// The key came with another request, or its batch is gone, or the store can't be read.
+    pub async fn made_before(&self, key: Option<IdempotencyKey>) -> Result<Option<Batch>, CreateError> {
+        let Some(key) = key else {
+            return Ok(None);
+        };
+        let shared = &self.shared;
+        match shared.keys.begin(&shared.store, key, -1).await? {
+            Begun::Reused => Err(KeyReused.into()),
+            Begun::Replay(row) => self.made(&row).map(Some),
+            Begun::First(..) => Ok(None),
+        }
+    }
+
+    fn made(&self, row: &IdempotencyRow) -> Result<Batch, CreateError> {
+        self.by_id(row.session_id)
+            .ok_or(CreateError::Gone(row.session_id))
     }
 
     async fn accept(

@@ -122,16 +122,35 @@ impl Sessions {
             let shared = &sessions.shared;
             match shared.keys.begin(&shared.store, key, -1).await? {
                 Begun::Reused => Err(KeyReused.into()),
-                Begun::Replay(row) => {
-                    let found = sessions.by_id(row.session_id);
-                    Ok((found.ok_or(CreateError::Gone(row.session_id))?, true))
-                }
+                Begun::Replay(row) => Ok((sessions.made(&row)?, true)),
                 Begun::First(_turn, row) => Ok((sessions.accept(request, Some(row)).await?, false)),
             }
         });
         served
             .await
             .unwrap_or(Err(CreateError::Store(StoreError::Closed)))
+    }
+
+    /// The session that this very request made before, where its key is known: it is answered the same, even where it would be
+    /// refused by now because something that it names has gone.
+    ///
+    /// # Errors
+    /// The key came with another request, or its session is gone, or the store can't be read.
+    pub async fn made_before(&self, key: Option<IdempotencyKey>) -> Result<Option<Session>, CreateError> {
+        let Some(key) = key else {
+            return Ok(None);
+        };
+        let shared = &self.shared;
+        match shared.keys.begin(&shared.store, key, -1).await? {
+            Begun::Reused => Err(KeyReused.into()),
+            Begun::Replay(row) => self.made(&row).map(Some),
+            Begun::First(..) => Ok(None),
+        }
+    }
+
+    fn made(&self, row: &IdempotencyRow) -> Result<Session, CreateError> {
+        self.by_id(row.session_id)
+            .ok_or(CreateError::Gone(row.session_id))
     }
 
     async fn accept(

@@ -192,7 +192,8 @@ def test_a_restart(serve: Callable[..., Server], make_stub: Callable[..., Any], 
 
 
 def test_a_key_makes_one_batch(server: Server, jobs: Path) -> None:
-    """The same Idempotency-Key and body give the first batch again; another body gives 422."""
+    """The same Idempotency-Key and body give the first batch again, also once its file has gone; another body
+    gives 422."""
     body = {"file": script(jobs, "quick.py", "print('quick')")}
     headers = {"Idempotency-Key": "once"}
     first = server.api.post("/batches", body, headers=headers)
@@ -203,6 +204,11 @@ def test_a_key_makes_one_batch(server: Server, jobs: Path) -> None:
     other = server.api.post("/batches", {**body, "args": ["x"]}, headers=headers)
     assert other.status_code == 422
     assert ended(server.api, first.json()["id"])["state"] == "success"
+    Path(body["file"]).unlink()
+    late = server.api.post("/batches", body, headers=headers)
+    assert (late.status_code, late.json()["id"]) == (201, first.json()["id"])
+    assert late.headers["Idempotent-Replayed"] == "true"
+    assert server.api.post("/batches", body, headers={"Idempotency-Key": "twice"}).status_code == 400
 
 
 def test_a_stop_has_nothing_to_wait_for(
