@@ -70,7 +70,8 @@ class Repl:
         def describe(failure: BaseException) -> bytes:
             return errors.describe(failure, self._cells)
 
-        return self._run(statement, code, lambda: self._execute(statement, code), self._values, describe)
+        ran = self._run(statement, code, lambda: self._execute(statement, code), self._values, describe)
+        return self._told(ran)
 
     def run_job(self, job: int, encoded: bytes) -> Reply:
         """Run a job that came pickled and in base64; the body of the reply is its result, pickled."""
@@ -80,25 +81,19 @@ class Repl:
             self._run_compiled([JOB], {"job": lambda: results.append(self._jobs.run(encoded))})
             return results[0]
 
-        return self._run(job, "", execute, self._result, errors.describe_job)
+        return self._told(self._run(job, "", execute, self._result, errors.describe_job))
 
     def wait_readable(self, descriptor: int) -> None:
         """Between statements: let the tasks of statements go on until the descriptor can be read."""
         self._loop.wait_readable(descriptor)
 
-    def _run(
-        self,
-        statement: int,
-        code: str,
-        execute: Callable[[], T],
-        reply: Callable[[Optional[T]], Reply],
-        describe: Callable[[BaseException], bytes],
-    ) -> Reply:
-        header, body = self._guarded(statement, code, execute, reply, describe)
+    def _told(self, reply: Reply) -> Reply:
+        """The reply, which says whether the SparkContext is another one than before."""
+        header, _body = reply
         header["context_replaced"], self._replaced = self._replaced, False
-        return header, body
+        return reply
 
-    def _guarded(
+    def _run(
         self,
         statement: int,
         code: str,
