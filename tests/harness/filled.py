@@ -45,7 +45,10 @@ def fill(state_dir: Path, sessions: int, statements: int, settings: dict[str, An
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         ended(),
     )
-    database.execute("INSERT INTO drivers SELECT driver_id, id, epoch, created, ended FROM sessions")
+    database.execute(
+        "INSERT INTO drivers (id, session_id, epoch, created, ended)"
+        " SELECT driver_id, id, epoch, created, ended FROM sessions"
+    )
     database.executemany(
         "INSERT INTO statements (session_id, id, kind, code, state, output, accepted, started, completed)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
