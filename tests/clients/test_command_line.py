@@ -6,12 +6,15 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
+import os
 import re
+import shutil
 import signal
 import socket
 import ssl
 import stat
 import subprocess
+import tempfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -28,6 +31,7 @@ from harness.spark import Spark
 
 USAGE, UNREACHABLE, REFUSED, SIGINT = 64, 69, 77, 130
 LIMIT = 90
+NOBODY = 65534
 QUIET = ["--conf", "spark.ui.enabled=false"]
 NAMED = ["--session", "shared", *QUIET]
 
@@ -102,26 +106,56 @@ def sessions(server: Server) -> set[str | None]:
     return {session["name"] for session in server.api.sessions()}
 
 
-def test_submit_uploads_what_is_local(server: Server, run: Callable, tmp_path: Path) -> None:
-    """Script, modules and data are in a directory that the server may not read; its exit code comes back."""
-    (tmp_path / "lib").mkdir()
-    (tmp_path / "lib" / "helper.py").write_text(
+@pytest.fixture
+def elsewhere() -> Iterator[Path]:
+    """A directory that is somebody else's, where there is somebody else, and holds a copy of the program."""
+    directory = Path(tempfile.mkdtemp(prefix="firesteel-elsewhere-"))
+    shutil.copy(binary(), directory / "firesteel")
+    yield directory
+    shutil.rmtree(directory)
+
+
+def test_submit_uploads_what_is_local(server: Server, elsewhere: Path) -> None:
+    """Script, modules and data are another user's and in no directory that the server reads; the job runs on
+    what was sent, its exit code comes back, and nothing is left of it."""
+    (elsewhere / "lib").mkdir()
+    (elsewhere / "lib" / "helper.py").write_text(
         "def total(lines):\n    return sum(int(line) for line in lines)\n"
     )
-    (tmp_path / "data.txt").write_text("1\n2\n4\n")
-    (tmp_path / "job.py").write_text(
-        "import os, sys\nfrom pyspark import SparkFiles\nfrom pyspark.sql import SparkSession\n"
-        "spark = SparkSession.builder.getOrCreate()\nfrom helper import total\n"
+    (elsewhere / "data.txt").write_text("1\n2\n4\n")
+    (elsewhere / "job.py").write_text(
+        "import os, sys, helper\nfrom pyspark import SparkFiles\nfrom pyspark.sql import SparkSession\n"
+        "spark = SparkSession.builder.getOrCreate()\n"
         "print('arguments', sys.argv[1:], flush=True)\n"
-        "found = total(open(SparkFiles.get('numbers')))\nspark.stop()\nsys.exit(found)\n"
+        "data = SparkFiles.get('numbers')\n"
+        "print('files', __file__, helper.__file__, data, os.getcwd(), flush=True)\n"
+        "found = helper.total(open(data))\nspark.stop()\nsys.exit(found)\n"
     )
-    paths = ["--py-files", str(tmp_path / "lib/helper.py"), "--files", f"{tmp_path / 'data.txt'}#numbers"]
-    done = run("submit", *QUIET, *paths, str(tmp_path / "job.py"), "--name", "x y", "$HOME")
+    user = {}
+    if os.geteuid() == 0:
+        user = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+        for path in (elsewhere, *elsewhere.rglob("*")):
+            os.chown(path, NOBODY, NOBODY)
+    with_files = ["--py-files", "lib/helper.py", "--files", "data.txt#numbers"]
+    done = subprocess.run(
+        [str(elsewhere / "firesteel"), "submit", *QUIET, *with_files, "job.py", "--name", "x y", "$HOME"],
+        env=environment(FIRESTEEL_URL=server.url, HOME=str(elsewhere)),
+        cwd=elsewhere,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+        **user,
+    )
     assert done.returncode == 7, done.stderr
     assert "arguments ['--name', 'x y', '$HOME']\n" in done.stdout
+    (files,) = [line for line in done.stdout.splitlines() if line.startswith("files ")]
+    assert str(elsewhere) not in files
     assert "exit code 7" in done.stderr
     uploads = server.state_dir / "uploads"
-    assert not uploads.exists() or not [path for path in uploads.rglob("*") if path.is_file()]
+    assert [path for path in uploads.rglob("*") if path.is_file()] == []
+    assert sorted(path.name for path in elsewhere.iterdir()) == ["data.txt", "firesteel", "job.py", "lib"]
+    assert not server.driver_processes()
 
 
 def test_submit_streams_and_tells(server: Server, run: Callable, jobs: Path) -> None:
