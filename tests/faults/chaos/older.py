@@ -55,4 +55,7 @@ def copy(old: sqlite3.Connection, table: str) -> None:
         else:
             values.append("NULL" if default is None else default)
     names = ", ".join(row[1] for row in wanted)
-    old.execute(f"INSERT OR REPLACE INTO main.{table} ({names}) SELECT {', '.join(values)} FROM now.{table}")
+    # A later version makes its own counters.
+    own = "WHERE name IN (SELECT name FROM main.server)" if table == "server" else ""
+    rows = f"SELECT {', '.join(values)} FROM now.{table} {own}"
+    old.execute(f"INSERT OR REPLACE INTO main.{table} ({names}) {rows}")
