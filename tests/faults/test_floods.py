@@ -92,7 +92,7 @@ def test_more_than_may_wait(tmp_path: Path) -> None:
         refused = ATTEMPTS - len(accepted)
         print(f"{ATTEMPTS} posted, {len(accepted)} accepted, {refused} refused")
         assert refused > ATTEMPTS // 100
-        assert len(accepted) > ATTEMPTS // 100
+        assert len(accepted) > WAITING, "more than can wait: some were done, and others took their place"
         connection = Connection(server.port)
         last = max(accepted)
         wait_until("the last is done", done(connection, f"{path}/statements/{last}"), 60)
