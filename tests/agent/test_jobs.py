@@ -169,10 +169,12 @@ def test_a_cancelled_job_stops_and_a_job_of_the_same_number_never_runs_again(dri
     def job(context):
         context.set_shared_object("begun", context.get_shared_object("begun") or 0)
         context.set_shared_object("begun", context.get_shared_object("begun") + 1)
+        print("a job has begun")
         time.sleep(60)
 
     number = jobs.submit(job)
     driver.started(number)
+    driver.wait_log("a job has begun")
     driver.cancel(number)
     result = jobs.outcome(number)
     assert (result.state, result.output) == ("cancelled", None)
@@ -189,12 +191,13 @@ def test_a_job_that_does_not_heed_the_interrupt_costs_the_interpreter(driver):
     def job(context):
         while True:
             try:
+                print("a deaf job has begun")
                 time.sleep(60)
             except KeyboardInterrupt:
                 continue
 
     number = jobs.submit(job)
-    driver.started(number)
+    driver.wait_log("a deaf job has begun")
     driver.cancel(number)
     assert jobs.outcome(number).state == "cancelled"
     assert any(notice.startswith(f"Job {-number}: ") for notice in driver.notices())

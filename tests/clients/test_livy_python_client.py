@@ -153,10 +153,12 @@ def test_a_running_job_is_cancelled(client: LivyClient, session: Session) -> Non
         import time
 
         context.set_shared_object("endless", True)
+        print("an endless job has begun")
         time.sleep(600)
 
     running, waiting = client.submit(endless), client.submit(lambda context: "never")
-    wait_until("the job runs", lambda: running.status()["state"] == "STARTED")
+    wait_until("the job has begun", lambda: "an endless job has begun" in session.log())
+    assert running.status()["state"] == "STARTED"
     waiting.cancel()
     running.cancel()
     for handle in (waiting, running):
