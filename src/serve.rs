@@ -25,7 +25,7 @@ use crate::config::{AccessMode, AtShutdown, Config, Listen};
 use crate::driver::{Drivers, Spark};
 use crate::service::{self, Listening, StateDir, Traffic, Workers, notify};
 use crate::session::{SessionState, Sessions};
-use crate::store::{Op, Store};
+use crate::store::{Op, Store, StoreError};
 use crate::upload::{InUse, Uploads};
 
 /// How long background work may take once the last request is done.
@@ -116,15 +116,11 @@ impl Server {
         let drivers = Drivers::open(Arc::clone(&config), spark, &state_dir, store.epoch(), background)
             .context("can't set up the state directory for drivers")?;
         notify::starting("taking sessions back", START_STEP);
-        let drivers = Arc::new(drivers);
-        let batches = Batches::open(
-            Arc::clone(&config),
-            store.clone(),
-            Arc::clone(&drivers),
-            background.clone(),
-        )
-        .await?;
-        let sessions = Sessions::open(Arc::clone(&config), store, drivers, background.clone()).await?;
+        let taken_back = take_back(&config, &store, drivers, background).await;
+        let (sessions, batches) = match taken_back {
+            Err(error) => return Err(store.explain(error).await.into()),
+            Ok(taken_back) => taken_back,
+        };
         let uploads = uploads(&config, background, &sessions, &batches)
             .context("can't use the state directory's uploads")?;
         let taken_back = sessions
@@ -199,6 +195,25 @@ impl Server {
             warn!("not all work has ended in time");
         }
     }
+}
+
+/// Sessions and batches, as an earlier server left them.
+async fn take_back(
+    config: &Arc<Config>,
+    store: &Store,
+    drivers: Drivers,
+    background: &Background,
+) -> Result<(Sessions, Batches), StoreError> {
+    let drivers = Arc::new(drivers);
+    let batches = Batches::open(
+        Arc::clone(config),
+        store.clone(),
+        Arc::clone(&drivers),
+        background.clone(),
+    )
+    .await?;
+    let sessions = Sessions::open(Arc::clone(config), store.clone(), drivers, background.clone()).await?;
+    Ok((sessions, batches))
 }
 
 /// The uploads, which stay while a session or batch that lives refers to them.

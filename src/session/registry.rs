@@ -69,19 +69,6 @@ impl Sessions {
         drivers: Arc<Drivers>,
         background: Background,
     ) -> Result<Self, StoreError> {
-        let opening = Self::opening(config, store.clone(), drivers, background).await;
-        match opening {
-            Err(error) => Err(store.explain(error).await),
-            opened => opened,
-        }
-    }
-
-    async fn opening(
-        config: Arc<Config>,
-        store: Store,
-        drivers: Arc<Drivers>,
-        background: Background,
-    ) -> Result<Self, StoreError> {
         let next_id = Arc::new(AtomicI64::new(store.next_session_id().await?));
         let admission = Admission::new("sessions", config.limits.sessions, config.limits.sessions_queued);
         let shared = Arc::new(Shared {

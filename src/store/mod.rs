@@ -65,7 +65,10 @@ impl Store {
     ) -> Result<Self, StoreError> {
         let database = Database::new(file, config);
         let (connection, epoch) = database.open().await?;
-        let reads = database.readers().await?;
+        let reads = match database.readers().await {
+            Err(error) => return Err(database.explain(error).await),
+            Ok(reads) => reads,
+        };
         let patience = database.patience();
         let (writes, waiting) = mpsc::channel(WRITES_WAITING);
         let (publish, health) = watch::channel(None);

@@ -9,8 +9,8 @@ import uuid
 from pathlib import Path
 from typing import Any, Callable
 
+from harness.chance import seeded
 from harness.server import Server
-from harness.volume import seeded
 from harness.wire import Wire
 
 INPUTS = 10_000

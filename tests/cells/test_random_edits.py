@@ -15,9 +15,10 @@ from typing import Any, Iterator
 import pytest
 from cells import corpus
 from harness.api import DONE, Session
+from harness.chance import seeded
 from harness.server import Server
 from harness.spark import newest
-from harness.volume import SCALE, seeded
+from harness.volume import SCALE
 
 KINDS = {"pyspark": "python", "spark": "scala", "sql": "sql", "sparkr": "r"}
 ROUNDS = {"pyspark": 120, "spark": 30, "sql": 60, "sparkr": 40}

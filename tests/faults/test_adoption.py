@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import signal
 import sqlite3
 import time
@@ -14,6 +13,7 @@ from typing import Any, Iterator
 
 import pytest
 from harness.api import Session
+from harness.chance import seeded
 from harness.fake import Fake
 from harness.processes import look, wait_until
 from harness.server import Server, serving
@@ -54,9 +54,7 @@ def stored(server: Server, query: str) -> Any:
 
 def test_a_statement_goes_on_through_twenty_kills(server: Server, tmp_path: Path) -> None:
     """One run, one result with the prints of the time without a server, by the same processes."""
-    seed = random.SystemRandom().randrange(1 << 32)
-    print(f"seed {seed}")
-    chance = random.Random(seed)
+    chance = seeded()
     session = server.api.create(conf=SMALL)
     session.wait("idle")
     session.text(f"LEDGER = {str(tmp_path / 'ledger')!r}")

@@ -8,10 +8,11 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from random import Random
 
+from harness.chance import seeded
 from harness.fake import Fake
 from harness.processes import wait_until
 from harness.server import Server, serving
-from harness.volume import SCALE, Connection, seeded
+from harness.volume import SCALE, Connection
 
 SESSIONS = 5
 CANCELS = int(5_000 * SCALE)

@@ -12,10 +12,11 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from harness.chance import seeded
 from harness.fake import Fake
 from harness.processes import wait_until
 from harness.server import Server, serving
-from harness.volume import SCALE, Connection, seeded
+from harness.volume import SCALE, Connection
 
 AT_ONCE = 3
 DELETES = int(300 * SCALE)

@@ -9,13 +9,13 @@ from typing import Iterator
 
 import pytest
 from harness.api import DONE, Session
+from harness.chance import seeded
 from harness.drivers import (
     agent_of,
     carrying,
     driver_of,
     keeper_of,
     percentile,
-    seeded,
     start,
     timed,
 )

@@ -8,10 +8,11 @@ import time
 from pathlib import Path
 from typing import Any, Callable
 
+from harness.chance import seeded
 from harness.fake import Fake
 from harness.processes import wait_until
 from harness.server import Server, serving
-from harness.volume import SCALE, Connection, p99, seeded, share
+from harness.volume import SCALE, Connection, p99, share
 
 STATEMENTS = 500
 ATTEMPTS = int(10_000 * SCALE)

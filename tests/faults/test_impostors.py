@@ -12,7 +12,8 @@ from typing import Iterator
 
 import pytest
 from harness import callers
-from harness.drivers import agent_of, carrying, driver_of, seeded, start
+from harness.chance import seeded
+from harness.drivers import agent_of, carrying, driver_of, start
 from harness.fake import Fake
 from harness.processes import look, open_files, wait_until
 from harness.server import Server

@@ -8,11 +8,12 @@ import time
 from pathlib import Path
 
 from harness import processes
+from harness.chance import seeded
 from harness.fake import Fake
 from harness.processes import wait_until
 from harness.server import Server, serving
 from harness.stub import Stub
-from harness.volume import SCALE, Connection, seeded, share
+from harness.volume import SCALE, Connection, share
 
 SESSIONS = int(2_000 * SCALE)
 SECONDS = 30 * SCALE

@@ -13,7 +13,8 @@ import time
 from pathlib import Path
 
 from harness import processes
-from harness.drivers import again, keeper_of, seeded
+from harness.chance import seeded
+from harness.drivers import again, keeper_of
 from harness.processes import look, wait_until
 from harness.server import serving
 from harness.spark import Spark

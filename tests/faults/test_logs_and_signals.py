@@ -14,6 +14,7 @@ from typing import Iterator
 
 import pytest
 from harness.api import Api, Session
+from harness.chance import seeded
 from harness.drivers import (
     again,
     agent_of,
@@ -22,7 +23,6 @@ from harness.drivers import (
     keeper_of,
     percentile,
     run_dir,
-    seeded,
     start,
     timed,
 )

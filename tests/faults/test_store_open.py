@@ -6,7 +6,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import random
 import re
 import shutil
 import sqlite3
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from harness.chance import seeded
 from harness.processes import wait_until
 from harness.server import ROOT, Server, binary, environment, serving
 from harness.spark import newest
@@ -26,7 +26,6 @@ FAILPOINTS = Path(
 )
 MIGRATIONS = sorted((ROOT / "src/store/migrations").glob("*.sql"))
 DAMAGED = r"row in the store is damaged"
-SEED = int(os.environ.get("FIRESTEEL_TEST_SEED") or random.SystemRandom().randrange(1 << 32))
 
 
 @pytest.fixture(scope="module")
@@ -217,8 +216,7 @@ def test_killed_while_migrating(tmp_path: Path, settings: dict[str, Any], versio
 def test_damaged_rows_cost_themselves(tmp_path: Path, settings: dict[str, Any]) -> None:
     """A hundred sessions whose row makes no sense, each in one column: they are set aside and named once; the
     others and all lists are as they were. A statement's row that makes no sense is an error output."""
-    chance = random.Random(SEED)
-    print(f"seed {SEED}")
+    chance = seeded()
     state = tmp_path / "state"
     wrong = {
         "state": "'bewildered'",
@@ -320,8 +318,7 @@ def test_flipped_bytes(tmp_path: Path, settings: dict[str, Any]) -> None:
     """A hundred databases with bytes flipped, zeroed or cut off anywhere: each start either works or is
     refused with a sentence; nothing panics, and no answer is anything but 200, 404, or 503 with Retry-
     After."""
-    chance = random.Random(SEED)
-    print(f"seed {SEED}")
+    chance = seeded()
     sound = database(
         tmp_path / "sound", old(len(MIGRATIONS)), *(ended(number) for number in range(60))
     ).read_bytes()

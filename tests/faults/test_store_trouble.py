@@ -19,6 +19,7 @@ import pytest
 import requests
 from harness import processes
 from harness.api import Api
+from harness.chance import SEED, seeded
 from harness.disk import Disk
 from harness.fake import Fake
 from harness.processes import wait_until
@@ -29,7 +30,6 @@ from harness.stub import Stub
 FAILPOINTS = Path(
     os.environ.get("FIRESTEEL_TEST_FAILPOINTS_BIN") or ROOT / "target/debug/firesteel-failpoints"
 )
-SEED = int(os.environ.get("FIRESTEEL_TEST_SEED") or random.SystemRandom().randrange(1 << 32))
 LOCKED_SECONDS = float(os.environ.get("FIRESTEEL_TEST_LOCKED") or 3)
 """How long another process holds the database; faults of half a minute take FIRESTEEL_TEST_LOCKED=30."""
 TROUBLE = "the store can't be written"
@@ -170,8 +170,7 @@ def test_disk_full(start, disk: Disk, tmp_path: Path) -> None:
 def test_disk_full_at_any_write(start, disk: Disk) -> None:
     """Forty times full after a random number of writes: what was answered 201 is stored, what was answered
     503 is not, and it works again without a restart."""
-    chance = random.Random(SEED)
-    print(f"seed {SEED}")
+    chance = seeded()
     server = start({"limits.statements_waiting": 100_000}, env=disk.env)
     session = server.api.create()
     accepted: dict[int, str] = {}

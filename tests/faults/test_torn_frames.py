@@ -6,7 +6,8 @@ import json
 from typing import Iterator
 
 import pytest
-from harness.drivers import agent_of, driver_of, seeded
+from harness.chance import seeded
+from harness.drivers import agent_of, driver_of
 from harness.fake import Fake
 from harness.processes import wait_until
 from harness.server import Server

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import time
 from pathlib import Path
 from typing import Iterable
@@ -11,13 +10,6 @@ from typing import Iterable
 from harness import processes
 from harness.api import Api, Session
 from harness.server import Server
-
-
-def seeded() -> random.Random:
-    """Chance whose seed stands in the test's output."""
-    seed = random.SystemRandom().randrange(1 << 32)
-    print(f"seed {seed}")
-    return random.Random(seed)
 
 
 def driver_of(session: Session) -> str:

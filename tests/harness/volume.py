@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import re
 import socket
 import threading
@@ -20,13 +19,6 @@ LIMIT = 60.0
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-
-def seeded() -> random.Random:
-    """Chance whose seed is printed, and which FIRESTEEL_TEST_SEED repeats."""
-    seed = int(os.environ.get("FIRESTEEL_TEST_SEED") or random.SystemRandom().randrange(1 << 32))
-    print(f"FIRESTEEL_TEST_SEED={seed} FIRESTEEL_TEST_SCALE={SCALE:g}")
-    return random.Random(seed)
 
 
 class Answer(NamedTuple):

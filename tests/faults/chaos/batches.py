@@ -10,8 +10,9 @@ from random import Random
 
 from faults.chaos.client import Client, NoAnswer, NotSent
 from faults.chaos.history import ACCEPTED, REFUSED, UNKNOWN
-from faults.chaos.plan import SEED, SEEDS, rng
+from faults.chaos.plan import SEEDS, rng
 from faults.chaos.points import Point
+from harness.chance import SEED
 from harness.processes import wait_until
 from harness.server import Server, failpoints_binary, free_port
 from harness.stub import Stub

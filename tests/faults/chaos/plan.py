@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 
+from harness.chance import SEED
 from harness.volume import SCALE
 
 SEEDS = int(25 * SCALE)
@@ -16,12 +17,12 @@ INSTANTS = int(100 * SCALE)
 IS_MEASURED = bool(os.environ.get("FIRESTEEL_TEST_MEASURED"))
 """Whether the stated times are asserted, not only told: it takes a quiet machine and a release build."""
 
-SEED = os.environ.get("FIRESTEEL_TEST_SEED") or "1"
-"""The same seed makes the same plan; how far clients get before a kill is the machine's."""
-
 
 def rng(*words: object) -> random.Random:
-    """Numbers of their own for each purpose, so that no thread's pace changes another's plan."""
+    """Numbers of their own for each purpose, so that no thread's pace changes another's plan.
+
+    The same seed makes the same plan; how far clients get before a kill is the machine's.
+    """
     return random.Random("/".join(map(str, (SEED, *words))))
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Callable
 
-from faults.chaos.plan import SEED, SEEDS, rng
+from faults.chaos.plan import SEEDS, rng
 from faults.chaos.points import Point
 from faults.chaos.traffic import Actor, Canceller, Creator, Ender, Poster
 from faults.chaos.world import World
+from harness.chance import SEED
 
 
 def nothing(_world: World) -> None:

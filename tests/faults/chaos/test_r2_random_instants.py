@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 
 from faults.chaos.history import ACCEPTED
-from faults.chaos.plan import INSTANTS, SEED, rng
+from faults.chaos.plan import INSTANTS, rng
 from faults.chaos.traffic import Canceller, Poster
 from faults.chaos.world import World
+from harness.chance import SEED
 from harness.server import binary
 
 ACCEPTED_LEAST = 5_000

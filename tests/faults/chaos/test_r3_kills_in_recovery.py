@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from faults.chaos.older import make_older
-from faults.chaos.plan import INSTANTS, SEED, rng
+from faults.chaos.plan import INSTANTS, rng
 from faults.chaos.rounds import clients
 from faults.chaos.traffic import send_session
 from faults.chaos.world import World
 from harness import processes
+from harness.chance import SEED
 from harness.server import failpoints_binary
 
 # What has ended is forgotten at the next start.

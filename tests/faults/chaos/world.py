@@ -14,9 +14,10 @@ from typing import Any, Callable, Iterator
 from faults.chaos import oracle
 from faults.chaos.client import Client, NoAnswer, NotSent
 from faults.chaos.history import ACCEPTED, REFUSED, UNKNOWN, Asked, History, Posted
-from faults.chaos.plan import IS_MEASURED, SEED, percentile
+from faults.chaos.plan import IS_MEASURED, percentile
 from faults.chaos.traffic import Actor, send_cancel, send_delete, send_session, send_statement
 from harness import processes
+from harness.chance import SEED
 from harness.fake import Fake
 from harness.server import Server, free_port
 
