@@ -237,6 +237,7 @@ impl Supervisor {
     /// A connection replaces the one before it; what the agent has not received is sent again.
     fn connect(&mut self, call: Call) {
         self.link.connection = Some(call.connection);
+        self.link.write(Frame::new("welcome", json!({}), ""));
         if self.link.unnumbered {
             self.link.number_from(call.received);
         } else {

@@ -76,7 +76,8 @@ fn proven(side: &str, driver: Uuid, agent_nonce: &str, server_nonce: &str) -> St
     format!("firesteel-link-1\n{side}\n{driver}\n{agent_nonce}\n{server_nonce}")
 }
 
-/// Proves the secret to the agent, and has it prove the same.
+/// Proves the secret to the agent, and has it prove the same. Who takes the connection then sends the `welcome`: so the agent that was
+/// welcomed last has the connection that counts.
 pub(super) async fn prove(
     connection: &mut Handshake,
     hello: &Hello,
@@ -92,8 +93,7 @@ pub(super) async fn prove(
     let answer = next(connection, "proof").await?;
     let proof = answer.text("proof").and_then(from_hex).ok_or(Refused::Proof)?;
     // Compares in constant time.
-    mac("agent").verify_slice(&proof).map_err(|_| Refused::Proof)?;
-    Ok(connection.send(Frame::new("welcome", json!({}), "")).await?)
+    mac("agent").verify_slice(&proof).map_err(|_| Refused::Proof)
 }
 
 #[cfg(test)]
@@ -131,6 +131,7 @@ mod tests {
         let mut connection = Framed::new(stream, FrameCodec { max: 1 << 16 });
         let hello = receive(&mut connection).await?;
         prove(&mut connection, &hello, secret, 3, 1).await?;
+        connection.send(Frame::new("welcome", json!({}), "")).await?;
         Ok(hello.received)
     }
 
