@@ -145,7 +145,7 @@ impl Server {
         let mut serving = background.spawn(server);
         tokio::select! {
             ended = &mut serving => ended.context("the HTTP server ended")??,
-            () = workers.joined(config.server.workers) => {}
+            () = workers.ready(config.server.workers) => {}
         }
         let url = format!("http://{address}");
         lock.announce(&url)

@@ -15,7 +15,7 @@ use super::notify;
 use super::workers::Workers;
 use crate::background::Background;
 
-/// Tells systemd until the server stops; does nothing where no watchdog is set (WATCHDOG_USEC). `store` waits until the store's
+/// Tells systemd until the server begins to stop; does nothing where no watchdog is set (WATCHDOG_USEC). `store` waits until the store's
 /// writer has answered.
 pub fn watch<F, S>(background: &Background, workers: Workers, store: F)
 where
@@ -36,10 +36,12 @@ where
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
-                () = tasks.stopping().cancelled() => return,
+                // From here on systemd counts the time of the stop, and workers end one by one.
+                () = tasks.draining().cancelled() => return,
             }
             // One that answers late must not make the next round late.
             match silent(&tasks, &workers, &store, half.mul_f32(0.8)).await {
+                _ if tasks.draining().is_cancelled() => return,
                 None => drop(tasks.blocking(notify::alive).await),
                 Some(what) => {
                     error!("{what} does not answer; systemd's watchdog is not told that the server lives")

@@ -39,11 +39,14 @@ impl Workers {
         self.0.another.notify_one();
     }
 
-    /// Waits until so many have joined; for one caller. Cancel safe.
-    pub async fn joined(&self, count: usize) {
+    /// Waits until so many have joined and serve: a worker that has joined still puts its application together. For one caller.
+    /// Cancel safe.
+    pub async fn ready(&self, count: usize) {
         while self.lock().len() < count {
             self.0.another.notified().await;
         }
+        // One that has died meanwhile is seen by whoever serves.
+        self.answer().await;
     }
 
     /// Waits until every worker has answered. False when one can't any more, or there is none. Cancel safe.
