@@ -139,7 +139,6 @@ def settled(server: Server) -> int:
 def test_half_open(server: Server, fake: Fake) -> None:
     """200 peers that fall silent with their connection open: descriptors are as before, others go on."""
     wait_until("no driver is left of before", lambda: not server.driver_processes(), 20)
-    seeded()
     (other,) = start(server.api, 1)
     other.ok("ledger warm")
     base = settled(server)

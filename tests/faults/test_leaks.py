@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 from harness import processes
-from harness.chance import seeded
 from harness.fake import Fake
 from harness.processes import wait_until
 from harness.server import Server, serving
@@ -86,7 +85,6 @@ def check(server: Server, temporary: Path, ready: bool, wanted: int, seconds: fl
 
 def test_sessions_that_never_get_ready(tmp_path: Path) -> None:
     """The bulk: a driver that sleeps costs least."""
-    seeded()
     stub = Stub(tmp_path / "stub", None)
     script = stub.home / "bin/spark-submit"
     script.write_text(SLEEPS)
