@@ -87,6 +87,7 @@ bench: ## latencies and start-up times, each beside its peer in the same run
 	@scripts/envs test spark-3.5 spark-4.1
 	$(CARGO) build --release --locked
 	.venv/test/bin/python benches/scale.py --binary target/release/firesteel
+	.venv/test/bin/python benches/outputs.py --binary target/release/firesteel
 	.venv/test/bin/python benches/bench.py --binary target/release/firesteel $(BENCH)
 	.venv/test/bin/python benches/kinds.py --binary target/release/firesteel
 

@@ -16,6 +16,7 @@ pub mod config;
 pub mod driver;
 pub mod failpoint;
 pub mod idempotency;
+pub mod output;
 pub mod policy;
 pub mod serve;
 pub mod service;

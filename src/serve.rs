@@ -23,6 +23,7 @@ use crate::background::Background;
 use crate::batch::Batches;
 use crate::config::{AccessMode, AtShutdown, Config, Listen};
 use crate::driver::{Drivers, Spark};
+use crate::output::Outputs;
 use crate::service::{self, Listening, StateDir, Traffic, Workers, notify};
 use crate::session::{SessionState, Sessions};
 use crate::store::{Op, Store, StoreError};
@@ -116,7 +117,9 @@ impl Server {
         let drivers = Drivers::open(Arc::clone(&config), spark, &state_dir, store.epoch(), background)
             .context("can't set up the state directory for drivers")?;
         notify::starting("taking sessions back", START_STEP);
-        let taken_back = take_back(&config, &store, drivers, background).await;
+        let outputs =
+            Outputs::open(&config, background.clone()).context("can't use the state directory's outputs")?;
+        let taken_back = take_back(&config, &store, drivers, outputs, background).await;
         let (sessions, batches) = match taken_back {
             Err(error) => return Err(store.explain(error).await.into()),
             Ok(taken_back) => taken_back,
@@ -202,6 +205,7 @@ async fn take_back(
     config: &Arc<Config>,
     store: &Store,
     drivers: Drivers,
+    outputs: Outputs,
     background: &Background,
 ) -> Result<(Sessions, Batches), StoreError> {
     let drivers = Arc::new(drivers);
@@ -212,7 +216,14 @@ async fn take_back(
         background.clone(),
     )
     .await?;
-    let sessions = Sessions::open(Arc::clone(config), store.clone(), drivers, background.clone()).await?;
+    let sessions = Sessions::open(
+        Arc::clone(config),
+        store.clone(),
+        drivers,
+        background.clone(),
+        outputs,
+    )
+    .await?;
     Ok((sessions, batches))
 }
 

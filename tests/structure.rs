@@ -12,7 +12,7 @@ const LEAVES: &[&str] = &["background", "clock", "sys", "failpoint", "admission"
 const MAY_USE: &[(&str, &str)] = &[
     (
         "main",
-        "check generated client serve service api web access session batch upload idempotency policy driver store telemetry config",
+        "check generated client serve service api web access session batch upload output idempotency policy driver store telemetry config",
     ),
     ("check", "access driver config"),
     ("generated", ""),
@@ -20,18 +20,19 @@ const MAY_USE: &[(&str, &str)] = &[
     ("client", ""),
     (
         "serve",
-        "service api access session batch upload driver store telemetry config",
+        "service api access session batch upload output driver store telemetry config",
     ),
     ("service", "driver config"),
     (
         "api",
-        "web access session batch upload idempotency policy store config",
+        "web access session batch upload output idempotency policy store config",
     ),
     ("web", ""),
     ("access", "config"),
-    ("session", "idempotency driver store config"),
+    ("session", "idempotency output driver store config"),
     ("batch", "idempotency driver store config"),
     ("upload", "config"),
+    ("output", "config"),
     ("policy", "config"),
     ("driver", "config"),
     ("idempotency", "store"),

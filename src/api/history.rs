@@ -7,7 +7,7 @@ use super::error::ApiError;
 use super::guard::{List, OnEnded, OnServer, View};
 use super::json::ok;
 use super::pages::{PageQuery, log_page, statement_number};
-use super::statements::answer;
+use super::statements::{answer, answer_page};
 use super::wire::{EndedSession, EndedSessions, Log, StatementView, StatementsView};
 use crate::store::SessionRow;
 
@@ -100,12 +100,11 @@ pub async fn statements(
         .sessions
         .ended_statements(on.session.id, page.is_descending(), from, size)
         .await?;
-    Ok(ok(
+    Ok(answer_page(
+        &on.app,
         &request,
-        &StatementsView {
-            total_statements,
-            statements: statements.iter().map(StatementView::from).collect(),
-        },
+        total_statements,
+        statements.iter(),
     ))
 }
 
@@ -121,7 +120,7 @@ pub async fn statement(on: OnEnded<View>, request: HttpRequest) -> Result<HttpRe
     let id = statement_number(&request)?;
     let found = on.app.sessions.ended_statement(on.session.id, id).await?;
     let statement = found.ok_or(ApiError::StatementNotFound)?;
-    Ok(answer(&request, HttpResponse::Ok(), &statement))
+    Ok(answer(&on.app, &request, HttpResponse::Ok(), &statement))
 }
 
 fn ended(row: SessionRow) -> EndedSession {

@@ -189,7 +189,8 @@ pub fn ok(request: &HttpRequest, body: &impl Serialize) -> HttpResponse {
     respond(request, HttpResponse::Ok(), body)
 }
 
-fn takes_gzip(headers: &HeaderMap) -> bool {
+/// Whether a client takes an answer in gzip.
+pub fn takes_gzip(headers: &HeaderMap) -> bool {
     let accepted = headers
         .get_all(ACCEPT_ENCODING)
         .filter_map(|value| value.to_str().ok());

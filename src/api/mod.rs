@@ -19,6 +19,7 @@ mod pages;
 mod service;
 mod session_files;
 mod sessions;
+mod statement_body;
 mod statements;
 mod ui;
 mod uploads;

@@ -4,12 +4,14 @@ use actix_web::http::header::LOCATION;
 use actix_web::web::{Payload, Query};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, get, post};
 
+use super::App;
 use super::answered::answered;
 use super::error::ApiError;
 use super::guard::{Modify, OnSession, View};
 use super::json::{REPLAYED, ignore, ok, read, read_keyed, respond};
 use super::link_to;
 use super::pages::{PageQuery, statement_number};
+use super::statement_body::StatementBody;
 use super::wire::{Candidates, CompletionRequest, Message, StatementRequest, StatementView, StatementsView};
 use crate::session::{Kind, Statement};
 
@@ -31,16 +33,11 @@ pub async fn list(
 ) -> Result<HttpResponse, ApiError> {
     let (from, size) = page.of_statements(on.app.config.limits.page)?;
     let (total_statements, statements) = on.session.statements(page.is_descending(), from, size).await?;
-    let statements = statements
-        .iter()
-        .map(|statement| StatementView::from(&**statement))
-        .collect();
-    Ok(ok(
+    Ok(answer_page(
+        &on.app,
         &request,
-        &StatementsView {
-            total_statements,
-            statements,
-        },
+        total_statements,
+        statements.iter().map(|statement| &**statement),
     ))
 }
 
@@ -87,7 +84,7 @@ pub async fn run(
     }
     Ok(answered(
         "statement.answered",
-        answer(&request, response, &statement),
+        answer(&on.app, &request, response, &statement),
     ))
 }
 
@@ -102,7 +99,7 @@ pub async fn run(
 pub async fn show(on: OnSession<View>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let id = statement_number(&request)?;
     let statement = on.session.held(id).await?.ok_or(ApiError::StatementNotFound)?;
-    Ok(answer(&request, HttpResponse::Ok(), &statement))
+    Ok(answer(&on.app, &request, HttpResponse::Ok(), &statement))
 }
 
 /// Cancels a statement: one that waits never runs, one that runs is interrupted. The session stays.
@@ -162,6 +159,7 @@ fn statement_kind(named: Option<&str>, session: Kind) -> Result<Kind, ApiError> 
 
 /// A statement, with what goes into headers.
 pub(super) fn answer(
+    app: &App,
     request: &HttpRequest,
     mut response: HttpResponseBuilder,
     statement: &Statement,
@@ -169,5 +167,27 @@ pub(super) fn answer(
     if let Some(rows) = statement.rows_cut {
         response.insert_header((TRUNCATED, format!("rows={rows}")));
     }
-    respond(request, response, &StatementView::from(statement))
+    match StatementBody::of_one(statement) {
+        Some(body) => body.answer(request, response, app.background.clone()),
+        None => respond(request, response, &StatementView::from(statement)),
+    }
+}
+
+/// A page of statements.
+pub(super) fn answer_page<'a>(
+    app: &App,
+    request: &HttpRequest,
+    total_statements: i64,
+    statements: impl Iterator<Item = &'a Statement> + Clone,
+) -> HttpResponse {
+    match StatementBody::of_page(total_statements, statements.clone()) {
+        Some(body) => body.answer(request, HttpResponse::Ok(), app.background.clone()),
+        None => ok(
+            request,
+            &StatementsView {
+                total_statements,
+                statements: statements.map(StatementView::from).collect(),
+            },
+        ),
+    }
 }

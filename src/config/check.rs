@@ -334,7 +334,13 @@ fn check_sizes(
     limits: &Limits,
     fail: &Fail<'_>,
 ) -> Result<(), ConfigError> {
-    let Output { max_bytes, rich: _ } = output;
+    let Output {
+        max_bytes,
+        inline_bytes: _,
+        session_bytes,
+        total_bytes,
+        rich: _,
+    } = output;
     let Link {
         max_frame,
         keep_bytes: _,
@@ -347,6 +353,12 @@ fn check_sizes(
         format: _,
     } = log;
     fail.at_least("output.max_bytes", *max_bytes, Size::kib(4))?;
+    if session_bytes > total_bytes {
+        return fail.because(
+            "output.session_bytes",
+            format!("is over output.total_bytes = {total_bytes}"),
+        );
+    }
     fail.at_least("log.max_bytes", *log_bytes, Size::kib(64))?;
     fail.positive(&[("link.hello_timeout", *hello_timeout)])?;
     if level.trim().is_empty() {

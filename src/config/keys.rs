@@ -280,6 +280,12 @@ tables! {
         /// The most bytes kept of one statement's output; over it, head and tail are kept and the cut is marked. A job whose result is
         /// larger fails.
         max_bytes: Size = Size::mib(16);
+        /// The largest output that the store keeps in its row; a larger one is a compressed file of its own.
+        inline_bytes: Size = Size::kib(16);
+        /// The most bytes that the files of one session's outputs take; over it, the oldest go and leave their first lines.
+        session_bytes: Size = Size::mib(1024);
+        /// The most bytes that the files of all outputs take; over it, the oldest of all go.
+        total_bytes: Size = Size::mib(10 * 1024);
         /// Whether the value of a Python cell's last line is shown as HTML, an image or the like beside its text, where it can be.
         rich: bool = true;
     }

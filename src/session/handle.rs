@@ -18,6 +18,7 @@ use crate::background::Background;
 use crate::config::Span;
 use crate::driver::Addition;
 use crate::idempotency::{Begun, IdempotencyKey, KeyReused, Keys};
+use crate::output::Outputs;
 use crate::store::{IdempotencyRow, Store, StoreError};
 
 /// A session. Clones name the same one.
@@ -41,6 +42,7 @@ pub struct Session {
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) contacts: Arc<Contacts>,
     pub(super) store: Store,
+    pub(super) outputs: Outputs,
     pub(super) keys: Arc<Keys>,
     pub(super) background: Background,
     pub(super) answer_within: Duration,
@@ -180,7 +182,7 @@ impl Session {
             .store
             .statement(self.id, id)
             .await?
-            .map(|row| Arc::new(Statement::from_row(row, &self.store))))
+            .map(|row| Arc::new(Statement::from_row(row, &self.store, &self.outputs))))
     }
 
     /// A page of the statements, with how many there are. Those that have not ended are as they are now.
@@ -197,7 +199,7 @@ impl Session {
         let snapshot = self.snapshot();
         let as_now = |row: crate::store::StatementRow| match snapshot.statement(row.id) {
             Some(statement) => Arc::clone(statement),
-            None => Arc::new(Statement::from_row(row, &self.store)),
+            None => Arc::new(Statement::from_row(row, &self.store, &self.outputs)),
         };
         Ok((total, rows.into_iter().map(as_now).collect()))
     }

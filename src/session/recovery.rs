@@ -100,7 +100,7 @@ impl Sessions {
             .map_err(stored)?;
         let mut statements: Vec<_> = statements
             .into_iter()
-            .map(|row| Arc::new(Statement::from_row(row, &self.shared.store)))
+            .map(|row| Arc::new(Statement::from_row(row, &self.shared.store, &self.shared.outputs)))
             // One whose row is damaged is never run.
             .filter(|statement| !statement.state.is_final())
             .collect();
@@ -184,10 +184,20 @@ impl Sessions {
     async fn close_statements(&self, id: i64, why: &str) -> Result<(), StoreError> {
         let store = &self.shared.store;
         for statement in store.unended_statements(id).await? {
-            let statement = Statement::from_row(statement, store).lost(why);
+            let statement = Statement::from_row(statement, store, &self.shared.outputs).lost(why);
             store.write(statement.end(id)).await?;
         }
         Ok(())
+    }
+}
+
+/// Removes the outputs of sessions that have no statements any more: a server was killed before it came to that.
+pub(super) async fn clear_outputs(shared: Arc<Shared>) {
+    for session in shared.outputs.sessions() {
+        // Where the store can't be read the next start looks again.
+        if let Ok(None) = shared.store.statement_at(session, 0).await {
+            shared.outputs.forget(session);
+        }
     }
 }
 

@@ -20,6 +20,7 @@ use crate::clock::now_ms;
 use crate::config::Config;
 use crate::driver::Drivers;
 use crate::idempotency::{Begun, IdempotencyKey, KeyReused};
+use crate::output::Outputs;
 use crate::store::{IdempotencyRow, Op, SessionRow, Store, StoreError};
 
 /// Commands that may wait for a session's actor; more wait in their callers.
@@ -68,6 +69,7 @@ impl Sessions {
         store: Store,
         drivers: Arc<Drivers>,
         background: Background,
+        outputs: Outputs,
     ) -> Result<Self, StoreError> {
         let next_id = Arc::new(AtomicI64::new(store.next_session_id().await?));
         let admission = Admission::new("sessions", config.limits.sessions, config.limits.sessions_queued);
@@ -78,6 +80,7 @@ impl Sessions {
             background,
             sessions: Table::default(),
             keys: Arc::default(),
+            outputs,
         });
         let sessions = Self {
             shared,
@@ -85,6 +88,11 @@ impl Sessions {
             next_id,
         };
         sessions.take_back().await?;
+        let shared = Arc::clone(&sessions.shared);
+        sessions
+            .shared
+            .background
+            .spawn(super::recovery::clear_outputs(shared));
         let shared = Arc::clone(&sessions.shared);
         sessions.shared.background.spawn(super::retention::run(shared));
         Ok(sessions)
@@ -187,6 +195,7 @@ impl Sessions {
             commands,
             contacts: Arc::clone(&contacts),
             store: shared.store.clone(),
+            outputs: shared.outputs.clone(),
             keys: Arc::clone(&shared.keys),
             background: shared.background.clone(),
             answer_within: shared.config.statement.answer_within.get(),

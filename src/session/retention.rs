@@ -88,6 +88,7 @@ async fn remove(shared: &Shared, id: i64) -> Result<(), StoreError> {
         };
         shared.store.write(op).await?;
     }
+    shared.outputs.forget(id);
     shared.store.write(Op::ForgetSession { id }).await
 }
 

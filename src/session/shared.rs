@@ -10,6 +10,7 @@ use crate::background::Background;
 use crate::config::Config;
 use crate::driver::Drivers;
 use crate::idempotency::Keys;
+use crate::output::Outputs;
 use crate::store::Store;
 
 /// What every session's actor uses.
@@ -21,6 +22,7 @@ pub(super) struct Shared {
     pub background: Background,
     pub sessions: Table,
     pub keys: Arc<Keys>,
+    pub outputs: Outputs,
 }
 
 /// Sessions by id and by owner and name.

@@ -12,6 +12,7 @@ use super::kind::Kind;
 use super::state::StatementState;
 use crate::clock::now_ms;
 use crate::driver::StatementResult;
+use crate::output::{Kept, OutputFile, Outputs};
 use crate::store::{IdempotencyRow, Op, StatementRow, Store};
 
 /// One statement, at one moment. Times are epoch milliseconds, 0 until they come.
@@ -27,6 +28,8 @@ pub struct Statement {
     pub state: StatementState,
     /// Livy's output object; none until done, and for a clean cancel.
     pub output: Option<Arc<RawValue>>,
+    /// Where the whole output is, if `output` is only what is shown without it.
+    pub file: Option<OutputFile>,
     /// The row limit that cut a SQL result.
     pub rows_cut: Option<i64>,
     /// The statement before which a job runs.
@@ -49,6 +52,7 @@ impl Statement {
             kind,
             state: StatementState::Waiting,
             output: None,
+            file: None,
             rows_cut: None,
             before: None,
             progress: 0.0,
@@ -138,6 +142,21 @@ impl Statement {
         }
     }
 
+    /// With its output in a file, where that is too large for the store. Jobs' stay: they have limits of their own.
+    pub(super) async fn filed(self, session: i64, outputs: &Outputs) -> Self {
+        let Some(output) = self.output.as_ref().filter(|_| !self.is_job()) else {
+            return self;
+        };
+        match outputs.keep(session, self.id, output).await {
+            Some(Kept { rest, bytes }) => Self {
+                output: Some(Arc::from(rest)),
+                file: Some(outputs.file(session, self.id, bytes)),
+                ..self
+            },
+            None => self,
+        }
+    }
+
     /// The end of a statement whose driver died under it: told, and never run again.
     pub(super) fn lost(&self, why: &str) -> Self {
         self.unknown(
@@ -173,6 +192,7 @@ impl Statement {
             code: self.code.to_string(),
             state: self.state.as_str().to_owned(),
             output: None,
+            output_bytes: None,
             rows_cut: None,
             before_statement: self.before,
             accepted: self.accepted,
@@ -189,6 +209,7 @@ impl Statement {
             id: self.id,
             state: self.state.as_str().to_owned(),
             output: self.output.as_ref().map(|output| output.get().to_owned()),
+            output_bytes: self.file.as_ref().and_then(|file| i64::try_from(file.bytes).ok()),
             rows_cut: self.rows_cut,
             started: self.started,
             completed: self.completed,
@@ -197,9 +218,12 @@ impl Statement {
 
     /// A statement from the store. One whose row makes no sense is an error that says so; the log names it once.
     #[must_use]
-    pub fn from_row(row: StatementRow, store: &Store) -> Self {
+    pub fn from_row(row: StatementRow, store: &Store, outputs: &Outputs) -> Self {
         let (session, id) = (row.session_id, row.id);
-        Self::read(row).unwrap_or_else(|reason| {
+        let bytes = row.output_bytes.and_then(|bytes| u64::try_from(bytes).ok());
+        let file = bytes.map(|bytes| outputs.file(session, id, bytes));
+        let read = Self::read(row).map(|statement| Self { file, ..statement });
+        read.unwrap_or_else(|reason| {
             store.tell_damaged(session, id, &reason);
             Self::damaged(id)
         })
@@ -220,6 +244,7 @@ impl Statement {
             output: output
                 .map_err(|error| format!("the output is no JSON: {error}"))?
                 .map(Arc::from),
+            file: None,
             rows_cut: row.rows_cut,
             before: row.before_statement,
             progress: if state.is_final() { 1.0 } else { 0.0 },

@@ -71,7 +71,9 @@ impl Sessions {
     ) -> Result<(i64, Vec<Statement>), StoreError> {
         let store = self.store();
         let (total, rows) = store.statements(session, descending, from, size).await?;
-        let statements = rows.into_iter().map(|row| Statement::from_row(row, store));
+        let statements = rows
+            .into_iter()
+            .map(|row| Statement::from_row(row, store, &self.shared.outputs));
         Ok((total, statements.collect()))
     }
 
@@ -81,6 +83,6 @@ impl Sessions {
     /// The store can't be read. Cancel safe.
     pub async fn ended_statement(&self, session: i64, id: i64) -> Result<Option<Statement>, StoreError> {
         let row = self.store().statement(session, id).await?;
-        Ok(row.map(|row| Statement::from_row(row, self.store())))
+        Ok(row.map(|row| Statement::from_row(row, self.store(), &self.shared.outputs)))
     }
 }

@@ -96,6 +96,8 @@ pub enum Op {
         state: String,
         /// Livy's output object as JSON.
         output: Option<String>,
+        /// The bytes of an output that is in a file.
+        output_bytes: Option<i64>,
         /// The row limit that cut a SQL result.
         rows_cut: Option<i64>,
         /// When it began; 0 for one that never did.
@@ -290,16 +292,18 @@ pub(super) async fn apply(to: &mut SqliteConnection, op: &Op) -> Result<(), Stor
             id,
             state,
             output,
+            output_bytes,
             rows_cut,
             started,
             completed,
         } => sqlx::query(
-            "UPDATE statements SET state = ?, output = ?, rows_cut = ?, started = ?, completed = ?, \
+            "UPDATE statements SET state = ?, output = ?, output_bytes = ?, rows_cut = ?, started = ?, completed = ?, \
              code = CASE WHEN id < 0 THEN '' ELSE code END \
              WHERE session_id = ? AND id = ? AND completed = 0",
         )
         .bind(state)
         .bind(output)
+        .bind(output_bytes)
         .bind(rows_cut)
         .bind(started)
         .bind(completed)

@@ -93,8 +93,11 @@ pub struct StatementRow {
     pub code: String,
     /// Livy's word.
     pub state: String,
-    /// Livy's output object as JSON; none until done, and for a clean cancel.
+    /// Livy's output object as JSON; none until done, and for a clean cancel. Of one that is in a file, what is shown once that
+    /// has gone.
     pub output: Option<String>,
+    /// The bytes of an output that is in a file.
+    pub output_bytes: Option<i64>,
     /// The row limit that cut a SQL result.
     pub rows_cut: Option<i64>,
     /// The statement before which a job runs; none for a statement.
@@ -144,6 +147,7 @@ impl StatementRow {
             code: String::new(),
             state: String::new(),
             output: None,
+            output_bytes: None,
             rows_cut: None,
             before_statement: None,
             accepted: 0,

@@ -9,6 +9,7 @@ runs at most once, and every end are the agent's. A statement's code is one line
     sleep SECONDS NONCE             the same, SECONDS later; a cancel ends it at once
     ignore-cancel SECONDS NONCE     as `sleep`, but only the grace of a cancel ends it
     print N                         give N characters
+    noise N SEED                    give lines of N characters in all that compress to three quarters
     error TEXT                      fail
     flood BYTES NONCE               write as many to standard output and to standard error, then as `ledger`
     attack SEED COUNT DRIVER SECRET call COUNT times in the ways of `callers.KINDS` and as that DRIVER;
@@ -146,6 +147,9 @@ class Interpreter(interpreters.Interpreter):
         elif command == "print":
             statement.nonce = "x" * int(words[0])
             self._end()
+        elif command == "noise":
+            statement.nonce = noise(int(words[0]), words[1])
+            self._end()
         elif command == "flood":
             flood(int(words[0]))
             write_ledger("ran", number, statement.nonce)
@@ -200,6 +204,15 @@ class Interpreter(interpreters.Interpreter):
         if statement.timer is not None:
             statement.timer.cancel()
         self._events.finished(statement.number, state, statement.started, output, None)
+
+
+def noise(count: int, seed: str) -> str:
+    """Lines of 99 characters. The tests of outputs make the same."""
+    import base64
+    import random
+
+    text = base64.b64encode(random.Random(seed).randbytes(count)).decode()
+    return "\n".join(text[at : at + 99] for at in range(0, count, 100))
 
 
 def flood(count: int) -> None:

@@ -8,8 +8,9 @@ import os
 import re
 import socket
 import threading
-from typing import Any, Callable, Iterable, NamedTuple, TypeVar
+from typing import Any, Callable, Iterable, Iterator, NamedTuple, TypeVar
 
+CHUNKED = re.compile(rb"\r\ntransfer-encoding: chunked\r\n", re.IGNORECASE)
 LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r\n", re.IGNORECASE)
 SCALE = float(os.environ.get("FIRESTEEL_TEST_SCALE") or 1)
 """How many times the rounds of an ordinary run are wanted: `make chaos` takes more."""
@@ -48,11 +49,14 @@ class Connection:
         self.socket.sendall(f"{head}Content-Length: {len(text)}\r\n\r\n".encode() + text)
 
     def receive(self) -> Answer:
-        """The next answer; one without its length is none that this server gives."""
+        """The next answer."""
         data = self.rest
         while (end := data.find(b"\r\n\r\n")) < 0:
             data += self._more()
         head = data[: end + 4]
+        if CHUNKED.search(head):
+            self.rest = data[end + 4 :]
+            return Answer(int(head[9:12]), head, b"".join(self._chunks()))
         found = LENGTH.search(head)
         assert found, head
         whole = end + 4 + int(found.group(1))
@@ -69,6 +73,20 @@ class Connection:
     def close(self) -> None:
         """No more requests."""
         self.socket.close()
+
+    def _chunks(self) -> Iterator[bytes]:
+        """A body that comes in chunks."""
+        while True:
+            while (end := self.rest.find(b"\r\n")) < 0:
+                self.rest += self._more()
+            length = int(self.rest[:end], 16)
+            whole = end + 2 + length + 2
+            while len(self.rest) < whole:
+                self.rest += self._more()
+            chunk, self.rest = self.rest[end + 2 : end + 2 + length], self.rest[whole:]
+            if not chunk:
+                return
+            yield chunk
 
     def _more(self) -> bytes:
         data = self.socket.recv(1 << 18)

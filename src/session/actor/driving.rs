@@ -191,10 +191,12 @@ impl Actor {
         };
         running.answered = true;
         self.storing = true;
-        let statement = Arc::new(running.statement.ended(result));
-        let (store, op) = (self.shared.store.clone(), statement.end(self.id));
+        let statement = running.statement.ended(result);
+        let (shared, session) = (Arc::clone(&self.shared), self.id);
         self.work.push(Box::pin(async move {
-            store.insist(op).await;
+            // The file first: a row that names one that is not there would hide the output.
+            let statement = Arc::new(statement.filed(session, &shared.outputs).await);
+            shared.store.insist(statement.end(session)).await;
             crate::kill_point!("statement.result_stored");
             Done::ResultStored(statement)
         }));
@@ -253,10 +255,12 @@ impl Actor {
         let mut waiting = self.queue.iter().filter(|statement| !statement.is_job());
         let first_live = waiting.next().map_or(i64::MAX, |statement| statement.id);
         if below > 0 {
+            let below = below.min(first_live);
             self.store_later(Op::DropStatements {
                 session_id: self.id,
-                below: below.min(first_live),
+                below,
             });
+            self.shared.outputs.drop_below(self.id, below);
         }
     }
 }

@@ -30,6 +30,7 @@ impl Actor {
                     self.deleted = true;
                     crate::kill_point!("delete.marked");
                     self.shared.sessions.remove(self.id, &self.request);
+                    self.shared.outputs.forget(self.id);
                     self.end("It was deleted.".to_owned()).await;
                 }
                 let _ = reply.send(stored);
@@ -157,6 +158,9 @@ impl Actor {
                 self.finish(&statement.cancelled());
             }
             self.snapshot.diagnosis = Some(why.into());
+        } else {
+            // One that came meanwhile.
+            self.shared.outputs.forget(self.id);
         }
         self.ended = Some(Instant::now());
         self.age = Duration::ZERO;
