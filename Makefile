@@ -82,7 +82,7 @@ soak: ## the chaos rounds again and again, each time with another seed, for SOAK
 	@scripts/binaries.sh release
 	$(CHAOS_ENV) scripts/soak.sh '$(or $(SOAK),8h)' $(PYTEST)
 
-bench: ## latencies and start-up times, each beside its peer in the same run
+bench: ## latencies, start-up times and drained output, each beside its peer in the same run (OUTPUT='--gigabytes 10')
 	@scripts/need.sh java python cc cargo
 	@scripts/envs test spark-3.5 spark-4.1
 	$(CARGO) build --release --locked
@@ -90,6 +90,7 @@ bench: ## latencies and start-up times, each beside its peer in the same run
 	.venv/test/bin/python benches/outputs.py --binary target/release/firesteel
 	.venv/test/bin/python benches/bench.py --binary target/release/firesteel $(BENCH)
 	.venv/test/bin/python benches/kinds.py --binary target/release/firesteel
+	.venv/test/bin/python benches/output.py --binary target/release/firesteel $(OUTPUT)
 
 notebook: ## a local JupyterLab with sparkmagic against the running server (ENDPOINT= to change)
 	@scripts/need.sh python cc

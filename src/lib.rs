@@ -13,6 +13,7 @@ pub mod batch;
 pub mod client;
 pub mod clock;
 pub mod config;
+pub mod counters;
 pub mod driver;
 pub mod failpoint;
 pub mod idempotency;

@@ -22,6 +22,7 @@ use crate::api::{self, App, RouteTable};
 use crate::background::Background;
 use crate::batch::Batches;
 use crate::config::{AccessMode, AtShutdown, Config, Listen};
+use crate::counters::Cap;
 use crate::driver::{Drivers, Spark};
 use crate::output::Outputs;
 use crate::service::{self, Listening, StateDir, Traffic, Workers, notify};
@@ -41,6 +42,7 @@ const START_STEP: Duration = Duration::from_secs(300);
 /// # Errors
 /// Something that the server needs is not there; the error says what, and nothing is left running.
 pub async fn serve(mut config: Config, handed_in: Vec<OwnedFd>) -> Result<()> {
+    crate::sys::return_large_memory();
     let mut signals = Signals::listen()?;
     let lock = StateDir::take(&config.server.state_dir)?;
     let listening = service::listen(&config, handed_in)?;
@@ -185,6 +187,7 @@ impl Server {
         service::drain(&self.handle, self.listener, &self.workers, &self.traffic, grace).await;
         // Dropping it ends its workers.
         self.serving.abort();
+        tell_counts();
         let _ = self.serving.await;
         if config.shutdown.sessions == AtShutdown::End {
             let ending = tokio::join!(self.sessions.end_all(drivers), self.batches.end_all(drivers));
@@ -300,6 +303,17 @@ fn http_server(
         .listen(listener)
         .context("can't serve the listening socket")?;
     Ok(server.run())
+}
+
+/// How often results met their limits.
+fn tell_counts() {
+    info!(
+        text = Cap::Text.counted(),
+        structured = Cap::Structured.counted(),
+        rows = Cap::Rows.counted(),
+        outbox = Cap::Outbox.counted(),
+        "results cut since the start"
+    );
 }
 
 /// The one line on standard output: scripts and tests wait for it.

@@ -1,4 +1,4 @@
-//! The one module with `unsafe` code, each use with the reason why it is sound. Called by `driver` and `service`; calls none.
+//! The one module with `unsafe` code, each use with the reason why it is sound. Called by `driver`, `serve` and `service`; calls none.
 #![expect(unsafe_code, reason = "the one place for it; each use says why it is sound")]
 
 use std::io;
@@ -14,6 +14,16 @@ pub fn watch(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: `AsyncFd` owns the descriptor from here on, and `OwnedFd` gives the same open descriptor for as long as it
     // lives; nothing else closes it.
     unsafe { Ok(AsyncFd::register(descriptor)?) }
+}
+
+/// Has memory of 1 MiB or more mapped for itself, so that it goes back to the system when it is freed. Left to itself, glibc takes
+/// large blocks from its heaps once it has seen one freed, and keeps them.
+pub fn return_large_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it sets a number of the allocator's, which may be set at any time.
+    unsafe {
+        nix::libc::mallopt(nix::libc::M_MMAP_THRESHOLD, 1 << 20);
+    }
 }
 
 /// Takes the descriptors that a service manager has handed in (LISTEN_PID, LISTEN_FDS), and those variables out of the

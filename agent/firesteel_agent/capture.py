@@ -3,11 +3,15 @@
 Calls nobody.
 """
 
+import codecs
 import collections
-from typing import Deque, NamedTuple, Optional
+import json
+from typing import Deque, Iterator, NamedTuple, Optional
 
 COALESCE = 256 << 10
 """Small writes are gathered into pieces of about this many bytes."""
+
+NEWLINE, RETURN = b"\n", b"\r"
 
 
 class Capture:
@@ -58,25 +62,40 @@ class Capture:
         return tail[-count:] if count else b""
 
 
-class Text(NamedTuple):
-    """What a statement printed; `cut`: it is head, marker line and tail; `seen`: its size in bytes."""
+class Kept(NamedTuple):
+    """What is kept of a text: all of it, or its head and its tail."""
 
-    text: str
-    cut: bool
+    head: bytes
+    tail: bytes
+    marker: str
+    """The line between them; empty where nothing was cut."""
     seen: int
-    first_line: str
-    last_line: str
+    """Bytes of the whole."""
+
+    def text(self) -> str:
+        """All three as one text. What is no UTF-8 becomes U+FFFD."""
+        return "".join(self.pieces(strip=False))
+
+    def pieces(self, strip: bool) -> Iterator[str]:
+        """The text in pieces, so that a large one is in memory as bytes only; with `strip` its right end is
+        stripped."""
+        tail = _stripped(self.tail) if strip else self.tail
+        head = _stripped(self.head) if strip and not self.marker and not tail else self.head
+        yield from _decoded(head)
+        if self.marker:
+            joint = "" if head.endswith(NEWLINE) else "\n"
+            yield f"{joint}{self.marker}\n"
+        yield from _decoded(tail)
 
 
-def join(out: Capture, err: Capture, limit: int, setting: Optional[str] = None, strip: bool = True) -> Text:
-    """stdout, then stderr, as one text of about `limit` bytes at most, the right end stripped if so wished.
+def keep(out: Capture, err: Capture, limit: int, setting: Optional[str] = None) -> Kept:
+    """stdout, then stderr: all of it, if that has at most `limit` bytes, else the first and the last half.
 
-    `setting` is how the marker names the limit.
+    Each is cut at the end of a line, as `_head` and `_tail` say. `setting` is how the marker names the limit.
     """
     seen = out.total + err.total
     if seen <= limit:
-        text = (out.whole() + err.whole()).decode("utf-8", "replace")
-        return Text(text.rstrip() if strip else text, False, seen, "", "")
+        return Kept(out.whole(), err.whole(), "", seen)
     half = limit // 2
     head = out.first(half)
     if len(head) < half and out.total == len(head):
@@ -84,30 +103,54 @@ def join(out: Capture, err: Capture, limit: int, setting: Optional[str] = None, 
     tail = err.last(half)
     if len(tail) < half and err.total == len(tail):
         tail = out.last(half - len(tail)) + tail
-    head, tail = _to_boundary(head, tail)
-    lines = out.lines + err.lines - head.count(b"\n") - tail.count(b"\n")
+    head, tail = _head(head), _tail(tail)
+    lines = out.lines + err.lines - head.count(NEWLINE) - tail.count(NEWLINE)
     setting = setting or f"output.max_bytes is {size(limit)}"
     marker = f"[... {max(lines, 0)} lines, {size(seen - len(head) - len(tail))} cut: {setting} ...]"
-    head_text, tail_text = head.decode("utf-8", "replace"), tail.decode("utf-8", "replace")
-    first_line = head_text.partition("\n")[0]
-    last_line = tail_text.rstrip().rpartition("\n")[2]
-    if strip:
-        tail_text = tail_text.rstrip()
-    joint = "" if head_text.endswith("\n") else "\n"
-    return Text(f"{head_text}{joint}{marker}\n{tail_text}", True, seen, first_line, last_line)
+    return Kept(head, tail, marker, seen)
 
 
-def _to_boundary(head: bytes, tail: bytes):
-    """Cut both at a line's end, or at a character's where that would lose more than half."""
-    line_end = head.rfind(b"\n") + 1
-    head = head[:line_end] if line_end * 2 >= len(head) else head[: _character_start(head, len(head))]
-    line_start = tail.find(b"\n") + 1
-    if 0 < line_start <= len(tail) // 2:
-        return head, tail[line_start:]
-    start = 0
-    while start < min(4, len(tail)) and tail[start] & 0xC0 == 0x80:
+def is_json(stream: Capture) -> bool:
+    """Whether a stream's first and last line are objects of JSON, or one array of such, as far as they are
+    kept: a program reads them, which a marker between them would break."""
+    head = stream.first(stream.total).lstrip()
+    first, ended, _rest = head.partition(NEWLINE)
+    tail = stream.last(min(stream.total, len(head) or 1)).rstrip()
+    _before, begun, last = tail.rpartition(NEWLINE)
+    whole = stream.total == len(head)
+    begins = _is_objects(first) if ended or whole else first.startswith((b'{"', b'[{"'))
+    return begins and (_is_objects(last) if begun or whole else last.endswith((b"}", b"}]")))
+
+
+def _is_objects(line: bytes) -> bool:
+    if not line.startswith((b"{", b"[{")):
+        return False
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _head(data: bytes) -> bytes:
+    """Up to the last end of a line, which a carriage return is too; where that would lose more than half, up
+    to the end of a character."""
+    end = max(data.rfind(NEWLINE), data.rfind(RETURN)) + 1
+    return data[:end] if end * 2 >= len(data) else data[: _character_start(data, len(data))]
+
+
+def _tail(data: bytes) -> bytes:
+    """From the first line that begins in it; where that would lose more than half, from a character on."""
+    ends = [end for end in (data.find(NEWLINE), data.find(RETURN)) if end >= 0]
+    start = min(ends, default=-1) + 1
+    if data[start - 1 : start + 1] == RETURN + NEWLINE:
         start += 1
-    return head, tail[start:]
+    if 0 < start <= len(data) // 2:
+        return data[start:]
+    start = 0
+    while start < min(3, len(data)) and data[start] & 0xC0 == 0x80:
+        start += 1
+    return data[start:]
 
 
 def _character_start(data: bytes, end: int) -> int:
@@ -118,6 +161,25 @@ def _character_start(data: bytes, end: int) -> int:
             width = 4 if byte >= 0xF0 else 3 if byte >= 0xE0 else 2 if byte >= 0xC0 else 1
             return end if width <= back else end - back
     return end
+
+
+def _decoded(data: bytes) -> Iterator[str]:
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    for start in range(0, len(data), COALESCE):
+        yield decoder.decode(data[start : start + COALESCE], start + COALESCE >= len(data))
+
+
+def _stripped(data: bytes) -> bytes:
+    """Without the white space at its end, as `str.rstrip` knows it."""
+    end = len(data)
+    while end:
+        start = _character_start(data, max(end - COALESCE, 0))
+        text = data[start:end].decode("utf-8", "replace")
+        stripped = text.rstrip()
+        end -= len(text[len(stripped) :].encode("utf-8"))
+        if stripped:
+            break
+    return data[:end]
 
 
 def size(count: int) -> str:

@@ -1,6 +1,6 @@
 """What an interpreter is, and which class runs which kind of code.
 
-A language's package is imported on first use. Calls nobody.
+A language's package is imported on first use. Calls output.
 """
 
 import importlib
@@ -11,6 +11,7 @@ from .background import BackgroundLog
 from .config import Config
 from .frames import Header
 from .loop import Loop
+from .output import Output
 
 if TYPE_CHECKING:
     from .spark import Spark
@@ -41,9 +42,8 @@ class Events(NamedTuple):
     """It can't be started, for good: one sentence."""
     started: Callable[[int, int], None]
     """A statement runs: its number, the time in epoch milliseconds."""
-    finished: Callable[[int, str, int, bytes, Optional[int]], None]
-    """A statement has ended: its number, `available` or `cancelled`, the time it started, the output object
-    or nothing, and the row limit that cut it."""
+    finished: Callable[[int, str, int, Output], None]
+    """A statement has ended: its number, `available` or `cancelled`, the time it started, the output."""
     completed: Callable[[Header, bytes], None]
     """A completion's header and candidates, a JSON list."""
     notice: Callable[[str], None]

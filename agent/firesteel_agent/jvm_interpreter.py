@@ -5,23 +5,16 @@ Calls output and spark. SQL and Java's jobs are its subclasses.
 A cancelled statement's thread is never used again, so that a late interrupt can't hit the next statement.
 """
 
-from typing import Any, NamedTuple, Optional, Tuple
+from typing import Any, Optional, Tuple
 
 from .background import BackgroundLog
 from .config import Config
 from .interpreters import CONTEXT_REPLACED, Events, Interpreter, now_ms
 from .loop import Loop, Timer
 from .numbers import name_of
-from .output import error
+from .output import NOTHING, Output, error
 from .spark import Spark
 from .worker import Worker
-
-
-class Result(NamedTuple):
-    """What a statement or a job gives."""
-
-    output: bytes
-    rows_cut: Optional[int] = None
 
 
 class JvmInterpreter(Interpreter):
@@ -42,7 +35,7 @@ class JvmInterpreter(Interpreter):
 
     # What a language says
 
-    def _cell(self, number: int, code: bytes) -> Result:
+    def _cell(self, number: int, code: bytes) -> Output:
         """On the worker: call `_prepare`, then run the code."""
         raise NotImplementedError
 
@@ -72,7 +65,7 @@ class JvmInterpreter(Interpreter):
             self._calls = Worker(self._loop, self.LANGUAGE)
         calls = self._calls
 
-        def done(result: Optional[Result], failure: Optional[Exception]) -> None:
+        def done(result: Optional[Output], failure: Optional[Exception]) -> None:
             if number == self._number and calls is self._calls:
                 self._done(result, failure)
 
@@ -82,7 +75,7 @@ class JvmInterpreter(Interpreter):
         """Cancel its jobs and interrupt its JVM thread, twice; then leave the thread behind."""
         if self._waiting is not None and self._waiting[0] == number:
             self._waiting = None
-            self._events.finished(number, "cancelled", now_ms(), b"", None)
+            self._events.finished(number, "cancelled", now_ms(), NOTHING)
             return
         if number != self._number or self._cancelled:
             return
@@ -106,7 +99,7 @@ class JvmInterpreter(Interpreter):
         spark.set_group(number)
         return spark
 
-    def _finish(self, state: str, output: bytes, rows_cut: Optional[int] = None) -> None:
+    def _finish(self, state: str, output: Output) -> None:
         number = self._number
         if number is None:
             return
@@ -118,17 +111,17 @@ class JvmInterpreter(Interpreter):
             self._calls.close()
             self._calls = self._thread = None
         self._number = None
-        self._events.finished(number, state, self._started, output, rows_cut)
+        self._events.finished(number, state, self._started, output)
 
-    def _done(self, result: Optional[Result], failure: Optional[Exception]) -> None:
+    def _done(self, result: Optional[Output], failure: Optional[Exception]) -> None:
         assert self._number is not None
         if self._cancelled:
-            self._finish("cancelled", b"")
+            self._finish("cancelled", NOTHING)
         elif failure is not None:
             self._failed(self._number, failure)
         else:
             assert result is not None
-            self._finish("available", *result)
+            self._finish("available", result)
 
     def _interrupt(self) -> None:
         number, thread, spark, control = self._number, self._thread, self._spark, self._worker

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from .background import BackgroundLog
-from .capture import Capture, join
+from .capture import Capture, keep
 from .captured_pipes import CapturedPipes
 from .config import Config
 from .loop import Loop
@@ -33,7 +33,7 @@ class JvmOutput(CapturedPipes):
     def take_echo(self) -> str:
         """What the REPL said of a piece that has ended; what it printed before is in `out` from now on."""
         self._drain_all()
-        text = join(self.echo, Capture(1), self._limit, strip=False).text
+        text = keep(self.echo, Capture(1), self._limit).text()
         self.echo.clear()
         return text
 

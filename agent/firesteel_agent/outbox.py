@@ -71,6 +71,7 @@ class Outbox:
         if len(data) >= SMALL_FRAME and header["type"] == "result":
             refusal = self._no_room(len(data))
             if refusal:
+                header["cut"] = {"what": "outbox", "limit": self._file_bytes, "seen": len(body)}
                 data = _without_output(header, refusal)
         self._frames.append(Kept(self._seq, header, data))
         self._memory_bytes += len(data)
@@ -176,4 +177,4 @@ class Outbox:
 def _without_output(header: Header, why: str) -> bytes:
     """The result with an error in place of its output."""
     text = f"The results that wait for the server {why}: this one was dropped."
-    return encode(header, error(header["id"], "ResultTooLarge", text))
+    return encode(header, error(header["id"], "ResultTooLarge", text).json)

@@ -17,7 +17,7 @@ from .interpreter_process import InterpreterProcess
 from .interpreters import COMPLETION_SECONDS, CONTEXT_REPLACED, Events, now_ms
 from .loop import Loop, Timer
 from .numbers import is_job, name_of
-from .output import Value, dumps, error, job_result, too_large
+from .output import NOTHING, Output, Value, dumps, error, job_result, structured, too_large_failure
 from .statement_interpreter import Statement, StatementInterpreter
 
 MAX_FAILED_STARTS = 3
@@ -154,21 +154,28 @@ class ProcessInterpreter(StatementInterpreter[ProcessStatement]):
             self._events.notice(CONTEXT_REPLACED)
         number, out, err = statement.number, process.out, process.err
         if statement.cancelled:
-            self._finish("cancelled", b"")
+            self._finish("cancelled", NOTHING)
         elif status == "ok" and is_job(number):
             # Python's clients take base64 from the result once more.
             self._finish("available", job_result(base64.b64encode(body)))
         elif status == "ok":
-            self._finish("available", self._composer.ok(number, out, err, _values(header, body)))
+            output = self._composer.ok(number, out, err, _values(header, body))
+            left_out = header.get("left_out")
+            if isinstance(left_out, int):  # A value that is shown by its text alone.
+                output = output._replace(cut=structured(left_out, self._config.output_max_bytes))
+            self._finish("available", output)
         elif status == "too_large":
             limit, seen = self._config.output_max_bytes, header.get("seen")
-            if not isinstance(seen, int):
+            what = header.get("what", "The result")
+            if not isinstance(seen, int) or not isinstance(what, str):
                 raise BadFrame("a result without its size")
-            self._finish("available", too_large(number, "The result", seen, limit))
+            failure = too_large_failure(what, seen, limit)
+            output = self._composer.failed(number, out, err, failure)
+            self._finish("available", output._replace(cut=structured(seen, limit)))
         else:
             self._finish("available", self._composer.failed(number, out, err, _failure(body)))
 
-    def _finish(self, state: str, output: bytes) -> None:
+    def _finish(self, state: str, output: Output) -> None:
         statement = self._statement
         assert statement is not None
         for timer in statement.timers:
@@ -178,7 +185,7 @@ class ProcessInterpreter(StatementInterpreter[ProcessStatement]):
             self._cancel_jobs(statement.number, again=True)
         if self._process is not None:
             self._process.forget()
-        self._events.finished(statement.number, state, statement.started or now_ms(), output, None)
+        self._events.finished(statement.number, state, statement.started or now_ms(), output)
 
     # Cancelling
 

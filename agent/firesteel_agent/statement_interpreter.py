@@ -9,7 +9,7 @@ from .background import BackgroundLog
 from .config import Config
 from .interpreters import Events, Interpreter
 from .loop import Loop, Timer
-from .output import Composer, error
+from .output import NOTHING, Composer, Output, error
 
 
 class Statement:
@@ -56,7 +56,7 @@ class StatementInterpreter(Interpreter, Generic[Running]):
         """The statement was interrupted twice, and the grace is over."""
         raise NotImplementedError
 
-    def _finish(self, state: str, output: bytes) -> None:
+    def _finish(self, state: str, output: Output) -> None:
         """The statement has ended: tell it, and let go of what is its own."""
         raise NotImplementedError
 
@@ -79,7 +79,7 @@ class StatementInterpreter(Interpreter, Generic[Running]):
             return
         statement.cancelled = True
         if not statement.started:
-            self._finish("cancelled", b"")
+            self._finish("cancelled", NOTHING)
             return
         again, grace = self._config.interrupt_again_ms / 1000, self._config.cancel_grace_ms / 1000
         self._interrupt(statement)

@@ -22,7 +22,7 @@ from .jvm_output import JvmOutput
 from .link import Link
 from .loop import Loop, Timer
 from .numbers import is_job
-from .output import error
+from .output import Output, error
 from .progress import Progress
 from .say import say
 from .watch import ProcessWatch
@@ -252,13 +252,11 @@ class Supervisor:
         self._link.send({"type": "started", "id": number, "at": at})
         self._progress.started(number, self._spark)
 
-    def _finished(
-        self, number: int, state: str, started: int, output: bytes, rows_cut: Optional[int] = None
-    ) -> None:
+    def _finished(self, number: int, state: str, started: int, output: Output) -> None:
         self._running = None
         self._progress.finished()
         header = {"type": "result", "id": number, "state": state, "started": started, "completed": now_ms()}
-        self._link.send(dict(header, rows_cut=rows_cut), output)
+        self._link.send(dict(header, rows_cut=output.rows_cut, cut=output.cut), output.json)
         self._watch_orphan()
 
     def _completed(self, header: Header, candidates: bytes) -> None:

@@ -166,6 +166,8 @@ pub(super) fn answer(
 ) -> HttpResponse {
     if let Some(rows) = statement.rows_cut {
         response.insert_header((TRUNCATED, format!("rows={rows}")));
+    } else if let Some(bytes) = statement.bytes_cut {
+        response.insert_header((TRUNCATED, format!("bytes={bytes}")));
     }
     match StatementBody::of_one(statement) {
         Some(body) => body.answer(request, response, app.background.clone()),

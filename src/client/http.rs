@@ -24,7 +24,7 @@ use super::settings::{Identity, Settings};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long another try is put off where a 503 does not say.
 const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(1);
-/// The server's way to say that it cut a SQL result.
+/// The server's way to say that it cut a SQL result, or a text, which says so itself.
 const TRUNCATED: &str = "x-firesteel-truncated";
 
 /// The server, as one caller sees it; clones share its connections.
@@ -288,7 +288,7 @@ async fn once(request: RequestBuilder) -> Result<(StatusCode, Duration, Answer),
     let pause = header(&response, RETRY_AFTER.as_str())
         .and_then(|text| text.parse().ok())
         .map_or(RETRY_AFTER_DEFAULT, Duration::from_secs);
-    let truncated = header(&response, TRUNCATED);
+    let truncated = header(&response, TRUNCATED).filter(|limit| limit.starts_with("rows="));
     let moved = header(&response, LOCATION.as_str()).filter(|_| status.is_redirection());
     let bytes = response.bytes().await.map_err(trouble)?;
     let body = match moved {

@@ -233,12 +233,16 @@ fn check_driver(driver: &Driver, fail: &Fail<'_>) -> Result<(), ConfigError> {
         stop_grace: _,
         kill_grace: _,
         oom_score_adj,
+        max_result_percent,
         env,
         env_pass,
     } = driver;
     fail.positive(&[("driver.orphan_grace", *orphan_grace)])?;
     if !(-1000..=1000).contains(oom_score_adj) {
         return fail.because("driver.oom_score_adj", "must be from -1000 to 1000");
+    }
+    if *max_result_percent > 100 {
+        return fail.because("driver.max_result_percent", "must be from 0 to 100");
     }
     let odd = |name: &&String| name.is_empty() || name.contains(['=', '\0']);
     for (key, names) in [

@@ -208,6 +208,9 @@ tables! {
         kill_grace: Span = Span::secs(3);
         /// `oom_score_adj` of drivers, -1000 to 1000, so that the kernel takes a driver before the server when memory runs out.
         oom_score_adj: i32 = 500;
+        /// The most that a session's driver may collect (`spark.driver.maxResultSize`, `spark.sql.maxBroadcastTableSize`), in percent of
+        /// `spark.driver.memory`, which is 1 GiB where nothing is said; what asks for more gets this. `0`: as it is asked.
+        max_result_percent: u32 = 25;
         /// Variables set in each driver's environment.
         env: TextMap = TextMap::default();
         /// Names of variables that drivers get from the server's environment, beside the built-in list.

@@ -7,6 +7,9 @@ const QUOTE: usize = 300;
 /// Lines at the end of a log that tell why a driver that had been ready ended.
 const LAST_WORDS: usize = 50;
 
+/// The exit code with which Spark ends a JVM one of whose tasks found no memory.
+const OUT_OF_MEMORY: i32 = 52;
+
 /// How the JVM begins a line about an exception that nothing caught.
 const UNCAUGHT: &str = "Exception in thread \"main\" ";
 
@@ -156,6 +159,10 @@ pub fn diagnose(exit: Option<&Exit>, lines: &[String], was_ready: bool) -> Strin
     };
     if let Some(sentence) = recognised(lines) {
         return sentence;
+    }
+    if exit.code == Some(OUT_OF_MEMORY) && was_ready {
+        return "The driver ran out of memory (exit code 52): raise driverMemory, or compute less at once in one partition."
+            .to_owned();
     }
     match (exit.code, exit.signal) {
         (_, Some(9)) => {

@@ -1,10 +1,12 @@
 //! What a driver tells its session.
 
+use bytes::Bytes;
 use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::link::Frame;
 use super::run_dir::Exit;
+use crate::counters::Cap;
 
 /// A driver's news, in the order in which it came.
 #[derive(Debug)]
@@ -70,15 +72,41 @@ pub struct StatementResult {
     pub output: Option<Box<RawValue>>,
     /// The row limit that cut a SQL result.
     pub rows_cut: Option<i64>,
+    /// The limit in bytes that it met.
+    pub cut: Option<Cut>,
     /// When it began, in epoch milliseconds.
     pub started: i64,
     /// When it ended.
     pub completed: i64,
 }
 
+/// Which limit in bytes a result met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// The limit.
+    pub cap: Cap,
+    /// How many bytes it allows.
+    pub limit: i64,
+    /// How many there were, as far as they were counted.
+    pub seen: i64,
+}
+
+impl Cut {
+    fn read(frame: &Frame) -> Option<Self> {
+        let cut = frame.header.get("cut")?;
+        Some(Self {
+            cap: Cap::from_name(cut.get("what")?.as_str()?)?,
+            limit: cut.get("limit")?.as_i64()?,
+            seen: cut.get("seen")?.as_i64()?,
+        })
+    }
+}
+
 impl DriverEvent {
-    /// What a frame of the agent's means; none for a frame that is no event, or lacks what it needs.
-    pub(super) fn read(frame: &Frame) -> Option<Self> {
+    /// What a frame of the agent's means; none for a frame that is no event, or lacks what it needs. Takes its body.
+    pub(super) fn read(frame: &mut Frame) -> Option<Self> {
+        let body = std::mem::take(&mut frame.body);
+        let frame = &*frame;
         let text = |field| frame.text(field).map(str::to_owned);
         Some(match frame.kind() {
             "ready" => Self::Ready {
@@ -105,8 +133,9 @@ impl DriverEvent {
             "result" => Self::Result(Box::new(StatementResult {
                 id: frame.number("id")?,
                 cancelled: frame.text("state") == Some("cancelled"),
-                output: output(frame),
+                output: output(frame.number("id")?, body),
                 rows_cut: frame.number("rows_cut"),
+                cut: Cut::read(frame),
                 started: frame.number("started").unwrap_or(0),
                 completed: frame.number("completed").unwrap_or(0),
             })),
@@ -116,18 +145,19 @@ impl DriverEvent {
 }
 
 /// The output as it came. The driver is not trusted: what is no JSON object becomes an error that says so.
-fn output(frame: &Frame) -> Option<Box<RawValue>> {
-    if frame.body.is_empty() {
+/// It may be large, and is not copied.
+fn output(statement: i64, body: Bytes) -> Option<Box<RawValue>> {
+    if body.is_empty() {
         return None;
     }
-    let text = std::str::from_utf8(&frame.body).ok().map(str::to_owned);
+    let text = String::from_utf8(body.into()).ok();
     let parsed = text
         .and_then(|text| RawValue::from_string(text).ok())
         .filter(|raw| raw.get().starts_with('{'));
     parsed.or_else(|| {
         let error = json!({
             "status": "error",
-            "execution_count": frame.number("id"),
+            "execution_count": statement,
             "ename": "InvalidOutput",
             "evalue": "the driver sent an output that is not a JSON object",
             "traceback": [],

@@ -5,6 +5,7 @@
 //! owners, HTTP or SQL tables. `docs/link.md` is its contract with the agent.
 
 mod agent;
+mod collect;
 mod diagnosis;
 mod event;
 pub mod keeper;
@@ -38,7 +39,7 @@ use link::{Frame, FrameCodec, LinkKey, Listener, Secret, Slot};
 use supervise::{Command, LinkState, QUESTIONS_WAITING, Question, Supervisor};
 
 pub use diagnosis::{diagnose, diagnose_application};
-pub use event::{DriverEvent, StatementResult};
+pub use event::{Cut, DriverEvent, StatementResult};
 pub use leftovers::{clear, end_leftover};
 pub use process::ProcessName;
 pub use run_dir::{Exit, RunDir};
@@ -137,11 +138,11 @@ impl Drivers {
             return run_dir.remove().map(|()| None);
         }
         let keeper = Keeper::adopt(run_dir.keeper())?;
-        Ok(Some(self.supervise(id, &run_dir, keeper)))
+        Ok(Some(self.supervise(id, &run_dir, keeper, Vec::new())))
     }
 
     fn launch_in(&self, id: Uuid, run_dir: &RunDir, spec: &DriverSpec) -> io::Result<(Driver, Events)> {
-        self.write_files(id, run_dir, spec, &self.key.secret(id))?;
+        let notices = self.write_files(id, run_dir, spec, &self.key.secret(id))?;
         // This very binary, also when an upgrade has put another in its place.
         let child = Process::new("/proc/self/exe")
             .arg0("firesteel")
@@ -153,10 +154,17 @@ impl Drivers {
             .stderr(Stdio::null())
             .spawn()?;
         crate::kill_point!("create.spawned");
-        Ok(self.supervise(id, run_dir, Keeper::new(child)?))
+        Ok(self.supervise(id, run_dir, Keeper::new(child)?, notices))
     }
 
-    fn supervise(&self, id: Uuid, run_dir: &RunDir, keeper: Keeper) -> (Driver, Events) {
+    /// Watches a driver. `notices` are lines for its session's log.
+    fn supervise(
+        &self,
+        id: Uuid,
+        run_dir: &RunDir,
+        keeper: Keeper,
+        notices: Vec<String>,
+    ) -> (Driver, Events) {
         let (calls, calls_waiting) = mpsc::channel(CALLS_WAITING);
         let slot = Arc::new(Slot {
             secret: self.key.secret(id),
@@ -166,6 +174,10 @@ impl Drivers {
         });
         self.listener.expect(id, Arc::clone(&slot));
         let (events, events_waiting) = mpsc::channel(EVENTS_WAITING);
+        for text in notices {
+            // There are fewer than may wait.
+            let _ = events.try_send((0, DriverEvent::Notice { text }));
+        }
         let (commands, commands_waiting) = mpsc::channel(COMMANDS_WAITING);
         let (questions, questions_waiting) = mpsc::channel(QUESTIONS_WAITING);
         let supervisor = Supervisor {
@@ -196,11 +208,20 @@ impl Drivers {
         (driver, events_waiting)
     }
 
-    fn write_files(&self, id: Uuid, run_dir: &RunDir, spec: &DriverSpec, secret: &Secret) -> io::Result<()> {
+    /// Writes what the driver is started with; lines for its session's log.
+    fn write_files(
+        &self,
+        id: Uuid,
+        run_dir: &RunDir,
+        spec: &DriverSpec,
+        secret: &Secret,
+    ) -> io::Result<Vec<String>> {
         let config = &self.config;
         let mut conf = submit::conf(config, spec, &self.defaults, &run_dir.work());
         let python = submit::python(&conf, &self.spark).to_owned();
+        let mut notices = Vec::new();
         if spec.application.is_none() {
+            notices = collect::bound(&mut conf, config.driver.max_result_percent.into());
             submit::own_python(&mut conf, config, &self.spark);
             self.write_agent(id, run_dir, spec, secret, &python)?;
         }
@@ -221,7 +242,8 @@ impl Drivers {
             kill_grace_ms: u64::try_from(config.driver.kill_grace.get().as_millis()).unwrap_or(u64::MAX),
             oom_score_adj: config.driver.oom_score_adj,
         };
-        run_dir.write("launch.json", &serde_json::to_vec(&launch)?)
+        run_dir.write("launch.json", &serde_json::to_vec(&launch)?)?;
+        Ok(notices)
     }
 
     /// What a session's agent reads.

@@ -248,7 +248,7 @@ impl Supervisor {
         }
     }
 
-    async fn take(&mut self, frame: Frame) {
+    async fn take(&mut self, mut frame: Frame) {
         let seq = frame.seq();
         match seq {
             // The number that an ack names is one of ours.
@@ -280,7 +280,7 @@ impl Supervisor {
             // How far the driver had come when an earlier server was there. One for this server follows, and is acknowledged.
             return;
         }
-        match DriverEvent::read(&frame) {
+        match DriverEvent::read(&mut frame) {
             // The session is gone only when it has been deleted: the driver is ending then.
             Some(event) => drop(self.events.send((seq, event)).await),
             // Acknowledged with the next one.
@@ -308,7 +308,7 @@ impl Supervisor {
                 }
             }
             "progress" => {
-                if let Some(event) = DriverEvent::read(frame) {
+                if let Some(event) = DriverEvent::read(&mut frame.clone()) {
                     // The session is gone only when it has been deleted: the driver is ending then.
                     let _ = self.events.send((0, event)).await;
                 }

@@ -87,23 +87,31 @@ impl Outputs {
         Ok(Self { shared })
     }
 
-    /// Puts an output into a file, unless it is small enough for the store: then, and where the file can't be written, none. An
-    /// output that is there already is replaced.
-    pub async fn keep(&self, session: i64, statement: i64, output: &Arc<RawValue>) -> Option<Kept> {
-        let shared = Arc::clone(&self.shared);
-        if output.get().len() <= shared.inline {
-            return None;
+    /// Puts an output into a file. An output that is there already is replaced.
+    ///
+    /// # Errors
+    /// The output itself, for the store: it is small enough, or the file can't be written.
+    pub async fn keep(
+        &self,
+        session: i64,
+        statement: i64,
+        output: Box<RawValue>,
+    ) -> Result<Kept, Box<RawValue>> {
+        if output.get().len() <= self.shared.inline {
+            return Err(output);
         }
-        let output = Arc::clone(output);
-        let write = move || shared.write((session, statement), &output);
+        // An Arc of the value itself would be a copy, and it may be large.
+        let output = Arc::new(output);
+        let (shared, written) = (Arc::clone(&self.shared), Arc::clone(&output));
+        let write = move || shared.write((session, statement), &written);
         match self.shared.background.blocking(write).await {
-            Ok(Ok(kept)) => Some(kept),
+            Ok(Ok(kept)) => return Ok(kept),
             Ok(Err(error)) => {
                 warn!(session.id = session, statement.id = statement, %error, "an output can't be written to its file; the store takes it");
-                None
             }
-            Err(_) => None,
+            Err(_) => {}
         }
+        Err(Arc::try_unwrap(output).unwrap_or_else(|shared| shared.as_ref().clone()))
     }
 
     /// The file of an output of so many bytes.

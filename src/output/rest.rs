@@ -12,6 +12,10 @@ use serde_json::{Map, Value, json};
 const LINES: usize = 10;
 /// The most bytes of them.
 const BYTES: usize = 1024;
+/// What is read of a text for them.
+const READ: usize = 16 * BYTES;
+/// The longest escape of a character in JSON: two of `\u1234`.
+const ESCAPE: usize = 12;
 const TEXT: &str = "text/plain";
 
 /// Livy's output object, whose data stays as it came: a table of many rows would take many times its room.
@@ -42,9 +46,7 @@ pub(super) fn rest(output: &RawValue) -> Option<Box<RawValue>> {
     left.insert("status".to_owned(), whole.status.into());
     left.insert("execution_count".to_owned(), whole.execution_count.into());
     if let Some(data) = whole.data {
-        let text = data
-            .get(TEXT)
-            .and_then(|text| serde_json::from_str::<String>(text.get()).ok());
+        let text = data.get(TEXT).and_then(|text| beginning(text.get()));
         let text = match text {
             Some(text) if !text.is_empty() => format!("{}\n{marker}", head(&text)),
             _ => marker.clone(),
@@ -68,6 +70,23 @@ pub(super) fn rest(output: &RawValue) -> Option<Box<RawValue>> {
         left.insert("traceback".to_owned(), kept.into());
     }
     to_raw_value(&left).ok()
+}
+
+/// The beginning of a JSON string, more of it than is shown: the whole may be large.
+fn beginning(string: &str) -> Option<String> {
+    if string.len() <= READ {
+        return serde_json::from_str(string).ok();
+    }
+    let mut end = string.floor_char_boundary(READ);
+    // No escape is longer than two of `\u1234`, so one of these places is not inside of one.
+    for _ in 0..=ESCAPE {
+        let whole = format!("{}\"", &string[..end]);
+        if let Ok(text) = serde_json::from_str(&whole) {
+            return Some(text);
+        }
+        end = string.floor_char_boundary(end - 1);
+    }
+    None
 }
 
 /// The first lines, whole ones unless the first is too long.
@@ -102,7 +121,7 @@ mod tests {
         let shown = left["data"][TEXT].as_str().unwrap();
         assert!(shown.starts_with("line 0\nline 1\n"), "{shown}");
         assert!(
-            shown.contains("\nline 9\n[... 53.7 KiB in all, removed"),
+            shown.contains("\nline 9\n[... 52.7 KiB in all, removed"),
             "{shown}"
         );
     }

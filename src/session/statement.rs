@@ -11,6 +11,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::kind::Kind;
 use super::state::StatementState;
 use crate::clock::now_ms;
+use crate::counters::Cap;
 use crate::driver::StatementResult;
 use crate::output::{Kept, OutputFile, Outputs};
 use crate::store::{IdempotencyRow, Op, StatementRow, Store};
@@ -32,6 +33,8 @@ pub struct Statement {
     pub file: Option<OutputFile>,
     /// The row limit that cut a SQL result.
     pub rows_cut: Option<i64>,
+    /// The limit in bytes that cut its text.
+    pub bytes_cut: Option<i64>,
     /// The statement before which a job runs.
     pub before: Option<i64>,
     /// Completed tasks of all known, 0.0 to 1.0.
@@ -54,6 +57,7 @@ impl Statement {
             output: None,
             file: None,
             rows_cut: None,
+            bytes_cut: None,
             before: None,
             progress: 0.0,
             accepted: now_ms(),
@@ -118,15 +122,17 @@ impl Statement {
         }
     }
 
-    pub(super) fn ended(&self, result: StatementResult) -> Self {
+    /// The end as the driver told it, but for the output, which [`Self::with_output`] takes.
+    pub(super) fn ended(&self, result: &StatementResult) -> Self {
         Self {
             state: if result.cancelled {
                 StatementState::Cancelled
             } else {
                 StatementState::Available
             },
-            output: result.output.map(Arc::from),
+            output: None,
             rows_cut: result.rows_cut,
+            bytes_cut: result.cut.filter(|cut| cut.cap == Cap::Text).map(|cut| cut.limit),
             progress: 1.0,
             started: if result.started > 0 {
                 result.started
@@ -142,18 +148,31 @@ impl Statement {
         }
     }
 
-    /// With its output in a file, where that is too large for the store. Jobs' stay: they have limits of their own.
-    pub(super) async fn filed(self, session: i64, outputs: &Outputs) -> Self {
-        let Some(output) = self.output.as_ref().filter(|_| !self.is_job()) else {
+    /// With its output: in a file, where that is too large for the store. Jobs' are not: they have limits of their own.
+    pub(super) async fn with_output(
+        self,
+        output: Option<Box<RawValue>>,
+        session: i64,
+        outputs: &Outputs,
+    ) -> Self {
+        let Some(output) = output else {
             return self;
         };
-        match outputs.keep(session, self.id, output).await {
-            Some(Kept { rest, bytes }) => Self {
+        let kept = if self.is_job() {
+            Err(output)
+        } else {
+            outputs.keep(session, self.id, output).await
+        };
+        match kept {
+            Ok(Kept { rest, bytes }) => Self {
                 output: Some(Arc::from(rest)),
                 file: Some(outputs.file(session, self.id, bytes)),
                 ..self
             },
-            None => self,
+            Err(output) => Self {
+                output: Some(Arc::from(output)),
+                ..self
+            },
         }
     }
 
@@ -194,6 +213,7 @@ impl Statement {
             output: None,
             output_bytes: None,
             rows_cut: None,
+            bytes_cut: None,
             before_statement: self.before,
             accepted: self.accepted,
             started: self.started,
@@ -211,6 +231,7 @@ impl Statement {
             output: self.output.as_ref().map(|output| output.get().to_owned()),
             output_bytes: self.file.as_ref().and_then(|file| i64::try_from(file.bytes).ok()),
             rows_cut: self.rows_cut,
+            bytes_cut: self.bytes_cut,
             started: self.started,
             completed: self.completed,
         }
@@ -246,6 +267,7 @@ impl Statement {
                 .map(Arc::from),
             file: None,
             rows_cut: row.rows_cut,
+            bytes_cut: row.bytes_cut,
             before: row.before_statement,
             progress: if state.is_final() { 1.0 } else { 0.0 },
             accepted: row.accepted,

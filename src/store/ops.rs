@@ -100,6 +100,8 @@ pub enum Op {
         output_bytes: Option<i64>,
         /// The row limit that cut a SQL result.
         rows_cut: Option<i64>,
+        /// The limit in bytes that cut its text.
+        bytes_cut: Option<i64>,
         /// When it began; 0 for one that never did.
         started: i64,
         /// When it ended.
@@ -294,10 +296,11 @@ pub(super) async fn apply(to: &mut SqliteConnection, op: &Op) -> Result<(), Stor
             output,
             output_bytes,
             rows_cut,
+            bytes_cut,
             started,
             completed,
         } => sqlx::query(
-            "UPDATE statements SET state = ?, output = ?, output_bytes = ?, rows_cut = ?, started = ?, completed = ?, \
+            "UPDATE statements SET state = ?, output = ?, output_bytes = ?, rows_cut = ?, bytes_cut = ?, started = ?, completed = ?, \
              code = CASE WHEN id < 0 THEN '' ELSE code END \
              WHERE session_id = ? AND id = ? AND completed = 0",
         )
@@ -305,6 +308,7 @@ pub(super) async fn apply(to: &mut SqliteConnection, op: &Op) -> Result<(), Stor
         .bind(output)
         .bind(output_bytes)
         .bind(rows_cut)
+        .bind(bytes_cut)
         .bind(started)
         .bind(completed)
         .bind(session_id)

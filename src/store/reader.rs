@@ -12,7 +12,7 @@ const SESSION: &str = "SELECT id, name, owner, proxy_user, kind, state, request,
                        diagnosis, created, ended FROM sessions";
 /// Sessions that are read.
 const SOUND: &str = "CAST(id AS TEXT) NOT IN (SELECT session FROM quarantine)";
-const STATEMENT: &str = "SELECT session_id, id, kind, code, state, output, output_bytes, rows_cut, before_statement, accepted, \
+const STATEMENT: &str = "SELECT session_id, id, kind, code, state, output, output_bytes, rows_cut, bytes_cut, before_statement, accepted, \
                          started, completed FROM statements WHERE session_id = ?";
 
 impl Store {

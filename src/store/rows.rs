@@ -100,6 +100,8 @@ pub struct StatementRow {
     pub output_bytes: Option<i64>,
     /// The row limit that cut a SQL result.
     pub rows_cut: Option<i64>,
+    /// The limit in bytes that cut its text.
+    pub bytes_cut: Option<i64>,
     /// The statement before which a job runs; none for a statement.
     pub before_statement: Option<i64>,
     /// When it was accepted.
@@ -149,6 +151,7 @@ impl StatementRow {
             output: None,
             output_bytes: None,
             rows_cut: None,
+            bytes_cut: None,
             before_statement: None,
             accepted: 0,
             started: 0,

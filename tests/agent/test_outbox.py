@@ -102,6 +102,8 @@ class Model:
 
     def expect(self, index, header, body):
         """Frame `index` of those kept is this one, or had no room."""
+        cut = header.pop("cut", None)
+        assert cut is None or (cut["what"] == "outbox" and is_cut(body))
         assert header == self.kept[index][0]
         if body != self.kept[index][1]:
             assert header["type"] == "result" and len(self.kept[index][1]) > 3000 and is_cut(body)

@@ -12,9 +12,9 @@ from ..completions import Completions
 from ..config import Config
 from ..frames import Header
 from ..interpreters import COMPLETION_SECONDS, Events
-from ..jvm_interpreter import JvmInterpreter, Result
+from ..jvm_interpreter import JvmInterpreter
 from ..loop import Loop
-from ..output import error, job_result, too_large
+from ..output import Output, error, job_result, too_large
 from ..spark import Spark
 from ..worker import Worker
 from .jobs import JavaJobs, NoLivy
@@ -54,12 +54,12 @@ class JavaInterpreter(JvmInterpreter):
             return [str(refusal)]
         return []
 
-    def _cell(self, number: int, code: bytes) -> Result:
+    def _cell(self, number: int, code: bytes) -> Output:
         self._prepare(number)
         result, limit = self._jobs.run(code), self._config.output_max_bytes
         if result is not None and len(result) > limit:
-            return Result(too_large(number, "The result", len(result), limit))
-        return Result(job_result(result))
+            return too_large(number, "The result", len(result), limit)
+        return job_result(result)
 
     def _failed(self, number: int, failure: Exception) -> None:
         control = self._worker

@@ -10,7 +10,7 @@ what the REPL said of it are taken from their pipes, in this order.
 from typing import Optional
 
 from ..interpreters import CONTEXT_REPLACED, now_ms
-from ..output import too_large
+from ..output import NOTHING, structured, too_large_failure
 from . import errors, magics
 from .errors import Failure
 from .lines import COMMAND, MAX_DEPTH, Piece, depth
@@ -43,7 +43,7 @@ class ScalaInterpreter(ScalaSession):
         repl, worker = self._repl, self._pieces_worker
         assert repl is not None and worker is not None
         if statement.cancelled:
-            self._finish("cancelled", b"")
+            self._finish("cancelled", NOTHING)
         elif piece is None:
             self._succeed(statement)
         elif COMMAND.match(piece.code):
@@ -69,7 +69,7 @@ class ScalaInterpreter(ScalaSession):
         assert spark is not None
         echo = spark.output.take_echo()
         if statement.cancelled:
-            self._finish("cancelled", b"")
+            self._finish("cancelled", NOTHING)
         elif result == "Incomplete":
             longer = statement.pieces.more()
             if longer is None:
@@ -101,7 +101,7 @@ class ScalaInterpreter(ScalaSession):
                 return
             echo = spark.output.take_echo()
             if statement.cancelled:
-                self._finish("cancelled", b"")
+                self._finish("cancelled", NOTHING)
             elif text:
                 self._magic_done(statement, name, magics.read(name, text))
             elif failure is None and (not variable or "not found: value" in echo):
@@ -124,8 +124,8 @@ class ScalaInterpreter(ScalaSession):
             spark.output.out.clear()
             self._next(statement, statement.pieces.next())
         elif answer.seen:
-            output = too_large(statement.number, f"The value, as far as %{name} read it,", answer.seen, limit)
-            self._finish("available", output)
+            failure = too_large_failure(f"The value, as far as %{name} read it,", answer.seen, limit)
+            self._fail(statement, failure, structured(answer.seen, limit))
         else:
             reason = [answer.reason + "\n"] if answer.reason else []
             self._fail(statement, errors.plain(answer.ename, answer.evalue, reason))
@@ -139,11 +139,11 @@ class ScalaInterpreter(ScalaSession):
         composed = self._composer.ok(statement.number, output.out, output.echo, values, strip=False)
         self._finish("available", composed)
 
-    def _fail(self, statement: ScalaStatement, failure: Failure) -> None:
+    def _fail(self, statement: ScalaStatement, failure: Failure, cut: Optional[dict] = None) -> None:
         output = self._output()
         output.finish()
         composed = self._composer.failed(statement.number, output.out, output.echo, failure)
-        self._finish("available", composed)
+        self._finish("available", composed._replace(cut=cut or composed.cut))
 
     def _output(self):
         assert self._spark is not None

@@ -14,7 +14,7 @@ from ..config import Config
 from ..frames import Header
 from ..interpreters import Events, now_ms
 from ..loop import Loop
-from ..output import Value, error
+from ..output import NOTHING, Output, Value, error
 from ..statement_interpreter import Statement, StatementInterpreter
 from ..worker import Worker
 from .lines import Pieces
@@ -126,7 +126,7 @@ class ScalaSession(StatementInterpreter[ScalaStatement]):
         if self._leaving is None:
             super()._begin_when_free()
 
-    def _finish(self, state: str, composed: bytes) -> None:
+    def _finish(self, state: str, composed: Output) -> None:
         statement = self._statement
         assert statement is not None
         self._statement = None
@@ -139,7 +139,7 @@ class ScalaSession(StatementInterpreter[ScalaStatement]):
         if statement.cancelled and statement.started:
             self._cancel_jobs(statement.number, again=True)
             self._leave_thread()
-        self._events.finished(statement.number, state, statement.started or now_ms(), composed, None)
+        self._events.finished(statement.number, state, statement.started or now_ms(), composed)
 
     def _leave_thread(self) -> None:
         """Let the interpreting thread go: what comes next is on another."""
@@ -194,7 +194,7 @@ class ScalaSession(StatementInterpreter[ScalaStatement]):
                 self._finish("cancelled", error(statement.number, "InterpreterReplaced", REPLACED))
                 self._abandon()
                 return
-            self._finish("cancelled", b"")
+            self._finish("cancelled", NOTHING)
             leaving = self._leaving
             assert leaving is not None
             self._loop.later(FINISH_SECONDS, lambda: self._finish_late(statement.number, leaving))

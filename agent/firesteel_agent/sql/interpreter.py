@@ -13,9 +13,9 @@ from ..completions import Completions
 from ..config import Config
 from ..frames import Header
 from ..interpreters import COMPLETION_SECONDS, Events
-from ..jvm_interpreter import JvmInterpreter, Result
+from ..jvm_interpreter import JvmInterpreter
 from ..loop import Loop
-from ..output import dumps, error, too_large
+from ..output import Output, dumps, error, too_large
 from ..say import say
 from ..spark import Spark
 from ..worker import Worker
@@ -86,12 +86,12 @@ class SqlInterpreter(JvmInterpreter):
 
     # On the worker
 
-    def _cell(self, number: int, code: bytes) -> Result:
+    def _cell(self, number: int, code: bytes) -> Output:
         """Run the cell's statements, one after another; the last one's rows are the result."""
         self._prepare(number)
         return self._statements(number, code.decode("utf-8", "replace"))
 
-    def _statements(self, number: int, code: str) -> Result:
+    def _statements(self, number: int, code: str) -> Output:
         pieces = split(code)
         if not pieces:
             return self._result(number, *NO_ROWS)
@@ -113,12 +113,12 @@ class SqlInterpreter(JvmInterpreter):
         rows = Rows(spark, self._config.output_max_bytes, self._config.sql_max_rows)
         return rows.run(statement, wanted)
 
-    def _result(self, number: int, schema: dict, rows: str, rows_cut: Optional[int]) -> Result:
+    def _result(self, number: int, schema: dict, rows: str, rows_cut: Optional[int]) -> Output:
         head = b'{"status":"ok","execution_count":%d,"data":{"application/json":{"schema":' % number
         output = b"".join((head, dumps(schema), b',"data":[', rows.encode("utf-8", "replace"), b"]}}}"))
         if len(output) > self._config.output_max_bytes:
             raise TooLarge(len(output))
-        return Result(output, rows_cut)
+        return Output(output, rows_cut=rows_cut)
 
 
 def _describe(failure: Exception) -> Tuple[str, List[str]]:

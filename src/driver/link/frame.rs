@@ -7,6 +7,8 @@ use tokio_util::codec::{Decoder, Encoder};
 
 /// The longest header.
 const HEADER_MAX: usize = 1024 * 1024;
+/// Frames from this size on have their memory for themselves.
+const LARGE: usize = 256 * 1024;
 /// The two length fields.
 const LENGTH: usize = 4;
 
@@ -98,6 +100,10 @@ impl Decoder for FrameCodec {
         }
         bytes.advance(LENGTH);
         let mut payload = bytes.split_to(length).freeze();
+        if length > LARGE {
+            // Nothing else keeps the memory of a large frame, so that its body can be taken without a copy.
+            *bytes = BytesMut::from(&bytes[..]);
+        }
         let header_length = match peek(&payload) {
             Some(header) if header > HEADER_MAX => return Err(FrameError::TooLong(header)),
             Some(header) if header <= payload.len() - LENGTH => header,

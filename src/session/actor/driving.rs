@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use tracing::info;
+use tracing::{debug, info};
 
 use super::{Actor, Done, Running, one_line};
+use crate::counters::Cap;
 use crate::driver::{DriverEvent, Exit, StatementResult, diagnose};
 use crate::session::snapshot::{RECENT, RECENT_BYTES};
 use crate::session::state::{SessionEvent, SessionState, StatementState};
@@ -175,7 +176,7 @@ impl Actor {
     }
 
     /// Stores the running statement's result. One of another statement is nobody's.
-    fn result(&mut self, result: StatementResult) {
+    fn result(&mut self, mut result: StatementResult) {
         self.driver_has(result.id);
         let Some(running) = self
             .running
@@ -191,11 +192,13 @@ impl Actor {
         };
         running.answered = true;
         self.storing = true;
-        let statement = running.statement.ended(result);
+        count_cuts(self.id, &result);
+        let output = result.output.take();
+        let statement = running.statement.ended(&result);
         let (shared, session) = (Arc::clone(&self.shared), self.id);
         self.work.push(Box::pin(async move {
             // The file first: a row that names one that is not there would hide the output.
-            let statement = Arc::new(statement.filed(session, &shared.outputs).await);
+            let statement = Arc::new(statement.with_output(output, session, &shared.outputs).await);
             shared.store.insist(statement.end(session)).await;
             crate::kill_point!("statement.result_stored");
             Done::ResultStored(statement)
@@ -262,5 +265,29 @@ impl Actor {
             });
             self.shared.outputs.drop_below(self.id, below);
         }
+    }
+}
+
+/// Counts the limits that a result met.
+fn count_cuts(session: i64, result: &StatementResult) {
+    if let Some(limit) = result.rows_cut {
+        Cap::Rows.count();
+        debug!(
+            session.id = session,
+            statement.id = result.id,
+            limit,
+            "a result was cut: rows"
+        );
+    }
+    if let Some(cut) = result.cut {
+        cut.cap.count();
+        debug!(
+            session.id = session,
+            statement.id = result.id,
+            limit_bytes = cut.limit,
+            seen_bytes = cut.seen,
+            "a result was cut: {}",
+            cut.cap.name()
+        );
     }
 }

@@ -1,4 +1,4 @@
-"""Shows values: the hook that a bare expression's value goes to, and `display`. Calls rich.
+"""Shows values: the hook that a bare expression's value goes to, and `display`. Calls output and rich.
 
 The text goes to stdout, in order with all that is printed. What an object shows beside it is kept for the
 statement's result: of several values of one MIME type the last one counts, but text/html is joined.
@@ -9,12 +9,16 @@ import importlib.util
 import io
 import sys
 import traceback
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
+from ...output import TOO_LARGE, too_large_sentence
 from . import rich
 
 IPYTHON_DISPLAY = "IPython.core.display_functions"
 """IPython's module that has `display`."""
+
+PIECE = 1 << 20
+"""Characters that are written at once."""
 
 MAX_TYPES = 40
 """MIME types of one statement; the agent takes at most 64."""
@@ -31,20 +35,31 @@ class Values:
     def __init__(self, limit: int):
         self._limit = limit
         self._kept: Dict[str, bytes] = {}
+        self.left_out: Optional[int] = None
+        """The bytes of the last value that was over the limit."""
 
     def clear(self) -> None:
         """Forget those of the statement before."""
         self._kept.clear()
+        self.left_out = None
 
-    def add(self, mime: str, data: bytes) -> bool:
-        """Keep a value (JSON); False when it is over the limit."""
+    def refused(self, mime: str, seen: int) -> str:
+        """What is said of a value that is left out, as there would be so many bytes with it."""
+        self.left_out = seen
+        what = f"What the cell shows, with this {mime},"
+        return f"[{TOO_LARGE}: {too_large_sentence(what, seen, self._limit)}]\n"
+
+    def add(self, mime: str, data: bytes) -> str:
+        """Keep a value (JSON), or say why it is left out."""
         if mime == "text/html" and mime in self._kept:
             data = self._kept[mime][:-1] + b"\\n" + data[1:]
-        others = sum(len(kept) for other, kept in self._kept.items() if other != mime)
-        if others + len(data) > self._limit or (len(self._kept) >= MAX_TYPES and mime not in self._kept):
-            return False
+        seen = len(data) + sum(len(kept) for other, kept in self._kept.items() if other != mime)
+        if seen > self._limit:
+            return self.refused(mime, seen)
+        if len(self._kept) >= MAX_TYPES and mime not in self._kept:
+            return f"[{mime} is left out: a cell shows at most {MAX_TYPES} types of values]\n"
         self._kept[mime] = data
-        return True
+        return ""
 
     def take(self) -> List[Tuple[str, bytes]]:
         """All of them."""
@@ -96,25 +111,32 @@ class Display:
 
     def _show(self, value: Any, raw: bool = False) -> None:
         if not self._wanted:
-            self._write(f"{_repr(value)}\n")
+            self._write(_repr(value))
+            self._write("\n")
             return
         if raw:
-            shown = rich.show_bundle(value)
+            shown = rich.show_bundle(value, self._limit)
             text = shown.text
         else:
             text = _repr(value)
-            shown = rich.show(value)
+            shown = rich.show(value, self._limit)
             text = text if shown.text is None else shown.text
         if text:
-            self._write(f"{text}\n")
+            self._write(text)
+            self._write("\n")
         for mime, data in shown.values:
-            if not self.values.add(mime, data):
-                told = f"[{mime} of {len(data)} bytes is left out: output.max_bytes is {self._limit} bytes]\n"
-                self._write(told)
+            self._write(self.values.add(mime, data))
+        for mime, seen in shown.too_large:
+            self._write(self.values.refused(mime, seen))
         for note in shown.notes:
             self._write(f"{note}\n")
 
     def _write(self, text: str) -> None:
+        """In pieces, since the stream makes a copy of each."""
+        for start in range(0, len(text), PIECE):
+            self._write_piece(text[start : start + PIECE] if len(text) > PIECE else text)
+
+    def _write_piece(self, text: str) -> None:
         stream = getattr(sys, "stdout", None)
         if stream is None or stream is self._foreign:
             stream = self._stream

@@ -15,8 +15,8 @@ Result = Tuple[str, bytes]
 """A MIME type and its value as JSON."""
 
 
-def run(line: str, names: Dict[str, Any]) -> Result:
-    """Run the magic of a line (without its `%`)."""
+def run(line: str, names: Dict[str, Any], limit: int) -> Result:
+    """Run the magic of a line (without its `%`). Raises `TooLarge` for more than `limit` bytes."""
     words = line.split(None, 1)
     if not words:
         raise UnknownMagic("magic command not specified")
@@ -26,19 +26,19 @@ def run(line: str, names: Dict[str, Any]) -> Result:
     name = words[1].strip() if len(words) > 1 else ""
     if name not in names:
         raise NameError(f"name '{name}' is not defined")
-    return magic(names[name])
+    return magic(names[name], limit)
 
 
-def _json(value: Any) -> Result:
-    return "application/json", dumps(value)
+def _json(value: Any, limit: int) -> Result:
+    return "application/json", dumps(value, limit)
 
 
-def _table(value: Any) -> Result:
-    return "application/vnd.livy.table.v1+json", dumps(to_table(value))
+def _table(value: Any, limit: int) -> Result:
+    return "application/vnd.livy.table.v1+json", dumps(to_table(value, limit), limit)
 
 
-def _matplot(plot: Any) -> Result:
-    return "image/png", dumps(base64.b64encode(png(plot.gcf().savefig)).decode("ascii"))
+def _matplot(plot: Any, limit: int) -> Result:
+    return "image/png", dumps(base64.b64encode(png(plot.gcf().savefig)).decode("ascii"), limit)
 
 
-MAGICS: Dict[str, Callable[[Any], Result]] = {"json": _json, "table": _table, "matplot": _matplot}
+MAGICS: Dict[str, Callable[[Any, int], Result]] = {"json": _json, "table": _table, "matplot": _matplot}

@@ -18,6 +18,7 @@ from .interrupt import Interrupts
 from .jobs import Jobs
 from .plan import Planner
 from .shield import Shield
+from .values import TooLarge
 
 LEAST_RECURSION = 1000
 """Our own code has at least this many frames, whatever limit user code sets."""
@@ -114,6 +115,9 @@ class Repl:
             self._interrupts.guard(statement, self._streams.flush)
         if failure is None:
             return reply(result)
+        if isinstance(failure, TooLarge):
+            what = "The value, as far as it was read,"
+            return {"status": "too_large", "what": what, "seen": failure.seen}, b""
         described, worse = self._interrupts.guard(statement, lambda: describe(failure))
         if worse is not None:  # The exception's own __str__ failed, or was interrupted.
             described = errors.describe_badly(failure, worse)
@@ -128,14 +132,15 @@ class Repl:
 
     def _values(self, magic: Optional[magics.Result]) -> Reply:
         values = self._display.values
-        if magic is not None and not values.add(*magic):
+        if magic is not None and values.add(*magic):
             values.clear()
-            if not values.add(*magic):
+            if values.add(*magic):
                 return {"status": "too_large", "seen": len(magic[1])}, b""
-        kept = values.take()
+        kept, left_out = values.take(), values.left_out
         told = [[mime, len(data)] for mime, data in kept]
         values.clear()
-        return {"status": "ok", "values": told}, b"".join(data for _mime, data in kept)
+        reply = {"status": "ok", "values": told, "left_out": left_out}
+        return reply, b"".join(data for _mime, data in kept)
 
     def _result(self, pickled: Optional[bytes]) -> Reply:
         self._display.values.clear()  # A job shows nothing.
@@ -149,7 +154,7 @@ class Repl:
         result = None
         for step in self._planner.plan(statement, code):
             if isinstance(step, str):
-                result = magics.run(step, self._names)
+                result = magics.run(step, self._names, self._max_output)
             else:
                 result = None
                 self._run_compiled(step, self._names)

@@ -9,7 +9,7 @@ import io
 import re
 from typing import Any, Callable, List, NamedTuple, Optional, Tuple
 
-from .values import dumps
+from .values import TooLarge, check, dumps
 
 METHODS = (
     ("_repr_html_", "text/html"),
@@ -35,14 +35,18 @@ _name_of = type.__dict__["__name__"].__get__
 class Shown(NamedTuple):
     """What an object shows: MIME types with their JSON, the text in place of its repr, what went wrong."""
 
+    limit: int
+    """The most bytes that a value's JSON may have."""
     values: List[Tuple[str, bytes]]
+    too_large: List[Tuple[str, int]]
+    """MIME types of values that have more, and how many, as far as they were read."""
     text: Any
     notes: List[str]
 
 
-def show(value: Any) -> Shown:
+def show(value: Any, limit: int) -> Shown:
     """Ask the object."""
-    shown = Shown([], None, [])
+    shown = Shown(limit, [], [], None, [])
     text = None
     bundle = _ask(value, "_repr_mimebundle_", shown.notes)
     if isinstance(bundle, dict):
@@ -59,9 +63,9 @@ def show(value: Any) -> Shown:
     return shown._replace(text=text)
 
 
-def show_bundle(bundle: Any) -> Shown:
+def show_bundle(bundle: Any, limit: int) -> Shown:
     """The same of a dict of MIME types, as `display(..., raw=True)` takes it."""
-    shown = Shown([], None, [])
+    shown = Shown(limit, [], [], None, [])
     if not isinstance(bundle, dict):
         raise TypeError(f"display(..., raw=True) takes dicts of MIME types, not {_type_name(bundle)}")
     return shown._replace(text=_take_bundle(bundle, shown))
@@ -134,18 +138,22 @@ def _take(mime: str, found: Any, source: str, shown: Shown) -> None:
     if found is None:
         return
     try:
+        check(found, shown.limit)
         if mime == "application/json" or mime.endswith("+json"):
-            data = dumps(found)
+            data = dumps(found, shown.limit)
         elif isinstance(found, (bytes, bytearray)) and _BINARY.match(mime):
-            data = dumps(base64.b64encode(found).decode("ascii"))
+            data = dumps(base64.b64encode(found).decode("ascii"), shown.limit)
         elif isinstance(found, str) and _BINARY.match(mime):
             base64.b64decode(found.encode("ascii"))
-            data = dumps(found)
+            data = dumps(found, shown.limit)
         elif isinstance(found, str):
-            data = dumps(found)
+            data = dumps(found, shown.limit)
         else:
             shown.notes.append(f"[{source} gave {_type_name(found)} for {mime}]")
             return
+    except TooLarge as large:
+        shown.too_large.append((mime, large.seen))
+        return
     except Exception as error:
         shown.notes.append(f"[{source} gave what {mime} can't be: {_type_name(error)}{_reason(error)}]")
         return

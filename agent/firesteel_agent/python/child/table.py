@@ -1,11 +1,16 @@
-"""A value as Livy's table: headers with types, and rows. Calls convert."""
+"""A value as Livy's table: headers with types, and rows. Calls convert and values."""
 
 import dataclasses
 import datetime
 import decimal
+import sys
 from typing import Any, Dict, List, Tuple
 
 from .convert import is_missing, library_of, plain
+from .values import TooLarge, check
+
+BRACKETS, LEAST_CELL = 2, 2
+"""Bytes of a row without its cells, and the fewest of a cell, as JSON."""
 
 _PLAIN = {
     type(None): "NULL_TYPE",
@@ -16,11 +21,14 @@ _PLAIN = {
 }
 
 
-def to_table(value: Any) -> Dict[str, Any]:
+def to_table(value: Any, limit: int = sys.maxsize) -> Dict[str, Any]:
     """The table of a scalar, of a list of scalars, or of a list of rows (list, tuple, dict, Row, dataclass).
 
-    pandas' frames and NumPy's arrays are rows too; a frame keeps the order of its columns.
+    pandas' frames and NumPy's arrays are rows too; a frame keeps the order of its columns. Raises `TooLarge`
+    as soon as it must have more than `limit` bytes.
     """
+    check(value, limit)
+    seen = 0
     in_order = library_of(value) == "pandas" and type(value).__name__ == "DataFrame"
     if library_of(value) in ("numpy", "pandas"):
         value = plain(value)
@@ -31,7 +39,12 @@ def to_table(value: Any) -> Dict[str, Any]:
     converted: List[Dict[Any, Any]] = []
     for row in rows:
         cells = {}
+        seen += BRACKETS
         for name, cell in _cells(row):
+            seen += LEAST_CELL
+            if seen > limit:
+                raise TooLarge(seen)
+            check(cell, limit)
             kind, cells[name] = _convert(cell)
             known = types.setdefault(name, kind)
             if known == "NULL_TYPE":

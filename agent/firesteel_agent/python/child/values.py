@@ -4,10 +4,11 @@ Calls convert. The text is written here, since user code may have changed the js
 """
 
 import decimal
+import sys
 from json.encoder import encode_basestring
 from typing import Any, Callable
 
-from .convert import plain
+from .convert import least, plain
 
 MAX_DEPTH = 100
 """Levels of nesting; strict parsers stop at 128."""
@@ -29,14 +30,46 @@ HINTS = {
 """What helps with types that are often met and are not JSON."""
 
 
-def dumps(value: Any) -> bytes:
-    """JSON in UTF-8. NaN and infinities are null. Raises TypeError or ValueError for what JSON can't say."""
+class TooLarge(Exception):
+    """The JSON is longer than it may be: `seen` bytes, as far as it was written."""
+
+    def __init__(self, seen: int):
+        super().__init__(seen)
+        self.seen = seen
+
+
+def dumps(value: Any, limit: int = sys.maxsize) -> bytes:
+    """JSON in UTF-8. NaN and infinities are null. Raises TypeError or ValueError for what JSON can't say.
+
+    Raises `TooLarge` as soon as there are more than `limit` bytes: the value may be far larger.
+    """
     parts: list = []
-    _write(value, 0, parts.append)
-    return "".join(parts).encode("utf-8")
+    size = 0
+
+    def put(text: str) -> None:
+        nonlocal size
+        size += len(text)
+        if size > limit:
+            raise TooLarge(size)
+        parts.append(text)
+
+    _write(value, 0, put, limit)
+    encoded = "".join(parts).encode("utf-8")
+    if len(encoded) > limit:
+        raise TooLarge(len(encoded))
+    return encoded
 
 
-def _write(value: Any, depth: int, put: Callable[[str], None]) -> None:
+def check(value: Any, limit: int) -> None:
+    """Raise `TooLarge` for what is over the limit already by its size, before it is copied."""
+    seen = len(value) if isinstance(value, (str, bytes, bytearray)) else least(value)
+    if seen > limit:
+        raise TooLarge(seen)
+
+
+def _write(value: Any, depth: int, put: Callable[[str], None], limit: int) -> None:
+    if isinstance(value, str) and len(value) > limit:
+        raise TooLarge(len(value))
     scalar = _scalar(value)
     if scalar is not None:
         put(scalar)
@@ -47,23 +80,24 @@ def _write(value: Any, depth: int, put: Callable[[str], None]) -> None:
         mark = "{"
         for key, item in value.items():
             put(f"{mark}{_quote(_key(key))}:")
-            _write(item, depth + 1, put)
+            _write(item, depth + 1, put, limit)
             mark = ","
         put("}" if mark == "," else "{}")
     elif isinstance(value, (list, tuple)):
         mark = "["
         for item in value:
             put(mark)
-            _write(item, depth + 1, put)
+            _write(item, depth + 1, put, limit)
             mark = ","
         put("]" if mark == "," else "[]")
     else:
+        check(value, limit)
         converted = plain(value)
         if converted is value:
             name = type(value).__name__
             hint = f": {HINTS[name]}" if name in HINTS else ""
             raise TypeError(f"Object of type {name} is not JSON serializable{hint}")
-        _write(converted, depth + 1, put)
+        _write(converted, depth + 1, put, limit)
 
 
 def _scalar(value: Any):
