@@ -6,7 +6,7 @@ A thread writes it, since the log's pipe may be full and the loop must not wait.
 import queue
 import sys
 import threading
-from typing import Optional
+from typing import Callable, Optional
 
 GAP_BYTES = 256 << 10
 """What is logged between two statements; the rest is dropped and counted."""
@@ -20,6 +20,8 @@ class BackgroundLog:
         self._thread: Optional[threading.Thread] = None
         self._left = GAP_BYTES
         self._dropped = 0
+        self.printed: Callable[[bytes], None] = lambda _data: None
+        """Called with what belongs to a statement instead, and so is not logged."""
 
     def write(self, data: bytes) -> None:
         """Log it, or drop what is over the limit. Never waits."""

@@ -136,7 +136,7 @@ def _head(data: bytes) -> bytes:
     """Up to the last end of a line, which a carriage return is too; where that would lose more than half, up
     to the end of a character."""
     end = max(data.rfind(NEWLINE), data.rfind(RETURN)) + 1
-    return data[:end] if end * 2 >= len(data) else data[: _character_start(data, len(data))]
+    return data[:end] if end * 2 >= len(data) else data[: character_start(data, len(data))]
 
 
 def _tail(data: bytes) -> bytes:
@@ -153,7 +153,7 @@ def _tail(data: bytes) -> bytes:
     return data[start:]
 
 
-def _character_start(data: bytes, end: int) -> int:
+def character_start(data: bytes, end: int) -> int:
     """The last place at or before `end` where no UTF-8 character is cut in two."""
     for back in range(1, min(4, end) + 1):
         byte = data[end - back]
@@ -173,7 +173,7 @@ def _stripped(data: bytes) -> bytes:
     """Without the white space at its end, as `str.rstrip` knows it."""
     end = len(data)
     while end:
-        start = _character_start(data, max(end - COALESCE, 0))
+        start = character_start(data, max(end - COALESCE, 0))
         text = data[start:end].decode("utf-8", "replace")
         stripped = text.rstrip()
         end -= len(text[len(stripped) :].encode("utf-8"))

@@ -6,7 +6,7 @@ Calls background, capture and loop. An interpreter's process and the JVM's outpu
 import contextlib
 import fcntl
 import os
-from typing import Dict
+from typing import Dict, Set
 
 from .background import BackgroundLog
 from .capture import Capture
@@ -30,6 +30,7 @@ class CapturedPipes:
         self._log = log
         self._little = 0
         self._pipes: Dict[int, Capture] = {}
+        self._unprinted: Set[int] = set()
         self.capturing = capturing
         """Whether output is kept; if not, it goes to the driver's log."""
 
@@ -52,7 +53,10 @@ class CapturedPipes:
         for capture in self._pipes.values():
             capture.clear()
 
-    def _add_pipe(self, fd: int, capture: Capture) -> None:
+    def _add_pipe(self, fd: int, capture: Capture, printed: bool = True) -> None:
+        """Read from it into the capture; `printed`: what comes is what a statement prints, as it is."""
+        if not printed:
+            self._unprinted.add(fd)
         os.set_blocking(fd, False)
         with contextlib.suppress(OSError):  # Some systems allow less.
             fcntl.fcntl(fd, _F_SETPIPE_SZ, PIPE_BYTES)
@@ -64,6 +68,7 @@ class CapturedPipes:
             self._loop.unwatch(fd)
             os.close(fd)
         self._pipes = {}
+        self._unprinted.clear()
 
     def _watch_pipe(self, fd: int) -> None:
         if fd in self._pipes:
@@ -86,6 +91,8 @@ class CapturedPipes:
             return 0
         if self.capturing:
             self._pipes[fd].add(data)
+            if fd not in self._unprinted:
+                self._log.printed(data)
         else:
             self._log.write(data)
         return len(data)

@@ -23,6 +23,7 @@ class Config(NamedTuple):
     keep_bytes: int = 32 << 20
     outbox_bytes: int = 1 << 30
     rich: bool = True
+    live_interval_ms: int = 0
     run_dir: str = ""
 
 

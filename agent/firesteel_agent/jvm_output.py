@@ -28,7 +28,7 @@ class JvmOutput(CapturedPipes):
         self.echo_path = str(Path(config.run_dir, "jvm.echo"))
         self._out_fd = self._open(self.out_path)
         self._add_pipe(self._out_fd, self.out)
-        self._add_pipe(self._open(self.echo_path), self.echo)
+        self._add_pipe(self._open(self.echo_path), self.echo, printed=False)
 
     def take_echo(self) -> str:
         """What the REPL said of a piece that has ended; what it printed before is in `out` from now on."""
@@ -36,6 +36,12 @@ class JvmOutput(CapturedPipes):
         text = keep(self.echo, Capture(1), self._limit).text()
         self.echo.clear()
         return text
+
+    def print(self, echo: str) -> None:
+        """What the REPL said is shown as if the statement had printed it."""
+        data = echo.encode("utf-8", "replace")
+        self.out.add(data)
+        self._log.printed(data)
 
     def finish(self) -> None:
         """Take what the statement printed before it ended; what comes later is not its own."""

@@ -73,6 +73,10 @@ class Link:
         if self.connected and self._channel is not None:
             self._channel.write(encode(header, body))
 
+    def free(self) -> bool:
+        """Whether there is a server, and nothing waits to be sent to it."""
+        return self.connected and self._channel is not None and not self._channel.waiting
+
     def flushed(self) -> bool:
         """Whether the server has acknowledged all that was sent."""
         return not self._outbox

@@ -20,6 +20,7 @@ from .frames import Header
 from .interpreters import Events, Interpreter, now_ms
 from .jvm_output import JvmOutput
 from .link import Link
+from .live import Live
 from .loop import Loop, Timer
 from .numbers import is_job
 from .output import Output, error
@@ -74,6 +75,8 @@ class Supervisor:
         self._orphan_timer: Optional[Timer] = None
         self._progress = Progress(self._loop, self._progressed)
         self._log = BackgroundLog()
+        self._live = Live(self._loop, config.live_interval_ms, self._link.free, self._printed)
+        self._log.printed = self._live.add
         self._jvm_output = JvmOutput(self._loop, config, self._log)
         self._own_kind = "pyspark" if config.kind == SHARED else config.kind
         self._interpreters: Dict[str, Interpreter] = {}
@@ -250,11 +253,13 @@ class Supervisor:
 
     def _started(self, number: int, at: int) -> None:
         self._link.send({"type": "started", "id": number, "at": at})
+        self._live.begin(number)
         self._progress.started(number, self._spark)
 
     def _finished(self, number: int, state: str, started: int, output: Output) -> None:
         self._running = None
         self._progress.finished()
+        self._live.finish()
         header = {"type": "result", "id": number, "state": state, "started": started, "completed": now_ms()}
         self._link.send(dict(header, rows_cut=output.rows_cut, cut=output.cut), output.json)
         self._watch_orphan()
@@ -269,6 +274,9 @@ class Supervisor:
 
     def _progressed(self, number: int, done: int, total: int) -> None:
         self._link.tell({"type": "progress", "id": number, "done": done, "total": total})
+
+    def _printed(self, number: int, start: int, piece: bytes) -> None:
+        self._link.tell({"type": "output", "id": number, "from": start}, piece)
 
     def _notice(self, text: str) -> None:
         self._link.send({"type": "notice", "text": text.replace("\n", " ")})

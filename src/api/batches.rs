@@ -8,6 +8,7 @@ use super::App;
 use super::accepted::{self, Accepted, Wanted};
 use super::answered::answered;
 use super::error::ApiError;
+use super::followed_log::{Follow, follow};
 use super::guard::{Create, List, Modify, OnBatch, OnServer, See, View};
 use super::json::{REPLAYED, ok, read_keyed, respond};
 use super::link_to;
@@ -222,16 +223,21 @@ pub async fn state(on: OnBatch<See>, request: HttpRequest) -> HttpResponse {
 #[utoipa::path(
     operation_id = "getBatchLog",
     tag = "batches",
-    params(("id" = String, Path, description = "id or name"), PageQuery),
-    responses((status = 200, body = Log), (status = 403), (status = 404))
+    params(("id" = String, Path, description = "id or name"), PageQuery, Follow),
+    responses((status = 200, body = Log, description = "with follow=true plain text"), (status = 403), (status = 404), (status = 503, description = "too many clients follow (events.clients)"))
 )]
 #[get("/batches/{id}/log")]
 pub async fn log(
     on: OnBatch<View>,
     page: Query<PageQuery>,
+    how: Query<Follow>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let (from, size) = (page.from()?, page.size()?);
+    if how.follow == Some(true) {
+        let followed = on.batch.clone();
+        return follow(&on.app, from, move || followed.snapshot().log_now());
+    }
     let snapshot = on.batch.snapshot();
     let max_bytes = on.app.config.log.max_bytes.bytes();
     let read = on.app.background.blocking(move || snapshot.log(max_bytes));

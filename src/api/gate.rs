@@ -1,7 +1,7 @@
 //! What every request passes, whatever its route: the host it names, the page it comes from, the API version it wants. And the
 //! headers that every answer gets.
 
-use actix_web::body::MessageBody;
+use actix_web::body::{BodySize, BoxBody, MessageBody, None as NoBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::http::header::{
@@ -40,11 +40,20 @@ pub async fn pass(
             request.error_response(refusal).map_into_boxed_body(),
         ));
     }
-    if request.method() == Method::HEAD {
+    let is_head = request.method() == Method::HEAD;
+    if is_head {
         // Routed as GET; the protocol's encoder knows that it was a HEAD and sends no body.
         request.head_mut().method = Method::GET;
     }
-    Ok(with_headers(next.call(request).await?.map_into_boxed_body()))
+    let answered = next.call(request).await?.map_into_boxed_body();
+    Ok(with_headers(answered.map_body(|_, body| {
+        // One that is made as it is taken may never come to its end.
+        if is_head && matches!(body.size(), BodySize::Stream) {
+            BoxBody::new(NoBody::new())
+        } else {
+            body
+        }
+    })))
 }
 
 fn with_headers<B>(mut response: ServiceResponse<B>) -> ServiceResponse<B> {

@@ -7,6 +7,8 @@ mod accepted;
 mod answered;
 mod batches;
 mod error;
+mod events;
+mod followed_log;
 mod gate;
 mod guard;
 mod history;
@@ -20,6 +22,7 @@ mod service;
 mod session_files;
 mod sessions;
 mod statement_body;
+mod statement_text;
 mod statements;
 mod ui;
 mod uploads;
@@ -61,6 +64,8 @@ pub struct App {
     /// Users and their passwords, with `access.mode = "basic"`.
     pub users: Option<Arc<BasicFile>>,
     password_checks: Semaphore,
+    /// Places of clients that follow events or logs.
+    followers: Arc<Semaphore>,
 }
 
 impl App {
@@ -75,6 +80,7 @@ impl App {
         users: Option<Arc<BasicFile>>,
     ) -> Self {
         Self {
+            followers: Arc::new(Semaphore::new(config.events.clients)),
             config,
             sessions,
             batches,
@@ -93,6 +99,7 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(sessions::create)
         .service(sessions::state)
         .service(sessions::log)
+        .service(events::follow)
         .service(sessions::connect)
         .service(sessions::interrupt)
         .service(session_files::upload_jar)
@@ -106,6 +113,7 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(statements::run)
         .service(statements::cancel)
         .service(statements::show)
+        .service(statement_text::show_text)
         .service(jobs::submit)
         .service(jobs::run)
         .service(jobs::cancel)

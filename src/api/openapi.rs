@@ -23,6 +23,7 @@ use super::wire::JSON;
     tags(
         (name = "sessions", description = "Interactive sessions"),
         (name = "statements", description = "Code that runs in a session"),
+        (name = "live", description = "What happens in a session, as it happens"),
         (name = "jobs", description = "Programmatic jobs, as Livy's own clients send them"),
         (name = "uploads", description = "Files for sessions and batches"),
         (name = "history", description = "Sessions that have ended"),

@@ -12,6 +12,7 @@ use super::App;
 use super::accepted::{self, Accepted, Wanted, rejected};
 use super::answered::answered;
 use super::error::ApiError;
+use super::followed_log::{Follow, follow};
 use super::guard::{Create, List, Modify, OnServer, OnSession, See, View};
 use super::json::{REPLAYED, ignore, ok, read_keyed, respond};
 use super::link_to;
@@ -269,16 +270,21 @@ pub async fn state(on: OnSession<See>, request: HttpRequest) -> HttpResponse {
 #[utoipa::path(
     operation_id = "getSessionLog",
     tag = "sessions",
-    params(("id" = String, Path, description = "id or name"), PageQuery),
-    responses((status = 200, body = Log), (status = 403), (status = 404))
+    params(("id" = String, Path, description = "id or name"), PageQuery, Follow),
+    responses((status = 200, body = Log, description = "with follow=true plain text"), (status = 403), (status = 404), (status = 503, description = "too many clients follow (events.clients)"))
 )]
 #[get("/sessions/{id}/log")]
 pub async fn log(
     on: OnSession<View>,
     page: Query<PageQuery>,
+    how: Query<Follow>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let (from, size) = (page.from()?, page.size()?);
+    if how.follow == Some(true) {
+        let followed = on.session.clone();
+        return follow(&on.app, from, move || followed.snapshot().log_now());
+    }
     let snapshot = on.session.snapshot();
     let max_bytes = on.app.config.log.max_bytes.bytes();
     let lines = on

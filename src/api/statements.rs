@@ -12,11 +12,15 @@ use super::json::{REPLAYED, ignore, ok, read, read_keyed, respond};
 use super::link_to;
 use super::pages::{PageQuery, statement_number};
 use super::statement_body::StatementBody;
+use super::statement_text::with_text_so_far;
 use super::wire::{Candidates, CompletionRequest, Message, StatementRequest, StatementView, StatementsView};
 use crate::session::{Kind, Statement};
 
 /// Says that a SQL result was cut, and at which row limit (contracts.md, Errors and truncation).
 const TRUNCATED: &str = "X-Firesteel-Truncated";
+
+/// Asks for what a running statement has printed so far: Livy's clients expect no output before the end.
+const LIVE: &str = "x-firesteel-live";
 
 /// The statements that are kept, oldest first.
 #[utoipa::path(
@@ -92,13 +96,20 @@ pub async fn run(
 #[utoipa::path(
     operation_id = "getStatement",
     tag = "statements",
-    params(("id" = String, Path, description = "id or name"), ("statement" = i32, Path)),
+    params(
+        ("id" = String, Path, description = "id or name"),
+        ("statement" = i32, Path),
+        ("X-Firesteel-Live" = Option<bool>, Header, description = "true: while it runs, output has what it has printed so far"),
+    ),
     responses((status = 200, body = StatementView), (status = 403), (status = 404))
 )]
 #[get("/sessions/{id}/statements/{statement}")]
 pub async fn show(on: OnSession<View>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let id = statement_number(&request)?;
-    let statement = on.session.held(id).await?.ok_or(ApiError::StatementNotFound)?;
+    let mut statement = on.session.held(id).await?.ok_or(ApiError::StatementNotFound)?;
+    if request.headers().get(LIVE).is_some_and(|live| live == "true") {
+        statement = with_text_so_far(&on.session, statement);
+    }
     Ok(answer(&on.app, &request, HttpResponse::Ok(), &statement))
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::state::BatchState;
-use crate::driver::{RunDir, log};
+use crate::driver::{LogNow, RunDir, log};
 
 /// A batch at one moment.
 #[derive(Clone, Debug)]
@@ -30,6 +30,17 @@ impl Snapshot {
             self.diagnosis.as_deref(),
             max_bytes,
         )
+    }
+
+    /// The log, for who follows it.
+    #[must_use]
+    pub fn log_now(&self) -> LogNow {
+        LogNow {
+            run_dir: self.run_dir.clone(),
+            notes: Arc::clone(&self.notes),
+            diagnosis: self.diagnosis.clone(),
+            has_ended: self.state.is_final(),
+        }
     }
 
     /// The log's last `count` lines. Reads files.

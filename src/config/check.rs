@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::ConfigError;
 use super::keys::{
-    Access, AccessMode, Driver, Files, Job, Limits, Link, Log, Output, PolicyConf, Retention, Server,
+    Access, AccessMode, Driver, Events, Files, Job, Limits, Link, Log, Output, PolicyConf, Retention, Server,
     Session, Shutdown, Spark, Sql, Statement, Store, Upload,
 };
 use super::sources::Origins;
@@ -111,6 +111,10 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Result<(), ConfigErro
         statement,
         job: Job { kept, kept_bytes: _ },
         output,
+        events: Events {
+            replay_bytes,
+            clients,
+        },
         sql,
         log,
         limits,
@@ -130,6 +134,8 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Result<(), ConfigErro
     check_upload(upload, &fail)?;
     check_kept(store, retention, &fail)?;
     check_sizes(output, log, link, limits, &fail)?;
+    fail.at_least("events.replay_bytes", *replay_bytes, Size::kib(4))?;
+    fail.at_least_one(&[("events.clients", *clients)])?;
     check_limits(sql, limits, &fail)?;
     fail.at_least_one(&[("batch.ended_kept", batch.ended_kept)])?;
     fail.absolute("files.allow", allow)?;
@@ -343,6 +349,8 @@ fn check_sizes(
         inline_bytes: _,
         session_bytes,
         total_bytes,
+        live_interval: _,
+        live_bytes,
         rich: _,
     } = output;
     let Link {
@@ -357,6 +365,7 @@ fn check_sizes(
         format: _,
     } = log;
     fail.at_least("output.max_bytes", *max_bytes, Size::kib(4))?;
+    fail.at_least("output.live_bytes", *live_bytes, Size::kib(4))?;
     if session_bytes > total_bytes {
         return fail.because(
             "output.session_bytes",

@@ -289,8 +289,21 @@ tables! {
         session_bytes: Size = Size::mib(1024);
         /// The most bytes that the files of all outputs take; over it, the oldest of all go.
         total_bytes: Size = Size::mib(10 * 1024);
+        /// How often the server is told what a running statement prints, at most; `0s`: not before it has ended.
+        live_interval: Span = Span::millis(100);
+        /// The most bytes kept of what the running statement of a session has printed, and as many of the one before it.
+        live_bytes: Size = Size::kib(64);
         /// Whether the value of a Python cell's last line is shown as HTML, an image or the like beside its text, where it can be.
         rich: bool = true;
+    }
+
+    /// Events of sessions, and logs that are followed.
+    Events at "events" {
+        /// The most bytes of a session's latest events that are kept for clients that come back, each event counted as 256 bytes
+        /// at least.
+        replay_bytes: Size = Size::kib(256);
+        /// Clients that follow events or logs at the same time; over it, 503.
+        clients: usize = 1000;
     }
 
     /// SQL results.

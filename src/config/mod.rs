@@ -21,9 +21,9 @@ use serde::{Deserialize, Serialize};
 pub use check::Exposed;
 pub use error::{ConfigError, Place};
 pub use keys::{
-    Access, AccessMode, AtShutdown, Batch, ConfMode, DeployMode, Driver, Durability, Files, Job, Key, Limits,
-    Link, Lists, Log, LogFormat, Output, PolicyConf, Retention, Server, Session, Shutdown, Spark, Sql,
-    Statement, Store, TABLES, Table, Upload,
+    Access, AccessMode, AtShutdown, Batch, ConfMode, DeployMode, Driver, Durability, Events, Files, Job, Key,
+    Limits, Link, Lists, Log, LogFormat, Output, PolicyConf, Retention, Server, Session, Shutdown, Spark,
+    Sql, Statement, Store, TABLES, Table, Upload,
 };
 pub use reference::reference;
 pub use values::{Kind, Listen, Size, Span, TextMap};
@@ -55,6 +55,8 @@ pub struct Config {
     pub job: Job,
     /// `[output]`
     pub output: Output,
+    /// `[events]`
+    pub events: Events,
     /// `[sql]`
     pub sql: Sql,
     /// `[log]`

@@ -8,6 +8,9 @@ use super::link::Frame;
 use super::run_dir::Exit;
 use crate::counters::Cap;
 
+/// The longest piece of what a statement prints (docs/link.md), in bytes.
+const PIECE_MAX: usize = 64 * 1024;
+
 /// A driver's news, in the order in which it came.
 #[derive(Debug)]
 pub enum DriverEvent {
@@ -46,6 +49,15 @@ pub enum DriverEvent {
         done: i64,
         /// Tasks known.
         total: i64,
+    },
+    /// What the running statement has printed.
+    Output {
+        /// The statement.
+        id: i64,
+        /// Bytes that it had printed before.
+        from: u64,
+        /// 64 KiB at most.
+        bytes: Bytes,
     },
     /// A statement's end.
     Result(Box<StatementResult>),
@@ -128,6 +140,12 @@ impl DriverEvent {
                 id: frame.number("id")?,
                 done: frame.number("done")?,
                 total: frame.number("total")?,
+            },
+            "output" if body.len() <= PIECE_MAX => Self::Output {
+                id: frame.number("id")?,
+                from: u64::try_from(frame.number("from")?).ok()?,
+                // The frame's own is a part of what was read from the connection, and would keep all of that.
+                bytes: Bytes::copy_from_slice(&body),
             },
             "notice" => Self::Notice { text: text("text")? },
             "result" => Self::Result(Box::new(StatementResult {

@@ -16,7 +16,7 @@ const KEPT: u64 = 2;
 const TAIL_BYTES: u64 = 16 * 1024;
 
 /// Bytes of one segment.
-fn segment_bytes(max_bytes: u64) -> u64 {
+pub(super) fn segment_bytes(max_bytes: u64) -> u64 {
     (max_bytes / (2 * KEPT)).max(4096)
 }
 
@@ -95,7 +95,7 @@ impl Segments {
 }
 
 /// The segments of a stream that exist, in order, those in the middle left out: user code can make any number of such files.
-fn segments(run_dir: &RunDir, stream: &str) -> Vec<(u64, PathBuf)> {
+pub(super) fn segments(run_dir: &RunDir, stream: &str) -> Vec<(u64, PathBuf)> {
     let prefix = format!("{stream}.");
     let Ok(entries) = fs::read_dir(run_dir.path()) else {
         return Vec::new();

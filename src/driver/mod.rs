@@ -8,6 +8,7 @@ mod agent;
 mod collect;
 mod diagnosis;
 mod event;
+mod follow;
 pub mod keeper;
 mod keeper_watch;
 mod leftovers;
@@ -40,6 +41,7 @@ use supervise::{Command, LinkState, QUESTIONS_WAITING, Question, Supervisor};
 
 pub use diagnosis::{diagnose, diagnose_application};
 pub use event::{Cut, DriverEvent, StatementResult};
+pub use follow::{LogFollower, LogNow};
 pub use leftovers::{clear, end_leftover};
 pub use process::ProcessName;
 pub use run_dir::{Exit, RunDir};
@@ -265,6 +267,7 @@ impl Drivers {
             "kind": spec.kind,
             "output_max_bytes": config.output.max_bytes.len(),
             "rich": config.output.rich,
+            "live_interval_ms": config.output.live_interval.get().as_millis(),
             "sql_max_rows": spec.sql_max_rows,
             "interrupt_again_ms": config.statement.interrupt_again.get().as_millis(),
             "cancel_grace_ms": config.statement.cancel_grace.get().as_millis(),

@@ -253,7 +253,7 @@ impl Supervisor {
         match seq {
             // The number that an ack names is one of ours.
             _ if frame.kind() == "ack" => return self.acknowledged(seq),
-            0 => return self.take_unnumbered(&frame).await,
+            0 => return self.take_unnumbered(frame).await,
             // An earlier server took those before it; what had not been acknowledged comes again.
             seq if self.link.received == 0 && self.keeper.is_adopted => self.link.received = seq,
             // Sent again after a break, and had before.
@@ -297,18 +297,19 @@ impl Supervisor {
     }
 
     /// Frames that are of use only now: neither kept nor sent again.
-    async fn take_unnumbered(&mut self, frame: &Frame) {
+    async fn take_unnumbered(&mut self, mut frame: Frame) {
         match frame.kind() {
             "completion" | "added" => {
                 let waiting = frame
                     .number("request")
                     .and_then(|request| self.link.questions.remove(&request));
                 if let Some(answer) = waiting {
-                    let _ = answer.send(frame.clone());
+                    let _ = answer.send(frame);
                 }
             }
-            "progress" => {
-                if let Some(event) = DriverEvent::read(&mut frame.clone()) {
+            // While a session does not take it, nothing is read from the link, and the agent sends no more pieces.
+            "progress" | "output" => {
+                if let Some(event) = DriverEvent::read(&mut frame) {
                     // The session is gone only when it has been deleted: the driver is ending then.
                     let _ = self.events.send((0, event)).await;
                 }

@@ -4,10 +4,12 @@
 //! once the file has gone, so that files can go at any time and the store is asked for nothing. Called by `session` and `api`;
 //! calls `background` and `config`.
 //!
-//! Read in this order: `rest` (what is left of an output without its file), `ledger` (which goes first), `outputs`.
+//! Read in this order: `rest` (what is left of an output without its file), `ledger` (which goes first), `outputs`, `text` (an output's text in pages).
 
 mod ledger;
 mod outputs;
 mod rest;
+mod text;
 
 pub use outputs::{Kept, OutputFile, Outputs};
+pub use text::{Page, page};

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::command::{AddError, Command, SubmitError, Work};
+use super::feed::Feed;
 use super::kind::Kind;
 use super::request::Echo;
 use super::snapshot::Snapshot;
@@ -38,6 +39,8 @@ pub struct Session {
     pub echo: Arc<Echo>,
     /// The uploads that the request names.
     pub uploads: Arc<[Uuid]>,
+    /// What happens in it, for those who watch.
+    pub feed: Arc<Feed>,
     pub(super) snapshot: watch::Receiver<Arc<Snapshot>>,
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) contacts: Arc<Contacts>,

@@ -5,10 +5,11 @@
 //! HTTP or of SQL tables.
 //!
 //! Read in this order: `state` (what may follow what), `actor` (what happens when), `command` and `handle` (what others
-//! may ask), `registry`.
+//! may ask), `feed` (what those who watch are told), `registry`.
 
 mod actor;
 mod command;
+mod feed;
 mod handle;
 mod kind;
 mod recovery;
@@ -20,10 +21,12 @@ mod snapshot;
 mod state;
 mod statement;
 mod stored;
+mod text;
 mod times;
 
-pub use crate::driver::{Addition, DriverSpec, Resources};
+pub use crate::driver::{Addition, DriverSpec, LogFollower, LogNow, Resources};
 pub use command::{AddError, SubmitError};
+pub use feed::{Because, Event, EventId, Feed, Mark, News, Reader, Reset};
 pub use handle::Session;
 pub use kind::{BadKind, Kind};
 pub use registry::{CreateError, Sessions};
@@ -31,3 +34,4 @@ pub use request::{Echo, NewSession, spark_conf};
 pub use snapshot::Snapshot;
 pub use state::{SessionEvent, SessionState, StatementState};
 pub use statement::Statement;
+pub use text::{Piece, Run, Text};

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::info;
 
 use super::actor::{Actor, Begin, Past};
+use super::feed::Feed;
 use super::handle::Session;
 use super::request::NewSession;
 use super::shared::{Shared, Table};
@@ -180,9 +181,12 @@ impl Sessions {
     /// Puts a stored session into the table and starts its actor.
     pub(super) fn enrol(&self, id: i64, request: NewSession, past: Past, begin: Begin) -> Session {
         let shared = &self.shared;
-        let contacts = Arc::new(Contacts::new());
         let (commands, commands_waiting) = mpsc::channel(COMMANDS_WAITING);
         let (publish, snapshot) = watch::channel(Arc::new(past.snapshot.clone()));
+        let config = &shared.config;
+        let limits = (config.events.replay_bytes.len(), config.output.live_bytes.len());
+        let live = past.statements.iter().map(|statement| &**statement);
+        let feed = Feed::new(shared.store.epoch(), limits, past.snapshot.state, live);
         let session = Session {
             id,
             name: request.name.clone(),
@@ -191,9 +195,10 @@ impl Sessions {
             kind: request.kind,
             echo: Arc::new(request.echo.clone()),
             uploads: request.uploads.clone().into(),
+            feed: Arc::new(feed),
             snapshot,
             commands,
-            contacts: Arc::clone(&contacts),
+            contacts: Arc::new(Contacts::new()),
             store: shared.store.clone(),
             outputs: shared.outputs.clone(),
             keys: Arc::clone(&shared.keys),
@@ -204,10 +209,9 @@ impl Sessions {
         };
         shared.sessions.by_id.insert(id, session.clone());
         let actor = Actor::new(
-            id,
+            &session,
             request,
             Arc::clone(shared),
-            contacts,
             commands_waiting,
             publish,
             past,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::state::SessionState;
 use super::statement::Statement;
-use crate::driver::{Driver, RunDir, log};
+use crate::driver::{Driver, LogNow, RunDir, log};
 
 /// Statements that have ended and are small enough to be answered without the store.
 pub(super) const RECENT: usize = 32;
@@ -71,6 +71,17 @@ impl Snapshot {
             self.diagnosis.as_deref(),
             max_bytes,
         )
+    }
+
+    /// The log, for who follows it.
+    #[must_use]
+    pub fn log_now(&self) -> LogNow {
+        LogNow {
+            run_dir: self.run_dir.clone(),
+            notes: Arc::clone(&self.notes),
+            diagnosis: self.diagnosis.clone(),
+            has_ended: self.state == SessionState::Dead,
+        }
     }
 
     /// The log's last `count` lines. Reads files.

@@ -104,7 +104,7 @@ class Peer:
                 self.unacked = [frame for frame in self.unacked if frame[0] > header["seq"]]
             return
         with self.changed:
-            if header["type"] in ("progress", "completion"):
+            if header["type"] in ("progress", "output", "completion"):
                 assert "seq" not in header
                 self.frames.append((header, body))
                 self.changed.notify_all()

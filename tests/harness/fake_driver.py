@@ -11,6 +11,8 @@ runs at most once, and every end are the agent's. A statement's code is one line
     print N                         give N characters
     noise N SEED                    give lines of N characters in all that compress to three quarters
     error TEXT                      fail
+    drip COUNT MS SIZE              print COUNT lines of SIZE characters, MS milliseconds apart; give all
+    burst COUNT MS SIZE             as `drip`, and give how many bytes it was
     flood BYTES NONCE               write as many to standard output and to standard error, then as `ledger`
     attack SEED COUNT DRIVER SECRET call COUNT times in the ways of `callers.KINDS` and as that DRIVER;
                                     give how often the server said what, as JSON
@@ -150,6 +152,8 @@ class Interpreter(interpreters.Interpreter):
         elif command == "noise":
             statement.nonce = noise(int(words[0]), words[1])
             self._end()
+        elif command in ("drip", "burst"):
+            self._drip(statement, command, *map(int, words))
         elif command == "flood":
             flood(int(words[0]))
             write_ledger("ran", number, statement.nonce)
@@ -169,6 +173,21 @@ class Interpreter(interpreters.Interpreter):
             time.sleep(1e6)
         else:
             self._finish("available", error(number, "FakeError", " ".join(words)))
+
+    def _drip(self, statement: Statement, command: str, count: int, pause: int, size: int) -> None:
+        lines = [f"{at} ".ljust(size - 1, "é" if at % 2 else ".") + "\n" for at in range(count)]
+        statement.nonce = "".join(lines) if command == "drip" else str(len("".join(lines).encode()))
+        waiting = iter(lines)
+
+        def next_line() -> None:
+            line = next(waiting, None)
+            if line is None:
+                self._end()
+            else:
+                self._log.printed(line.encode())
+                statement.timer = self._loop.later(pause / 1000, next_line)
+
+        next_line()
 
     def cancel(self, number: int) -> None:
         """Stop the statement of this number, where it is the one that runs."""

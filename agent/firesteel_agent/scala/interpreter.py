@@ -78,7 +78,7 @@ class ScalaInterpreter(ScalaSession):
                 self._next(statement, longer)
         elif result == "Success":
             before = spark.output.out.total
-            spark.output.out.add(echo.encode("utf-8", "replace"))
+            spark.output.print(echo)
             if statement.value is not None and (before or echo):
                 statement.value = None  # As in Livy, later text takes a magic's place.
             self._next(statement, statement.pieces.next())

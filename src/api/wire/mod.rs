@@ -10,7 +10,7 @@ pub use requests::{
 };
 pub use views::{
     BatchView, BatchesView, Candidates, EndedSession, EndedSessions, JobView, Log, Message, SessionView,
-    SessionsView, StateView, StatementView, StatementsView, UploadView, UploadsView, Version,
+    SessionsView, StateView, StatementView, StatementsView, TextPage, UploadView, UploadsView, Version,
 };
 
 /// Livy's content type of every JSON answer.

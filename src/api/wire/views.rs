@@ -273,6 +273,25 @@ impl<'a> From<&'a Statement> for StatementView<'a> {
     }
 }
 
+/// A part of what a statement prints.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TextPage {
+    /// What places count in: `printed`, all that the statement prints, as it comes; `output`, the text of its output.
+    #[schema(example = "printed")]
+    pub source: &'static str,
+    /// The statement's state.
+    #[schema(example = "running")]
+    pub state: &'static str,
+    /// The place of the first byte: later than asked for where what is before it is not kept.
+    pub from: u64,
+    /// The place after the last byte: where to read on.
+    pub next: u64,
+    /// Bytes so far.
+    pub total: u64,
+    /// The part, up to the next gap.
+    pub text: String,
+}
+
 /// `GET /sessions/{id}/statements`.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct StatementsView<'a> {

@@ -120,6 +120,7 @@ impl Actor {
         let is_next =
             self.snapshot.state == SessionState::Idle && self.queue.is_empty() && self.running.is_none();
         self.queue.push_back(Arc::clone(&statement));
+        self.feed.statement(&statement);
         self.dispatch().await;
         let statement = self.snapshot.live(id).cloned().unwrap_or(statement);
         let _ = reply.send(Ok(Submitted { statement, is_next }));
@@ -132,6 +133,7 @@ impl Actor {
             // It may run already: the driver ends it, or says that it never came.
             let first = &mut self.queue[0];
             *first = Arc::new(first.cancelling());
+            self.feed.statement(first);
             let mark = first.mark(self.id);
             self.store_and_reply(mark, reply);
             self.publish();
@@ -154,6 +156,7 @@ impl Actor {
         };
         running.cancel_asked = true;
         running.statement = Arc::new(running.statement.cancelling());
+        self.feed.statement(&running.statement);
         let mark = running.statement.mark(self.id);
         if let Some(driver) = &self.driver {
             driver.cancel(id).await;

@@ -21,8 +21,10 @@ impl Actor {
             if let (Some(driver), Some(statement)) = (self.driver.clone(), self.queue.pop_front()) {
                 let code = Arc::clone(&statement.code);
                 driver.run(statement.id, statement.kind.as_str(), code).await;
+                let statement = Arc::new(statement.sent());
+                self.feed.statement(&statement);
                 self.running = Some(Running {
-                    statement: Arc::new(statement.sent()),
+                    statement,
                     cancel_asked: false,
                     answered: false,
                 });
@@ -70,9 +72,24 @@ impl Actor {
                 clippy::cast_precision_loss,
                 reason = "a share of tasks, shown with a few digits"
             )]
-            DriverEvent::Progress { id, done, total } => self.update_running(id, |statement| {
-                statement.progress = done as f64 / total.max(1) as f64;
-            }),
+            DriverEvent::Progress { id, done, total } => {
+                self.update_running(id, |statement| {
+                    statement.progress = done as f64 / total.max(1) as f64;
+                });
+                if let Some(running) = self.running.as_ref().filter(|running| running.statement.id == id) {
+                    self.feed.progress(&running.statement);
+                }
+            }
+            DriverEvent::Output { id, from, bytes } => {
+                self.driver_has(id);
+                if self
+                    .running
+                    .as_ref()
+                    .is_some_and(|running| running.statement.id == id)
+                {
+                    self.feed.output(id, from, bytes);
+                }
+            }
             DriverEvent::Notice { text } => {
                 if self.running.as_ref().is_some_and(|running| running.cancel_asked) {
                     // Its interpreter was replaced.
@@ -123,6 +140,9 @@ impl Actor {
                 statement: Arc::new(statement.sent()),
                 answered: false,
             });
+            if let Some(running) = &self.running {
+                self.feed.statement(&running.statement);
+            }
         }
     }
 
@@ -232,6 +252,7 @@ impl Actor {
     }
 
     pub(super) fn remember(&mut self, statement: Arc<Statement>) {
+        self.feed.statement(&statement);
         if statement.output.as_ref().map_or(0, |output| output.get().len()) > RECENT_BYTES {
             return;
         }

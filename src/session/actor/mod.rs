@@ -23,6 +23,8 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{debug, info, warn};
 
 use super::command::{Command, SubmitError, Submitted};
+use super::feed::Feed;
+use super::handle::Session;
 use super::request::NewSession;
 use super::shared::Shared;
 use super::snapshot::Snapshot;
@@ -121,6 +123,7 @@ pub(super) struct Actor {
     contacts: Arc<Contacts>,
     commands: mpsc::Receiver<Command>,
     publish: watch::Sender<Arc<Snapshot>>,
+    feed: Arc<Feed>,
     snapshot: Snapshot,
     accepting: FuturesOrdered<Work<Accepted>>,
     work: FuturesUnordered<Work<Done>>,
@@ -155,21 +158,21 @@ pub(super) struct Actor {
 
 impl Actor {
     pub(super) fn new(
-        id: i64,
+        session: &Session,
         request: NewSession,
         shared: Arc<Shared>,
-        contacts: Arc<Contacts>,
         commands: mpsc::Receiver<Command>,
         publish: watch::Sender<Arc<Snapshot>>,
         past: Past,
     ) -> Self {
         Self {
-            id,
+            id: session.id,
             request,
             shared,
-            contacts,
+            contacts: Arc::clone(&session.contacts),
             commands,
             publish,
+            feed: Arc::clone(&session.feed),
             snapshot: past.snapshot,
             accepting: FuturesOrdered::new(),
             work: FuturesUnordered::new(),
@@ -236,6 +239,7 @@ impl Actor {
             return;
         }
         self.shared.sessions.remove(self.id, &self.request);
+        self.feed.close();
         if let Some(run_dir) = self.snapshot.run_dir.take().filter(|_| self.deleted) {
             // Its log, where it had ended before it was deleted.
             driver::clear(run_dir, true, &self.shared.background).await;
@@ -273,6 +277,7 @@ impl Actor {
             info!(session.id = self.id, %old, new = %next, "the session's state changed");
         }
         self.snapshot.state = next;
+        self.feed.state(next);
         let ended = (next == SessionState::Dead).then(now_ms);
         // Which of idle and busy it is follows from the statements: the store has one word for both.
         let op = (!is_toggle && !self.deleted).then(|| Op::UpdateSession {
