@@ -24,6 +24,7 @@ pub mod service;
 pub mod session;
 pub mod store;
 mod sys;
+pub mod tabular;
 pub mod telemetry;
 pub mod upload;
 mod web;

@@ -25,7 +25,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("service", "driver config"),
     (
         "api",
-        "web access session batch upload output idempotency policy store config",
+        "web access session batch upload output tabular idempotency policy store config",
     ),
     ("web", ""),
     ("access", "config"),
@@ -33,6 +33,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("batch", "idempotency driver store config"),
     ("upload", "config"),
     ("output", "config"),
+    ("tabular", ""),
     ("policy", "config"),
     ("driver", "config"),
     ("idempotency", "store"),

@@ -25,6 +25,9 @@ class Config(NamedTuple):
     rich: bool = True
     live_interval_ms: int = 0
     run_dir: str = ""
+    result_kept: int = 20
+    result_max_rows: int = 0
+    result_max_bytes: int = 0
 
 
 def load(run_dir: str) -> Config:

@@ -5,7 +5,7 @@ A language's package is imported on first use. Calls output.
 
 import importlib
 import time
-from typing import TYPE_CHECKING, Callable, Dict, NamedTuple, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, NamedTuple, Optional, Tuple
 
 from .background import BackgroundLog
 from .config import Config
@@ -85,6 +85,10 @@ class Interpreter:
 
     def include(self, name: str) -> None:
         """Spark has a new Python file of that name, which statements may import."""
+
+    def plan(self, _number: int) -> Any:
+        """The data frame of a statement whose whole result can be fetched, or None."""
+        return None
 
     def stop(self) -> None:
         """The driver ends: leave no process behind."""

@@ -88,6 +88,9 @@ class JvmInterpreter(Interpreter):
 
     # For subclasses
 
+    def _context_replaced(self) -> None:
+        """On the worker: what belonged to the last SparkContext is of no use any more."""
+
     def _prepare(self, number: int) -> Spark:
         """On the worker, before anything runs: the thread is known, and has a context and a job group."""
         spark = self._spark
@@ -95,6 +98,7 @@ class JvmInterpreter(Interpreter):
         if self._thread is None:
             self._thread = spark.jvm.java.lang.Thread.currentThread()
         if spark.context_or_new():
+            self._context_replaced()
             self._loop.post(lambda: self._events.notice(CONTEXT_REPLACED))
         spark.set_group(number)
         return spark

@@ -266,14 +266,39 @@ class Spark:
 
     def cancel_group(self, statement: int) -> None:
         """Cancel the statement's Spark jobs."""
+        self.cancel_jobs(group_of(statement))
+
+    def cancel_jobs(self, group: str) -> None:
+        """Cancel the Spark jobs of a group."""
         context = self.context()
         if context is None:
             return
         if self._cancels_future_jobs:
             # One that the JVM is about to submit, too.
-            context.cancelJobGroupAndFutureJobs(group_of(statement))
+            context.cancelJobGroupAndFutureJobs(group)
         else:
-            context.cancelJobGroup(group_of(statement))
+            context.cancelJobGroup(group)
+
+    def enter_group(self, group: str, session: Any) -> None:
+        """Put what this thread and threads that it starts do into a job group, under the session's conf."""
+        context = session.sparkContext()
+        conf = self.named("scala.collection.JavaConverters").mapAsJavaMap(
+            session.sessionState().conf().getAllConfs()
+        )
+        # As Spark does for an action of a data frame: tasks read their SQL conf there.
+        context.getLocalProperties().putAll(conf)
+        context.setJobGroup(group, "a result on its way", True)
+
+    def arrow_schema(self, session: Any, frame: Any) -> bytes:
+        """The message with which an Arrow stream of the frame's rows begins."""
+        conf = session.sessionState().conf()
+        target = self.jvm.java.io.ByteArrayOutputStream()
+        # What has no Arrow type, or two fields of one name in a struct, is an error here.
+        given = [frame.schema(), target, conf.sessionLocalTimeZone(), True]
+        if self._cancels_future_jobs:
+            given.append(conf.arrowUseLargeVarTypes())
+        self.named("org.apache.spark.sql.execution.arrow.ArrowBatchStreamWriter")(*given)
+        return target.toByteArray()
 
     def release_thread(self) -> None:
         """Close this Python thread's connection, and with it its JVM thread."""

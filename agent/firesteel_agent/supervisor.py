@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import traceback
-from typing import Dict, List, Optional
+from typing import Any, Dict, List, Optional
 
 from . import interpreters
 from .additions import Additions
@@ -80,6 +80,7 @@ class Supervisor:
         self._jvm_output = JvmOutput(self._loop, config, self._log)
         self._own_kind = "pyspark" if config.kind == SHARED else config.kind
         self._interpreters: Dict[str, Interpreter] = {}
+        self._results: Optional[Any] = None
         self._additions = Additions(self._loop, config.run_dir, self._added, self._include)
 
     def start(self, gateway_port: str, gateway_secret: str) -> None:
@@ -225,6 +226,8 @@ class Supervisor:
         elif kind == "add":
             header["epoch"] = self._link.epoch
             self._additions.add(header, self._spark if self._described is not None else None)
+        elif kind == "fetch":
+            self._fetch(header)
         elif kind == "stop":
             self._stop()
 
@@ -248,6 +251,18 @@ class Supervisor:
         else:
             sentence = f"The kind {kind} can't run here."
             self._finished(number, "available", now_ms(), error(number, "InterpreterError", sentence))
+
+    def _fetch(self, header: Header) -> None:
+        """Send the whole result of a statement."""
+        if self._spark is None or self._described is None:
+            return  # No statement can have run; the server does not wait for long.
+        if self._results is None:
+            from .results import Results  # Few sessions need it.
+
+            self._results = Results(self._loop, self._config)
+        plans = (interpreter.plan(header["id"]) for interpreter in self._interpreters.values())
+        plan = next((plan for plan in plans if plan is not None), None)
+        self._results.send(header, plan, self._spark, self._worker)
 
     # What interpreters tell
 

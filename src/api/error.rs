@@ -9,8 +9,9 @@ use tracing::{debug, warn};
 use super::wire::JSON;
 use crate::access;
 use crate::batch;
-use crate::session::{AddError, BadKind, CreateError, SubmitError};
+use crate::session::{AddError, BadKind, CreateError, FetchError, SubmitError};
 use crate::store::{StoreError, Trouble};
+use crate::tabular::Unfit;
 use crate::upload::UploadError;
 
 /// Seconds after which a client may try again what was refused for want of room.
@@ -64,6 +65,12 @@ pub enum ApiError {
     /// 413 `{"msg": ...}`.
     #[error("The request's body is over {0} bytes (limits.request_body).")]
     BodyTooLarge(usize),
+    /// 410 `{"msg": ...}`: it was there, and is not kept any more.
+    #[error("{0}")]
+    Gone(String),
+    /// 422 `{"msg": ...}`: a result that is not to be had.
+    #[error("{0}")]
+    Unprocessable(String),
     /// 421 `{"msg": ...}`.
     #[error("This server does not serve the host that the request names (server.hosts).")]
     WrongHost,
@@ -94,7 +101,8 @@ impl ResponseError for ApiError {
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::WrongHost => StatusCode::MISDIRECTED_REQUEST,
-            Self::KeyReused(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Gone(_) => StatusCode::GONE,
+            Self::KeyReused(_) | Self::Unprocessable(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::SessionEnded(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -188,6 +196,21 @@ impl From<AddError> for ApiError {
             AddError::NotActive | AddError::Refused(_) => Self::BadRequest(reason.to_string()),
             AddError::Late(_) => Self::Unavailable(reason.to_string()),
         }
+    }
+}
+
+impl From<FetchError> for ApiError {
+    fn from(reason: FetchError) -> Self {
+        match reason {
+            FetchError::NotActive => Self::Gone(reason.to_string()),
+            FetchError::Busy | FetchError::Late => Self::Unavailable(reason.to_string()),
+        }
+    }
+}
+
+impl From<Unfit> for ApiError {
+    fn from(reason: Unfit) -> Self {
+        Self::Unprocessable(reason.to_string())
     }
 }
 

@@ -1,7 +1,7 @@
 //! The REST API: JSON, status codes and headers, and nothing of processes.
 //!
 //! One file for each of Livy's resources; `wire` has the exact JSON, `error` the exact error bodies, `guard` the permissions,
-//! `gate` what every request passes. Called by `serve`; calls `access`, `policy`, `session`, `batch`, `upload`, `web`, and `store` for history.
+//! `gate` what every request passes. Called by `serve`; calls `access`, `policy`, `session`, `batch`, `upload`, `tabular`, `web`, and `store` for history.
 
 mod accepted;
 mod answered;
@@ -18,6 +18,7 @@ mod multipart;
 mod named_uploads;
 mod openapi;
 mod pages;
+mod results;
 mod service;
 mod session_files;
 mod sessions;
@@ -114,6 +115,7 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(statements::cancel)
         .service(statements::show)
         .service(statement_text::show_text)
+        .service(results::fetch)
         .service(jobs::submit)
         .service(jobs::run)
         .service(jobs::cancel)

@@ -1,15 +1,16 @@
 //! `exec`: code in a session that is there, or that is made and deleted around it.
 
-use std::io::Read as _;
+use std::io::{IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::Value;
 
+use super::download;
 use super::failure::Failure;
 use super::http::Client;
 use super::interrupts::{Interrupt, Interrupts};
-use super::options::{Connection, Kind, Output};
+use super::options::{Connection, Format, Kind, Output};
 use super::rendered;
 use super::screen::Screen;
 use super::session::{Choice, Session};
@@ -34,6 +35,12 @@ pub struct Exec {
     /// json: the statement's output as the server has it.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
+    /// The whole result of SQL, or of a %table or %json value, in this format; to standard output without --to.
+    #[arg(long, value_enum, value_name = "FORMAT", conflicts_with = "output")]
+    format: Option<Format>,
+    /// The file for the whole result. It is there once it is whole.
+    #[arg(long, value_name = "FILE", requires = "format")]
+    to: Option<PathBuf>,
     #[command(flatten)]
     pub connection: Connection,
 }
@@ -49,9 +56,31 @@ pub async fn run(command: Exec, client: &Client, screen: &Screen) -> Result<u8, 
         (None, None) => return Err(Failure::Usage("-c CODE or a file is needed".to_owned())),
     };
     let kind = command.choice.kind.or(by_name);
+    if let (Some(format), None) = (command.format, &command.to)
+        && !format.is_text()
+        && std::io::stdout().is_terminal()
+    {
+        let name = format.as_str();
+        return Err(Failure::Usage(format!(
+            "{name} is nothing for a terminal: give --to FILE"
+        )));
+    }
     let mut interrupts = Interrupts::new()?;
     let session = Session::open(&command.choice, kind, client).await?;
-    let ran = in_session(&session, &code, client, screen, &mut interrupts).await;
+    let mut ran = in_session(&session, &code, client, screen, &mut interrupts).await;
+    if let (Some(format), Ok(Outcome::Done(output, _))) = (command.format, &ran)
+        && download::is_there(output)
+    {
+        let path = download::path(&session, output, format);
+        let fetched = interrupts.or(download::run(client, &path, command.to.as_deref(), screen));
+        match fetched.await {
+            Ok(()) => {
+                session.close(client, screen).await;
+                return Ok(0);
+            }
+            Err(failure) => ran = Err(failure),
+        }
+    }
     screen.clear();
     session.close(client, screen).await;
     match ran? {

@@ -111,6 +111,24 @@ impl Client {
             .await
     }
 
+    /// GET of a body of any length, of which the caller takes the pieces; it may be long in coming.
+    ///
+    /// # Errors
+    /// As [`Failure`] has them.
+    pub async fn get_stream(&self, path: &str) -> Result<Response, Failure> {
+        let request = self.request(Method::GET, path).timeout(Duration::MAX);
+        let sent = request
+            .send()
+            .await
+            .map_err(|reason| self.unreachable(&causes(&reason)))?;
+        let status = sent.status();
+        if status.is_success() {
+            return Ok(sent);
+        }
+        let body = sent.bytes().await.unwrap_or_default();
+        Err(self.refusal(status, &serde_json::from_slice(&body).unwrap_or(Value::Null)))
+    }
+
     /// POST of something new. It is made once, however often it has to be sent.
     ///
     /// # Errors

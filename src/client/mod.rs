@@ -6,6 +6,7 @@
 
 mod address;
 mod backoff;
+mod download;
 mod exec;
 mod failure;
 mod follow;

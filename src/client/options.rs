@@ -51,6 +51,36 @@ pub enum Output {
     Json,
 }
 
+/// A format of a whole result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Arrow's stream format.
+    Arrow,
+    /// Text with a header line.
+    Csv,
+    /// A JSON object on each line.
+    Jsonl,
+    /// A Parquet file.
+    Parquet,
+}
+
+impl Format {
+    /// The server's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Arrow => "arrow",
+            Self::Csv => "csv",
+            Self::Jsonl => "jsonl",
+            Self::Parquet => "parquet",
+        }
+    }
+
+    /// Whether a terminal can show it.
+    pub fn is_text(self) -> bool {
+        matches!(self, Self::Csv | Self::Jsonl)
+    }
+}
+
 /// A language.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Kind {

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::error::ConfigError;
 use super::keys::{
-    Access, AccessMode, Driver, Events, Files, Job, Limits, Link, Log, Output, PolicyConf, Retention, Server,
-    Session, Shutdown, Spark, Sql, Statement, Store, Upload,
+    Access, AccessMode, Driver, Events, Files, Job, Limits, Link, Log, Output, PolicyConf, ResultStreams,
+    Retention, Server, Session, Shutdown, Spark, Sql, Statement, Store, Upload,
 };
 use super::sources::Origins;
 use super::values::{Size, Span};
@@ -115,6 +115,7 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Result<(), ConfigErro
             replay_bytes,
             clients,
         },
+        result,
         sql,
         log,
         limits,
@@ -137,6 +138,7 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Result<(), ConfigErro
     fail.at_least("events.replay_bytes", *replay_bytes, Size::kib(4))?;
     fail.at_least_one(&[("events.clients", *clients)])?;
     check_limits(sql, limits, &fail)?;
+    check_result(result, &fail)?;
     fail.at_least_one(&[("batch.ended_kept", batch.ended_kept)])?;
     fail.absolute("files.allow", allow)?;
     let PolicyConf { mode: _, deny, allow } = conf;
@@ -399,6 +401,22 @@ fn check_sizes(
         return fail.because("limits.request_body", reason);
     }
     Ok(())
+}
+
+fn check_result(result: &ResultStreams, fail: &Fail<'_>) -> Result<(), ConfigError> {
+    let ResultStreams {
+        kept: _,
+        at_once,
+        total_at_once,
+        max_rows: _,
+        max_bytes: _,
+        stall_timeout,
+    } = result;
+    fail.at_least_one(&[
+        ("result.at_once", *at_once),
+        ("result.total_at_once", *total_at_once),
+    ])?;
+    fail.positive(&[("result.stall_timeout", *stall_timeout)])
 }
 
 fn check_limits(sql: &Sql, limits: &Limits, fail: &Fail<'_>) -> Result<(), ConfigError> {

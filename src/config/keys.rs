@@ -306,6 +306,22 @@ tables! {
         clients: usize = 1000;
     }
 
+    /// Whole results, which are fetched as streams (docs/results.md).
+    ResultStreams at "result" {
+        /// The SQL statements of each session whose whole results can be fetched: the last ones.
+        kept: usize = 20;
+        /// Results of one session that are fetched at the same time; over it, 503.
+        at_once: usize = 2;
+        /// Results that are fetched at the same time in all; over it, 503.
+        total_at_once: usize = 64;
+        /// The most rows of a result that is fetched; `0`: no limit.
+        max_rows: usize = 0;
+        /// The most bytes of a result that is fetched, as Arrow; `0B`: no limit.
+        max_bytes: Size = Size::kib(0);
+        /// How long a client may take none of the result; then the connection is cut.
+        stall_timeout: Span = Span::secs(600);
+    }
+
     /// SQL results.
     Sql at "sql" {
         /// The most rows of a SQL result, unless the session's conf has `livy.rsc.sql.num-rows`.

@@ -22,8 +22,8 @@ pub use check::Exposed;
 pub use error::{ConfigError, Place};
 pub use keys::{
     Access, AccessMode, AtShutdown, Batch, ConfMode, DeployMode, Driver, Durability, Events, Files, Job, Key,
-    Limits, Link, Lists, Log, LogFormat, Output, PolicyConf, Retention, Server, Session, Shutdown, Spark,
-    Sql, Statement, Store, TABLES, Table, Upload,
+    Limits, Link, Lists, Log, LogFormat, Output, PolicyConf, ResultStreams, Retention, Server, Session,
+    Shutdown, Spark, Sql, Statement, Store, TABLES, Table, Upload,
 };
 pub use reference::reference;
 pub use values::{Kind, Listen, Size, Span, TextMap};
@@ -57,6 +57,8 @@ pub struct Config {
     pub output: Output,
     /// `[events]`
     pub events: Events,
+    /// `[result]`
+    pub result: ResultStreams,
     /// `[sql]`
     pub sql: Sql,
     /// `[log]`

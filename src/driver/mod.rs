@@ -36,13 +36,14 @@ use uuid::Uuid;
 use crate::background::Background;
 use crate::config::Config;
 use keeper_watch::Keeper;
-use link::{Frame, FrameCodec, LinkKey, Listener, Secret, Slot};
+use link::{Frame, FrameCodec, LinkKey, Listener, Secret, Slot, Tickets};
 use supervise::{Command, LinkState, QUESTIONS_WAITING, Question, Supervisor};
 
 pub use diagnosis::{diagnose, diagnose_application};
 pub use event::{Cut, DriverEvent, StatementResult};
 pub use follow::{LogFollower, LogNow};
 pub use leftovers::{clear, end_leftover};
+pub use link::{ResultPiece, ResultStream};
 pub use process::ProcessName;
 pub use run_dir::{Exit, RunDir};
 pub use spark::{NoSpark, Spark};
@@ -56,6 +57,9 @@ const COMMANDS_WAITING: usize = 256;
 const CALLS_WAITING: usize = 4;
 /// How long a completion may take before it is answered with nothing: the agent answers in 2 s, for Scala in 8.
 const COMPLETION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the agent may take to open the connection of a result: it does so before it looks for the result.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A driver's news, each with its frame's number.
 pub type Events = mpsc::Receiver<(u64, DriverEvent)>;
@@ -168,11 +172,13 @@ impl Drivers {
         notices: Vec<String>,
     ) -> (Driver, Events) {
         let (calls, calls_waiting) = mpsc::channel(CALLS_WAITING);
+        let tickets = Arc::<Tickets>::default();
         let slot = Arc::new(Slot {
             secret: self.key.secret(id),
             keeper_pid: keeper.pid,
             stored: AtomicU64::new(0),
             calls,
+            tickets: Arc::clone(&tickets),
         });
         self.listener.expect(id, Arc::clone(&slot));
         let (events, events_waiting) = mpsc::channel(EVENTS_WAITING);
@@ -206,6 +212,7 @@ impl Drivers {
             run_dir: run_dir.clone(),
             commands,
             questions,
+            tickets,
         };
         (driver, events_waiting)
     }
@@ -275,6 +282,9 @@ impl Drivers {
             "orphan_grace_ms": config.driver.orphan_grace.get().as_millis(),
             "keep_bytes": config.link.keep_bytes.len(),
             "outbox_bytes": config.link.outbox_bytes.len(),
+            "result_kept": config.result.kept,
+            "result_max_rows": config.result.max_rows,
+            "result_max_bytes": config.result.max_bytes.bytes(),
         });
         run_dir.write("agent.json", agent.to_string().as_bytes())
     }
@@ -334,6 +344,7 @@ pub struct Driver {
     pub run_dir: RunDir,
     commands: mpsc::Sender<Command>,
     questions: mpsc::Sender<Question>,
+    tickets: Arc<Tickets>,
 }
 
 impl Driver {
@@ -386,6 +397,20 @@ impl Driver {
         let fields = json!({"what": what.as_str(), "uri": uri});
         let added = self.ask(Frame::new("add", fields, "")).await?;
         Some(added.text("error").map_or(Ok(()), |error| Err(error.to_owned())))
+    }
+
+    /// The whole result of a SQL statement, or its first `limit` rows. None: the driver has ended, or does not answer.
+    /// Cancel safe: nobody sends it then.
+    pub async fn fetch(&self, id: i64, limit: Option<usize>) -> Option<ResultStream> {
+        let mut ticket = self.tickets.issue().ok()?;
+        let text = ticket.text.clone();
+        self.command(Command::Fetch {
+            id,
+            ticket: text,
+            limit,
+        })
+        .await;
+        tokio::time::timeout(FETCH_TIMEOUT, ticket.used()).await.ok()?
     }
 
     /// Asks the agent something that is of use only now. None: there will be no answer.

@@ -38,6 +38,12 @@ pub(super) enum Command {
     Cancel {
         id: i64,
     },
+    /// Send a statement's whole result on a connection of its own.
+    Fetch {
+        id: i64,
+        ticket: String,
+        limit: Option<usize>,
+    },
     /// End: ask the agent, then the keeper.
     Stop,
     /// End without asking the agent.
@@ -199,6 +205,10 @@ impl Supervisor {
             Command::Cancel { id } => {
                 self.link.send(Frame::new("cancel", json!({"id": id}), ""));
                 crate::kill_point!("cancel.sent");
+            }
+            Command::Fetch { id, ticket, limit } => {
+                let fields = json!({"id": id, "ticket": ticket, "limit": limit});
+                self.link.send(Frame::new("fetch", fields, ""));
             }
             Command::Stored { seq } => self.stored(seq),
             Command::Stop | Command::Kill => {}

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::command::{AddError, Command, SubmitError, Work};
+use super::download::{Download, Downloads, FetchError};
 use super::feed::Feed;
 use super::kind::Kind;
 use super::request::Echo;
@@ -51,6 +52,7 @@ pub struct Session {
     pub(super) answer_within: Duration,
     pub(super) add_timeout: Span,
     pub(super) draining: CancellationToken,
+    pub(super) downloads: Downloads,
 }
 
 impl Session {
@@ -281,6 +283,32 @@ impl Session {
         };
         self.active();
         added
+    }
+
+    /// The whole result of a SQL statement, or its first `limit` rows, which the driver computes now.
+    ///
+    /// # Errors
+    /// See [`FetchError`]. Cancel safe: nothing is computed for a caller that leaves.
+    pub async fn fetch(&self, id: i64, limit: Option<usize>) -> Result<Download, FetchError> {
+        self.active();
+        let permits = self.downloads.admit()?;
+        let driver = self.snapshot().driver.clone().ok_or(FetchError::NotActive)?;
+        let stream = driver.fetch(id, limit).await.ok_or(FetchError::Late)?;
+        Ok(Download::start(
+            stream,
+            permits,
+            self.downloads.stall,
+            &self.contacts,
+            &self.background,
+        ))
+    }
+
+    /// A place among the results that are fetched at the same time, for one that is at hand.
+    ///
+    /// # Errors
+    /// [`FetchError::Busy`].
+    pub fn place_of_download(&self) -> Result<impl Send + use<>, FetchError> {
+        self.downloads.admit()
     }
 
     /// Ends the session for a reason that its log will tell.

@@ -9,6 +9,7 @@
 
 mod actor;
 mod command;
+mod download;
 mod feed;
 mod handle;
 mod kind;
@@ -24,8 +25,9 @@ mod stored;
 mod text;
 mod times;
 
-pub use crate::driver::{Addition, DriverSpec, LogFollower, LogNow, Resources};
+pub use crate::driver::{Addition, DriverSpec, LogFollower, LogNow, Resources, ResultPiece};
 pub use command::{AddError, SubmitError};
+pub use download::{Download, FetchError};
 pub use feed::{Because, Event, EventId, Feed, Mark, News, Reader, Reset};
 pub use handle::Session;
 pub use kind::{BadKind, Kind};

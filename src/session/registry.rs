@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use dashmap::mapref::entry::Entry;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::info;
 
 use super::actor::{Actor, Begin, Past};
+use super::download::Downloads;
 use super::feed::Feed;
 use super::handle::Session;
 use super::request::NewSession;
@@ -74,6 +75,7 @@ impl Sessions {
     ) -> Result<Self, StoreError> {
         let next_id = Arc::new(AtomicI64::new(store.next_session_id().await?));
         let admission = Admission::new("sessions", config.limits.sessions, config.limits.sessions_queued);
+        let downloads = Arc::new(Semaphore::new(config.result.total_at_once));
         let shared = Arc::new(Shared {
             config,
             store,
@@ -82,6 +84,7 @@ impl Sessions {
             sessions: Table::default(),
             keys: Arc::default(),
             outputs,
+            downloads,
         });
         let sessions = Self {
             shared,
@@ -206,6 +209,7 @@ impl Sessions {
             answer_within: shared.config.statement.answer_within.get(),
             add_timeout: shared.config.session.add_timeout,
             draining: shared.background.draining().clone(),
+            downloads: Downloads::new(&shared.config.result, &shared.downloads),
         };
         shared.sessions.by_id.insert(id, session.clone());
         let actor = Actor::new(

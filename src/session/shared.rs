@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use dashmap::DashMap;
+use tokio::sync::Semaphore;
 
 use super::handle::Session;
 use super::request::NewSession;
@@ -23,6 +24,8 @@ pub(super) struct Shared {
     pub sessions: Table,
     pub keys: Arc<Keys>,
     pub outputs: Outputs,
+    /// The results that may be fetched at the same time, of all sessions.
+    pub downloads: Arc<Semaphore>,
 }
 
 /// Sessions by id and by owner and name.

@@ -36,6 +36,8 @@ class Peer:
         self.greet = self._hello
         """What is done with a call; raises where it is not let in, may give another socket to go on with."""
         self.connection = None
+        self.results = {}
+        """Connections of results by their tickets."""
         self._lock = threading.RLock()
         self.listen()
 
@@ -73,6 +75,13 @@ class Peer:
     def _hello(self, end, listener):
         hello, _body = _read(end)
         assert hello["type"] == "hello" and hello["protocol"] == 1 and hello["driver"] == self.id
+        if "ticket" in hello:
+            _write(end, {"type": "welcome"})
+            with self.changed:
+                self.results[hello["ticket"]] = end
+                self.changed.notify_all()
+            # Who fetches reads it.
+            threading.Event().wait()
         nonce = secrets.token_hex(32)
         text = f"{self.id}\n{hello['nonce']}\n{nonce}"
         challenge = {"nonce": nonce, "proof": self._proof("server", text), "epoch": self.epoch}
@@ -134,6 +143,14 @@ class Peer:
             if self.connection is not None:
                 with contextlib.suppress(OSError):
                     _write(self.connection, header, body)
+
+    def fetch(self, statement, limit=None):
+        """Ask for a whole result: the connection on which it comes."""
+        ticket = secrets.token_hex(32)
+        self.send({"type": "fetch", "id": statement, "ticket": ticket, "limit": limit})
+        with self.changed:
+            assert self.changed.wait_for(lambda: ticket in self.results, 30)
+            return self.results.pop(ticket)
 
     def cut(self):
         """Break the connection; the agent calls again at once."""

@@ -1,10 +1,10 @@
 """SQL cells: their statements run in the JVM on a worker of their own.
 
-Calls completion, completions, jvm_interpreter, rows, text, spark and output.
+Calls completion, completions, jvm_interpreter, plans, rows, text, spark and output.
 """
 
 import re
-from typing import List, Optional, Tuple
+from typing import Any, List, Optional, Tuple
 
 from py4j.protocol import Py4JError, Py4JJavaError
 
@@ -16,6 +16,7 @@ from ..interpreters import COMPLETION_SECONDS, Events
 from ..jvm_interpreter import JvmInterpreter
 from ..loop import Loop
 from ..output import Output, dumps, error, too_large
+from ..plans import Plans
 from ..say import say
 from ..spark import Spark
 from ..worker import Worker
@@ -52,6 +53,7 @@ class SqlInterpreter(JvmInterpreter):
         super().__init__(loop, config, log, events)
         self._completions = Completions(loop, events, "sql-completion", COMPLETION_SECONDS, MAX_ASKED)
         self._catalog = Catalog(None)
+        self._plans = Plans(config.result_kept)
 
     def attach(self, spark: Spark, worker: Worker) -> None:
         """The SparkContext is there, which is all that SQL needs."""
@@ -69,6 +71,10 @@ class SqlInterpreter(JvmInterpreter):
             lambda: candidates(text, cursor, catalog),
             late=lambda: candidates(text, cursor, catalog.remembered()),
         )
+
+    def plan(self, number: int) -> Any:
+        """The statement's data frame, while it is kept."""
+        return self._plans.find(number)
 
     def _failed(self, number: int, failure: Exception) -> None:
         control, cause = self._worker, _cause(failure)
@@ -91,27 +97,39 @@ class SqlInterpreter(JvmInterpreter):
         self._prepare(number)
         return self._statements(number, code.decode("utf-8", "replace"))
 
+    def _context_replaced(self) -> None:
+        self._plans.clear()
+
     def _statements(self, number: int, code: str) -> Output:
         pieces = split(code)
         if not pieces:
             return self._result(number, *NO_ROWS)
         if len(pieces) == 1 and pieces[0].first:
-            return self._result(number, *self._rows(code))
+            return self._result(number, *self._rows(number, code))
         for index, piece in enumerate(pieces):
             if self._cancelled:
                 raise InterruptedError
             try:
                 last = index + 1 == len(pieces)
-                rows = self._rows(in_place(code, piece), last)
+                rows = self._rows(number, in_place(code, piece), last)
             except Exception as failure:
                 raise Failed(code, piece) from failure
         return self._result(number, *rows)
 
-    def _rows(self, statement: str, wanted: bool = True) -> Tuple[dict, str, Optional[int]]:
+    def _rows(self, number: int, statement: str, wanted: bool = True) -> Tuple[dict, str, Optional[int]]:
         spark = self._spark
         assert spark is not None
+        frame = spark.session().sql(statement)
         rows = Rows(spark, self._config.output_max_bytes, self._config.sql_max_rows)
-        return rows.run(statement, wanted)
+        try:
+            found = rows.run(frame, wanted)
+        except TooLarge:
+            # All of it can be fetched.
+            self._plans.keep(number, frame)
+            raise
+        if wanted:
+            self._plans.keep(number, frame)
+        return found
 
     def _result(self, number: int, schema: dict, rows: str, rows_cut: Optional[int]) -> Output:
         head = b'{"status":"ok","execution_count":%d,"data":{"application/json":{"schema":' % number

@@ -1,4 +1,4 @@
-"""Runs one SQL statement and brings its rows from the JVM, within limits. Calls spark and values.
+"""Brings the rows of one SQL statement from the JVM, within limits. Calls spark and values.
 
 Blocks: on a worker only.
 """
@@ -39,12 +39,11 @@ class Rows:
         self._most = max_bytes + 16 * max_rows
         self._seen = 0
 
-    def run(self, statement: str, wanted: bool) -> Tuple[dict, str, Optional[int]]:
+    def run(self, frame: Any, wanted: bool) -> Tuple[dict, str, Optional[int]]:
         """The schema, the rows as JSON arrays joined by commas, and the row limit when it cut them.
 
         Rows that are not wanted are computed all the same, so that what fails is told.
         """
-        frame = self._spark.session().sql(statement)
         schema = json.loads(frame.schema().json())
         fields = schema["fields"]
         if not fields:

@@ -28,6 +28,9 @@ pub enum Refused {
     /// The secret is not the driver's.
     #[error("the proof is wrong")]
     Proof,
+    /// Nobody waits for this result, or no longer.
+    #[error("no result is expected under this ticket")]
+    Ticket,
     /// The operating system gave no random bytes.
     #[error("no random bytes")]
     Random,
@@ -38,6 +41,8 @@ pub(super) struct Hello {
     pub driver: Uuid,
     /// The last of the server's frames that the agent has taken.
     pub received: u64,
+    /// For a connection that is no link, but sends the result for which the ticket was given.
+    pub ticket: Option<String>,
     nonce: String,
 }
 
@@ -55,7 +60,8 @@ async fn next(connection: &mut Handshake, kind: &str) -> Result<Frame, Refused> 
 pub(super) async fn receive(connection: &mut Handshake) -> Result<Hello, Refused> {
     let frame = next(connection, "hello").await?;
     let nonce = frame.text("nonce").unwrap_or("");
-    if frame.number("protocol") != Some(PROTOCOL) || nonce.len() != 64 {
+    let ticket = frame.text("ticket");
+    if frame.number("protocol") != Some(PROTOCOL) || (nonce.len() != 64 && ticket.is_none()) {
         return Err(Refused::Protocol);
     }
     let driver = frame.text("driver").unwrap_or("");
@@ -67,6 +73,7 @@ pub(super) async fn receive(connection: &mut Handshake) -> Result<Hello, Refused
             .number("received")
             .and_then(|number| u64::try_from(number).ok())
             .unwrap_or(0),
+        ticket: ticket.map(str::to_owned),
         nonce: nonce.to_owned(),
     })
 }

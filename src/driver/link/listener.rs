@@ -11,7 +11,7 @@ use dashmap::DashMap;
 use futures_util::SinkExt as _;
 use serde_json::json;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 use tokio_util::codec::Framed;
 use uuid::Uuid;
@@ -19,6 +19,7 @@ use uuid::Uuid;
 use super::connection::Connection;
 use super::frame::{Frame, FrameCodec};
 use super::hello::{self, Handshake, Refused};
+use super::results::{ResultStream, Tickets};
 use super::secret::Secret;
 use crate::background::Background;
 use crate::driver::process::descends;
@@ -39,6 +40,8 @@ pub struct Slot {
     pub stored: AtomicU64,
     /// Where its connections go.
     pub calls: mpsc::Sender<Call>,
+    /// The results that it may send.
+    pub tickets: Arc<Tickets>,
 }
 
 /// An agent's connection, the hello done.
@@ -231,11 +234,17 @@ async fn greet(
     let mut connection: Handshake = Framed::new(stream, codec);
     let outcome = admit(&mut connection, peer, slots, epoch).await;
     match outcome {
-        Ok((slot, received)) => {
+        Ok(Admitted::Link(slot, received)) => {
             crate::kill_point!("create.handshaken");
             // The driver has ended meanwhile when nobody takes the call.
             let connection = connection.into();
             let _ = slot.calls.send(Call { connection, received }).await;
+            Ok(())
+        }
+        Ok(Admitted::Result(taker)) => {
+            connection.send(Frame::new("welcome", json!({}), "")).await?;
+            // Who waited has left when nobody takes it; the agent sees that the connection is closed.
+            let _ = taker.send(connection.into());
             Ok(())
         }
         Err(reason) => {
@@ -247,12 +256,20 @@ async fn greet(
     }
 }
 
+/// Who was let in.
+enum Admitted {
+    /// The link, with the last of our frames that the agent has taken.
+    Link(Arc<Slot>, u64),
+    /// A result, and who waits for it.
+    Result(oneshot::Sender<ResultStream>),
+}
+
 async fn admit(
     connection: &mut Handshake,
     peer: Option<tokio::net::unix::UCred>,
     slots: &DashMap<Uuid, Arc<Slot>>,
     epoch: i64,
-) -> Result<(Arc<Slot>, u64), Refused> {
+) -> Result<Admitted, Refused> {
     let hello = hello::receive(connection).await?;
     let slot = slots.get(&hello.driver).map(|slot| Arc::clone(&slot));
     let slot = slot.ok_or_else(|| Refused::Unknown(hello.driver.to_string()))?;
@@ -264,6 +281,13 @@ async fn admit(
     if !is_ours {
         return Err(Refused::Unknown(hello.driver.to_string()));
     }
+    if let Some(ticket) = &hello.ticket {
+        return slot
+            .tickets
+            .take(ticket)
+            .map(Admitted::Result)
+            .ok_or(Refused::Ticket);
+    }
     hello::prove(
         connection,
         &hello,
@@ -272,5 +296,5 @@ async fn admit(
         epoch,
     )
     .await?;
-    Ok((slot, hello.received))
+    Ok(Admitted::Link(slot, hello.received))
 }
