@@ -1,5 +1,7 @@
 //! An Arrow stream made another format, some hundred KiB at a time.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use arrow_array::RecordBatch;
 use arrow_buffer::Buffer;
 use arrow_ipc::reader::StreamDecoder;
@@ -48,8 +50,12 @@ impl Converter {
     /// What there is next of the other format; none: the next bytes are needed.
     ///
     /// # Errors
-    /// The format can't hold the table, or the stream is damaged.
+    /// The format can't hold the table, or the stream is damaged; nothing more comes then.
     pub fn step(&mut self) -> Result<Option<Vec<u8>>, Unfit> {
+        sound(|| self.convert())
+    }
+
+    fn convert(&mut self) -> Result<Option<Vec<u8>>, Unfit> {
         let mut out = Vec::new();
         loop {
             if let Some((batch, from)) = self.batch.take() {
@@ -71,12 +77,14 @@ impl Converter {
     /// # Errors
     /// As for [`Converter::step`].
     pub fn finish(mut self) -> Result<Vec<u8>, Unfit> {
-        self.decoder.finish()?;
-        let mut out = Vec::new();
-        if let (Some(writer), Some(schema)) = (self.writer, self.decoder.schema()) {
-            writer.finish(&schema, &mut out)?;
-        }
-        Ok(out)
+        sound(|| {
+            self.decoder.finish()?;
+            let mut out = Vec::new();
+            if let (Some(writer), Some(schema)) = (self.writer, self.decoder.schema()) {
+                writer.finish(&schema, &mut out)?;
+            }
+            Ok(out)
+        })
     }
 
     fn decode(&mut self) -> Result<Option<RecordBatch>, Unfit> {
@@ -112,4 +120,10 @@ impl Converter {
         }
         Ok(())
     }
+}
+
+/// Arrow's decoder panics over some of what no Spark sends, such as buffers that lie beyond their message.
+fn sound<T>(work: impl FnOnce() -> Result<T, Unfit>) -> Result<T, Unfit> {
+    let damaged = || Unfit("The result can't be converted: the driver's stream is damaged.".to_owned());
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(damaged()))
 }
