@@ -13,7 +13,7 @@ LINES = LINE * (SIZE // len(LINE))
 ONE_LINE = b"x" * SIZE
 BAR = b"\r 50%|#####     | 12/24"
 PROGRESS = BAR * (SIZE // len(BAR))
-PART = b"no text: \xff\xfe\x80\xc3 \xf0\x9f, "
+PART = b"not all of it is text: \xff\xfe\x80\xc3 \xf0\x9f, "
 BINARY = PART * (SIZE // len(PART))
 
 AS_LINE = repr(LINE.decode())

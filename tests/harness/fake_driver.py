@@ -43,7 +43,7 @@ sys.path.insert(0, os.path.dirname(MAIN))  # noqa: PTH120 - pathlib takes as lon
 
 from firesteel_agent import interpreters, link, supervisor  # noqa: E402
 from firesteel_agent.interpreters import now_ms  # noqa: E402
-from firesteel_agent.output import dumps, error  # noqa: E402
+from firesteel_agent.output import NOTHING, Output, dumps, error  # noqa: E402
 
 DRIVER = os.environ["FIRESTEEL_DRIVER_ID"]
 LEDGER = os.environ["FAKE_LEDGER"]
@@ -200,7 +200,7 @@ class Interpreter(interpreters.Interpreter):
             grace = self._config.cancel_grace_ms / 1000
             self._loop.later(grace, lambda: self._replaced(statement))
         else:
-            self._finish("cancelled", b"")
+            self._finish("cancelled", NOTHING)
 
     def _replaced(self, statement: Statement) -> None:
         if statement is self._statement:
@@ -212,17 +212,17 @@ class Interpreter(interpreters.Interpreter):
         statement = self._statement
         assert statement is not None
         if statement.cancelled:
-            self._finish("cancelled", b"")
+            self._finish("cancelled", NOTHING)
             return
         data = {"text/plain": statement.nonce}
         whole = {"status": "ok", "execution_count": statement.number, "data": data}
-        self._finish("available", dumps(whole))
+        self._finish("available", Output(dumps(whole)))
 
-    def _finish(self, state: str, output: bytes) -> None:
+    def _finish(self, state: str, output: Output) -> None:
         statement, self._statement = self._statement, None
         if statement.timer is not None:
             statement.timer.cancel()
-        self._events.finished(statement.number, state, statement.started, output, None)
+        self._events.finished(statement.number, state, statement.started, output)
 
 
 def noise(count: int, seed: str) -> str:
