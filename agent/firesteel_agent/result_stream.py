@@ -20,8 +20,8 @@ SERVED_SECONDS = 15.0
 _END_OF_PARTITION = -1
 _INT = struct.Struct(">i")
 
-Piece = Tuple[bytes, int]
-"""Bytes of the stream, and how many rows begin with them."""
+Piece = Tuple[bytes, int, int]
+"""Bytes of the stream, and how many rows and bytes the message has that begins with them."""
 
 
 class Gone(Exception):
@@ -56,8 +56,8 @@ class ResultStream:
         # With the first batch, so that what fails before it is told in place of a stream.
         before = schema
         try:
-            for data, rows in self._batches(served[0], served[1]):
-                yield before + data, rows
+            for data, rows, size in self._batches(served[0], served[1]):
+                yield before + data, rows, len(before) + size
                 before = b""
         except EOFError:
             if self._closed:
@@ -66,7 +66,7 @@ class ResultStream:
             raise RuntimeError("Spark ended the result before its end.") from None
         finally:
             self.close()
-        yield before + END_OF_STREAM, 0
+        yield before + END_OF_STREAM, 0, len(before)
 
     def close(self) -> None:
         """Let go of Spark's socket, also under a thread that reads it."""
@@ -112,12 +112,12 @@ def _batch(end: socket.socket, length: int) -> Iterator[Piece]:
     metadata = _exactly(end, metadata_bytes(prefix))
     rows = rows_of(metadata)
     left = length - PREFIX_BYTES - len(metadata)
-    head = prefix + metadata
+    head, size = prefix + metadata, length
     while head or left > 0:
         body = _exactly(end, min(left, max(0, PIECE_BYTES - len(head))))
         left -= len(body)
-        yield head + body, rows
-        head, rows = b"", 0
+        yield head + body, rows, size
+        head, rows, size = b"", 0, 0
 
 
 def _connect(where: Any) -> socket.socket:

@@ -116,8 +116,9 @@ class _Sending:
             raise Gone
         most_rows, most_bytes = self._config.result_max_rows, self._config.result_max_bytes
         rows = sent = 0
-        for piece, more in self._stream.pieces(self._frame, self._header["limit"]):
-            rows, sent = rows + more, sent + len(piece)
+        for piece, more, size in self._stream.pieces(self._frame, self._header["limit"]):
+            # A message that does not fit is not begun.
+            rows, sent = rows + more, sent + size
             if 0 < most_rows < rows:
                 raise TooLarge(f"The result has over {most_rows} rows (result.max_rows).")
             if 0 < most_bytes < sent:

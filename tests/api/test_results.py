@@ -51,7 +51,7 @@ def plain(value, kind):
     if name == "ArrayType":
         return [plain(item, kind.elementType) for item in value]
     if name == "MapType":
-        return [[plain(k, kind.keyType), plain(v, kind.valueType)] for k, v in value.items()]
+        return sorted([plain(k, kind.keyType), plain(v, kind.valueType)] for k, v in value.items())
     if name == "StructType":
         return [plain(item, field.dataType) for item, field in zip(value, kind.fields)]
     return value
@@ -62,7 +62,7 @@ def rows(query):
 """
 
 FLAT = """
-select id, cast(id as byte) b, cast(id as short) sh, cast(id as int) i, cast(id as float) / 3 f,
+select id, cast(id % 100 as byte) b, cast(id as short) sh, cast(id as int) i, cast(id as float) / 3 f,
   cast(id as double) / 7 d, id % 2 = 0 yes, if(id % 5 = 0, null, concat('é漢🎉"', id, ',\\n')) s,
   cast(id as decimal(10, 2)) dec, cast('12345678901234567890.123456789012345678' as decimal(38, 18)) big,
   date_add(date'1969-12-30', cast(id as int)) day,
