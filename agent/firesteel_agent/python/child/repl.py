@@ -115,7 +115,7 @@ class Repl:
             self._interrupts.guard(statement, self._streams.flush)
         if failure is None:
             return reply(result)
-        if isinstance(failure, TooLarge):
+        if type(failure) is TooLarge:  # The properties of an exception are its own.
             what = "The value, as far as it was read,"
             return {"status": "too_large", "what": what, "seen": failure.seen}, b""
         described, worse = self._interrupts.guard(statement, lambda: describe(failure))
