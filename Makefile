@@ -84,13 +84,14 @@ soak: ## the chaos rounds again and again, each time with another seed, for SOAK
 
 bench: ## latencies, start-up times and drained output, each beside its peer in the same run (OUTPUT='--gigabytes 10')
 	@scripts/need.sh java python cc cargo
-	@scripts/envs test spark-3.5 spark-4.1
+	@scripts/envs test spark-3.5 spark-4.1 arrow
 	$(CARGO) build --release --locked
 	.venv/test/bin/python benches/scale.py --binary target/release/firesteel
 	.venv/test/bin/python benches/outputs.py --binary target/release/firesteel
 	.venv/test/bin/python benches/bench.py --binary target/release/firesteel $(BENCH)
 	.venv/test/bin/python benches/kinds.py --binary target/release/firesteel
 	.venv/test/bin/python benches/output.py --binary target/release/firesteel $(OUTPUT)
+	.venv/test/bin/python benches/results.py --binary target/release/firesteel
 
 notebook: ## a local JupyterLab with sparkmagic against the running server (ENDPOINT= to change)
 	@scripts/need.sh python cc
