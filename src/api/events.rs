@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::web::{Bytes, Query};
-use actix_web::{HttpRequest, HttpResponse, get};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, get};
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -73,15 +73,23 @@ pub async fn follow(
         is_over: false,
         _place: place,
     };
-    Ok(HttpResponse::Ok()
-        .insert_header((CONTENT_TYPE, "text/event-stream"))
-        .insert_header((CACHE_CONTROL, "no-store"))
-        // Some proxies gather what comes, unless they are asked not to.
-        .insert_header(("X-Accel-Buffering", "no"))
-        .streaming(stream::unfold(watch, |mut watch| async {
+    Ok(
+        followed("text/event-stream").streaming(stream::unfold(watch, |mut watch| async {
             let bytes = watch.next().await?;
             Some((Ok::<_, Infallible>(bytes), watch))
-        })))
+        })),
+    )
+}
+
+/// The head of an answer that goes on for as long as its client follows.
+pub fn followed(content_type: &'static str) -> HttpResponseBuilder {
+    let mut response = HttpResponse::Ok();
+    response
+        .insert_header((CONTENT_TYPE, content_type))
+        .insert_header((CACHE_CONTROL, "no-store"))
+        // Some proxies gather what comes, unless they are asked not to.
+        .insert_header(("X-Accel-Buffering", "no"));
+    response
 }
 
 /// A place among those who follow.

@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use actix_web::HttpResponse;
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::web::Bytes;
 use futures_util::stream;
 use serde::Deserialize;
@@ -14,7 +13,7 @@ use utoipa::IntoParams;
 
 use super::App;
 use super::error::ApiError;
-use super::events::place;
+use super::events::{followed, place};
 use crate::background::Background;
 use crate::session::{LogFollower, LogNow};
 
@@ -48,14 +47,12 @@ pub fn follow(
         follower: None,
         is_over: false,
     };
-    Ok(HttpResponse::Ok()
-        .insert_header((CONTENT_TYPE, "text/plain; charset=utf-8"))
-        .insert_header((CACHE_CONTROL, "no-store"))
-        .insert_header(("X-Accel-Buffering", "no"))
-        .streaming(stream::unfold(state, |mut state| async {
+    Ok(
+        followed("text/plain; charset=utf-8").streaming(stream::unfold(state, |mut state| async {
             let bytes = state.next().await?;
             Some((Ok::<_, Infallible>(bytes), state))
-        })))
+        })),
+    )
 }
 
 struct Following {
