@@ -42,8 +42,9 @@ def code(shape: str, size: int) -> str:
 
 
 SHAPES = ("lines of 100 bytes", "lines of 64 KiB", "one line", "binary")
-SCALA = 'val line = "x" * 65535; for (_ <- 1 to {size} / 65536) println(line)'
-R = "line <- strrep('x', 65535); for (i in seq_len({size} %/% 65536)) cat(line, '\\n', sep = '')"
+SCALA = 'val line = "x" * 65535; for (_ <- 1 to {pieces}) println(line)'
+R = "line <- strrep('x', 65535); for (i in seq_len({pieces})) cat(line, '\\n', sep = '')"
+LANGUAGES = (("Scala, 64 KiB", "spark", SCALA), ("R, 64 KiB", "sparkr", R))
 
 
 def read_by_us(source: str) -> int:
@@ -78,13 +79,13 @@ def rate(size: int, once: Callable[[], Any]) -> float:
     return size / (time.perf_counter() - begun) / 1e6
 
 
-def drained(server: Server, size: int, rounds: int) -> dict[str, Any]:
+def drained(server: Server, size: int, rounds: int, shapes: list[str]) -> dict[str, Any]:
     """Each shape by each of the peers in turn, for each round; other languages by themselves."""
     session = server.api.create(conf={"spark.ui.enabled": "false"})
     session.wait("idle")
     session.text("1")
     found: dict[str, Any] = {}
-    for shape in SHAPES:
+    for shape in (shape for shape in SHAPES if shape in shapes):
         source = code(shape, size)
         peers: dict[str, Callable[[], Any]] = {
             "firesteel": lambda source=source: statement(session, source),
@@ -92,11 +93,13 @@ def drained(server: Server, size: int, rounds: int) -> dict[str, Any]:
             "| cat": lambda source=source: through_cat(source),
         }
         found[shape] = in_turn(server, peers, size, rounds)
-    for name, kind, source in (("scala, 64 KiB", "spark", SCALA), ("R, 64 KiB", "sparkr", R)):
-        source = source.format(size=size)
+        print(row(shape, found[shape]), flush=True)
+    for name, kind, source in (language for language in LANGUAGES if language[0] in shapes):
+        source = source.format(pieces=size // 65536)
         session.run("1", kind)
         peers = {"firesteel": lambda source=source, kind=kind: statement(session, source, kind)}
         found[name] = in_turn(server, peers, size, rounds)
+        print(row(name, found[name]), flush=True)
     session.delete()
     return found
 
@@ -112,21 +115,21 @@ def in_turn(server: Server, peers: dict[str, Callable[[], Any]], size: int, roun
     return {"rates": rates, "server_rise_mib": rss_mib(server.pid, peak=True) - before}
 
 
-def table(found: dict[str, Any], size: int) -> str:
-    """The figures: medians in MB/s, ours to the plain reader's, and memory."""
-    lines = [
-        f"output of {size / 1e9:g} GB, drained, MB/s",
-        f"{'':22} {'firesteel':>10} {'reader':>8} {'| cat':>8} {'ours/reader':>12} {'server':>10}",
-    ]
-    for shape, row in found.items():
-        rates = {name: statistics.median(each) for name, each in row["rates"].items()}
-        reader, cat = rates.get("plain reader"), rates.get("| cat")
-        cells = [f"{reader:8.0f} {cat:8.0f}" if reader and cat else " " * 17]
-        cells.append(f"{rates['firesteel'] / reader:12.2f}" if reader else " " * 12)
-        lines.append(
-            f"{shape:22} {rates['firesteel']:10.0f} {' '.join(cells)} {row['server_rise_mib']:+8.1f} MiB"
-        )
-    return "\n".join(lines)
+def heading(size: int) -> str:
+    """What stands above the rows."""
+    return (
+        f"output of {size / 1e9:g} GB, drained, MB/s\n"
+        f"{'':22} {'firesteel':>10} {'reader':>8} {'| cat':>8} {'ours/reader':>12} {'server':>10}"
+    )
+
+
+def row(shape: str, found: dict[str, Any]) -> str:
+    """The figures of one shape: medians in MB/s, ours to the plain reader's, and memory."""
+    rates = {name: statistics.median(each) for name, each in found["rates"].items()}
+    reader, cat = rates.get("plain reader"), rates.get("| cat")
+    cells = [f"{reader:8.0f} {cat:8.0f}" if reader and cat else " " * 17]
+    cells.append(f"{rates['firesteel'] / reader:12.2f}" if reader else " " * 12)
+    return f"{shape:22} {rates['firesteel']:10.0f} {' '.join(cells)} {found['server_rise_mib']:+8.1f} MiB"
 
 
 def main() -> None:
@@ -137,17 +140,19 @@ def main() -> None:
     parser.add_argument("--binary", type=Path, default=ROOT / "target/release/firesteel")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--gigabytes", type=float, default=1.0, help="how much is printed, such as 10")
+    every = [*SHAPES, *(name for name, _kind, _source in LANGUAGES)]
+    parser.add_argument("--shapes", nargs="+", choices=every, default=every)
     parser.add_argument("--json", type=Path, default=ROOT / "target/bench-output.json")
     given = parser.parse_args()
     os.environ["FIRESTEEL_TEST_BIN"] = str(given.binary.resolve())
     size = int(given.gigabytes * 1e9)
     load = os.getloadavg()[0]
+    print(heading(size), flush=True)
     server = Server({**newest().plain_settings, "spark.master": MASTER})
     try:
-        found = drained(server, size, given.rounds)
+        found = drained(server, size, given.rounds, given.shapes)
     finally:
         server.stop()
-    print(table(found, size))
     if load > QUIET:
         print(f"load {load:.2f} at the start: trust the ratios only")
     given.json.parent.mkdir(parents=True, exist_ok=True)

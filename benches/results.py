@@ -97,19 +97,18 @@ def connect(arguments: argparse.Namespace) -> None:
     serving = subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         python = str(ROOT / ".venv/arrow/bin/python")
-        told: list[str] = []
 
-        def asked() -> bool:
-            run = [python, "-c", CONNECT, f"sc://127.0.0.1:{port}", query(arguments.mb)]
-            done = subprocess.run(
-                run, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False
-            )
-            told.extend(done.stdout.splitlines()[-1:])
-            return bool(told)
+        def ask(sql: str) -> subprocess.CompletedProcess[str]:
+            run = [python, "-c", CONNECT, f"sc://127.0.0.1:{port}", sql]
+            return subprocess.run(run, capture_output=True, text=True, check=False)
 
-        wait_until("Spark Connect answers", asked, 300)
-        seconds = float(told[-1].split()[1])
-        print(f"Spark Connect, toPandas: {arguments.mb / seconds:.0f} MB/s")
+        wait_until("Spark Connect answers", lambda: ask("select 1").returncode == 0, 300)
+        done = ask(query(arguments.mb))
+        if done.returncode == 0:
+            seconds = float(done.stdout.split()[-1])
+            print(f"Spark Connect, toPandas: {arguments.mb / seconds:.0f} MB/s")
+        else:
+            print(f"Spark Connect, toPandas: failed: {done.stderr.strip().splitlines()[-1][:300]}")
     finally:
         serving.terminate()
         serving.wait()
