@@ -1,12 +1,13 @@
 //! Checks of the configuration as a whole. Each table is taken apart completely, so that a new key can't be forgotten here.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::error::ConfigError;
 use super::keys::{
-    Access, AccessMode, Driver, Events, Files, Job, Limits, Link, Log, Output, PolicyConf, ResultStreams,
-    Retention, Server, Session, Shutdown, Spark, Sql, Statement, Store, Upload,
+    Access, AccessMode, Driver, Events, Files, Gpu, Job, Limits, Link, Log, Output, PolicyConf, Profile,
+    ResultStreams, Retention, Server, Session, Shutdown, Spark, Sql, Statement, Store, Upload,
 };
 use super::sources::Origins;
 use super::values::{Size, Span};
@@ -116,6 +117,8 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Result<(), ConfigErro
             clients,
         },
         result,
+        gpu,
+        profile,
         sql,
         log,
         limits,
@@ -139,6 +142,8 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Result<(), ConfigErro
     fail.at_least_one(&[("events.clients", *clients)])?;
     check_limits(sql, limits, &fail)?;
     check_result(result, &fail)?;
+    check_gpu(gpu, &fail)?;
+    check_profiles(profile, &fail)?;
     fail.at_least_one(&[("batch.ended_kept", batch.ended_kept)])?;
     fail.absolute("files.allow", allow)?;
     let PolicyConf { mode: _, deny, allow } = conf;
@@ -399,6 +404,72 @@ fn check_sizes(
     if max_frame.bytes() < request_body.bytes() + FRAME_OVERHEAD {
         let reason = format!("a statement of {request_body} does not fit link.max_frame = {max_frame}");
         return fail.because("limits.request_body", reason);
+    }
+    Ok(())
+}
+
+fn check_gpu(gpu: &Gpu, fail: &Fail<'_>) -> Result<(), ConfigError> {
+    let Gpu {
+        devices: _,
+        sharing: _,
+        owner_limit: _,
+        limit: _,
+        wait,
+        look_interval,
+        idle_timeout,
+        idle_warning,
+        idle_action: _,
+        rapids,
+    } = gpu;
+    fail.positive(&[("gpu.wait", *wait), ("gpu.look_interval", *look_interval)])?;
+    if idle_timeout.positive().is_some() && idle_warning >= idle_timeout {
+        return fail.because("gpu.idle_warning", "must be shorter than gpu.idle_timeout");
+    }
+    fail.plain(&[("gpu.rapids", rapids)])?;
+    let is_coordinate = rapids.split(':').filter(|part| !part.is_empty()).count() == 3;
+    if !rapids.is_empty() && !rapids.starts_with('/') && !is_coordinate {
+        return fail.because(
+            "gpu.rapids",
+            "is neither the absolute path of a jar nor a Maven coordinate, such as com.nvidia:rapids-4-spark_2.13:26.06.0",
+        );
+    }
+    Ok(())
+}
+
+fn check_profiles(profiles: &BTreeMap<String, Profile>, fail: &Fail<'_>) -> Result<(), ConfigError> {
+    for (name, Profile { about, conf }) in profiles {
+        let is_name = name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+        if name.is_empty() || !is_name {
+            return fail.because(
+                &format!("profile.{name}"),
+                "a profile's name has letters, digits, - and _ only",
+            );
+        }
+        fail.plain(&[(&format!("profile.{name}.about"), about)])?;
+        let key_of_conf = format!("profile.{name}.conf");
+        let bad = conf.keys().find(|key| {
+            key.is_empty()
+                || key
+                    .chars()
+                    .any(|c| c.is_whitespace() || c.is_control() || c == '=')
+        });
+        if let Some(key) = bad {
+            return fail.because(
+                &key_of_conf,
+                format!("{key:?} is no conf key: it is empty, or has blanks or `=`"),
+            );
+        }
+        if let Some((key, _)) = conf.iter().find(|(_, value)| value.contains('\0')) {
+            return fail.because(&key_of_conf, format!("the value of {key} has a NUL character"));
+        }
+        if conf.contains_key("firesteel.profile") {
+            return fail.because(
+                &key_of_conf,
+                "a profile can't choose another one (firesteel.profile)",
+            );
+        }
     }
     Ok(())
 }

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::values::{KeyType, Kind, Listen, Size, Span, TextMap};
 
+/// What stands in a table's path for a name that is the administrator's.
+pub const NAME: &str = "NAME";
+
 /// One table of the configuration.
 #[derive(Debug)]
 pub struct Table {
@@ -98,6 +101,14 @@ choices! {
         Text = "text",
         /// One JSON object for each line.
         Json = "json",
+    }
+
+    /// What happens to a session whose GPUs do nothing.
+    IdleGpus {
+        /// It ends.
+        End = "end",
+        /// It goes on without them; one whose processes are still on a GPU ends.
+        GiveBack = "give_back",
     }
 
     /// What a request's Spark conf may hold.
@@ -320,6 +331,38 @@ tables! {
         max_bytes: Size = Size::kib(0);
         /// How long a client may take none of the result; then the connection is cut.
         stall_timeout: Span = Span::secs(600);
+    }
+
+    /// GPUs, and who gets them (docs/gpus.md).
+    Gpu at "gpu" {
+        /// Restricts the GPUs to these UUIDs, or declares them, such as `"GPU-1 80GiB NVIDIA H100"`; all that NVML shows where it is empty.
+        devices: Vec<String> = Vec::new();
+        /// Whether a part of a GPU may be asked for, with others on the rest of it.
+        sharing: bool = false;
+        /// The most GPUs that one user holds at the same time; `0`: no limit.
+        owner_limit: u32 = 0;
+        /// The most GPUs that are held at the same time in all; `0`: no limit.
+        limit: u32 = 0;
+        /// How long a session or batch waits for its GPUs; then it ends.
+        wait: Span = Span::secs(3600);
+        /// How often the GPUs are looked at.
+        look_interval: Span = Span::secs(10);
+        /// After how long without a statement and without work on its GPUs a session loses them; `0s`: never.
+        idle_timeout: Span = Span::secs(0);
+        /// How long before that its log warns.
+        idle_warning: Span = Span::secs(600);
+        /// What then happens to it.
+        idle_action: IdleGpus = IdleGpus::End;
+        /// NVIDIA's RAPIDS Accelerator, as the path of its jar or its Maven coordinate: with it there is a profile `rapids` (docs/gpus.md).
+        rapids: String = String::new();
+    }
+
+    /// A profile, which a request chooses by the conf key `firesteel.profile`; NAME is yours: letters, digits, `-` and `_`.
+    Profile at "profile.NAME" {
+        /// What it is for, in a line.
+        about: String = String::new();
+        /// Conf of those that choose it, below the request's own; lists such as `spark.jars` are joined. The policy does not look at it.
+        conf: TextMap = TextMap::default();
     }
 
     /// SQL results.

@@ -13,6 +13,7 @@ mod sources;
 mod tests;
 mod values;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -21,9 +22,9 @@ use serde::{Deserialize, Serialize};
 pub use check::Exposed;
 pub use error::{ConfigError, Place};
 pub use keys::{
-    Access, AccessMode, AtShutdown, Batch, ConfMode, DeployMode, Driver, Durability, Events, Files, Job, Key,
-    Limits, Link, Lists, Log, LogFormat, Output, PolicyConf, ResultStreams, Retention, Server, Session,
-    Shutdown, Spark, Sql, Statement, Store, TABLES, Table, Upload,
+    Access, AccessMode, AtShutdown, Batch, ConfMode, DeployMode, Driver, Durability, Events, Files, Gpu,
+    IdleGpus, Job, Key, Limits, Link, Lists, Log, LogFormat, Output, PolicyConf, Profile, ResultStreams,
+    Retention, Server, Session, Shutdown, Spark, Sql, Statement, Store, TABLES, Table, Upload,
 };
 pub use reference::reference;
 pub use values::{Kind, Listen, Size, Span, TextMap};
@@ -59,6 +60,10 @@ pub struct Config {
     pub events: Events,
     /// `[result]`
     pub result: ResultStreams,
+    /// `[gpu]`
+    pub gpu: Gpu,
+    /// `[profile.NAME]`
+    pub profile: BTreeMap<String, Profile>,
     /// `[sql]`
     pub sql: Sql,
     /// `[log]`
@@ -83,6 +88,14 @@ pub struct Config {
 pub struct Policy {
     /// `[policy.conf]`
     pub conf: PolicyConf,
+}
+
+impl Spark {
+    /// Whether Spark runs within the driver, without executors of its own.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.master == "local" || self.master.starts_with("local[")
+    }
 }
 
 /// What a configuration is made of, weakest first.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::Config;
-use super::keys::{Key, TABLES, Table};
+use super::keys::{Key, NAME, Profile, TABLES, Table};
 use super::values::Kind;
 
 const HEAD: &str = r#"# Configuration
@@ -22,7 +22,7 @@ Firesteel runs without any configuration. What is set counts in this order, the 
 `firesteel check` reads the same sources and says what is wrong: the file with line and column, the variable or the flag, the
 key, and the reason. An unknown key is an error, and so is a variable that begins with `FIRESTEEL_` and names no key.
 Reserved, never errors: `FIRESTEEL_URL`, `FIRESTEEL_USER`, `FIRESTEEL_TOKEN` (the client's), `FIRESTEEL_CONFIG`,
-`FIRESTEEL_DRIVER_ID`, `FIRESTEEL_KEEPER_PID`, `FIRESTEEL_TEST_*`, and what Kubernetes sets for a service named `firesteel`.
+`FIRESTEEL_DRIVER_ID`, `FIRESTEEL_KEEPER_PID`, `FIRESTEEL_GPU_FRACTION`, `FIRESTEEL_TEST_*`, and what Kubernetes sets for a service named `firesteel`.
 
 ## Values
 
@@ -97,6 +97,10 @@ fn write_table(page: &mut String, table: &Table, defaults: &toml::Table) -> std:
             .and_then(toml::Value::as_table)
             .cloned()
             .unwrap_or_default();
+    }
+    if table.path.ends_with(NAME) {
+        // Of these there is none by default.
+        values = toml::Table::try_from(Profile::default()).unwrap_or_default();
     }
     for key in table.keys {
         let default = values.get(key.name).map(ToString::to_string).unwrap_or_default();

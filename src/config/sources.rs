@@ -7,11 +7,19 @@ use toml::de::{DeTable, DeValue};
 
 use super::Config;
 use super::error::{ConfigError, Place};
-use super::keys::TABLES;
+use super::keys::{NAME, TABLES};
 use super::values::{Kind, flatten};
 
-/// Variables that are not configuration: the client's, the flag's, and what keeper and agent find a driver by.
-const RESERVED: [&str; 6] = ["URL", "USER", "TOKEN", "CONFIG", "DRIVER_ID", "KEEPER_PID"];
+/// Variables that are not configuration: the client's, the flag's, what keeper and agent find a driver by, and its part of a GPU.
+const RESERVED: [&str; 7] = [
+    "URL",
+    "USER",
+    "TOKEN",
+    "CONFIG",
+    "DRIVER_ID",
+    "KEEPER_PID",
+    "GPU_FRACTION",
+];
 
 /// Where each key that isn't at its default was written last.
 #[derive(Debug, Default)]
@@ -42,7 +50,25 @@ fn keys() -> impl Iterator<Item = (String, Kind)> {
 }
 
 fn kind_of(path: &str) -> Option<Kind> {
-    keys().find(|(key, _)| key == path).map(|(_, kind)| kind)
+    keys()
+        .find(|(key, _)| rest_after(key, path) == Some(""))
+        .map(|(_, kind)| kind)
+}
+
+/// What follows in `path` after a key or a table, without its dot; none where it is another's. [`NAME`] in a table stands for any name.
+fn rest_after<'path>(key: &str, path: &'path str) -> Option<&'path str> {
+    let mut rest = Some(path);
+    for part in key.split('.') {
+        let (first, after) = match rest?.split_once('.') {
+            Some((first, after)) => (first, Some(after)),
+            None => (rest?, None),
+        };
+        if part != NAME && part != first {
+            return None;
+        }
+        rest = after;
+    }
+    Some(rest.unwrap_or_default())
 }
 
 /// The valid key that looks most like `path`: the same name in another table, or few letters away.
@@ -135,10 +161,9 @@ fn walk(
 /// Whether `path` is a table or leads to one, as `policy` does.
 fn is_table(path: &str) -> bool {
     TABLES.iter().any(|table| {
-        table
-            .path
-            .strip_prefix(path)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        let depth = path.split('.').count();
+        let parts: Vec<&str> = table.path.split('.').take(depth).collect();
+        parts.len() == depth && rest_after(&parts.join("."), path) == Some("")
     })
 }
 
@@ -160,7 +185,7 @@ pub(super) fn overlay_environment(
         let entry = keys().find_map(|(key, kind)| {
             let start = key.to_ascii_uppercase().replace('.', "__") + "__";
             // Conf keys are of mixed case, which a variable's name can't say.
-            let map = kind == Kind::Map && key != "spark.conf";
+            let map = kind == Kind::Map && !key.ends_with(".conf");
             rest.strip_prefix(&start)
                 .filter(|entry| map && !entry.is_empty())
                 .map(|entry| (key, entry.to_owned()))
@@ -197,8 +222,9 @@ pub(super) fn overlay_sets(
         let entry = keys()
             .filter(|(_, kind)| *kind == Kind::Map)
             .find_map(|(key, _)| {
-                let entry = path.strip_prefix(&key)?.strip_prefix('.')?.to_owned();
-                (!entry.is_empty()).then_some((key, entry))
+                let entry = rest_after(&key, path).filter(|entry| !entry.is_empty())?;
+                let key = path.strip_suffix(entry)?.trim_end_matches('.');
+                Some((key.to_owned(), entry.to_owned()))
             });
         match (kind_of(path), entry) {
             (Some(_), _) => put(table, path, None, raw, place, origins)?,

@@ -1,5 +1,6 @@
 use std::io::Write as _;
 
+use super::keys::NAME;
 use super::*;
 
 fn load(file: Option<&str>, environment: &[(&str, &str)], sets: &[(&str, &str)]) -> Result<Config, String> {
@@ -58,7 +59,8 @@ fn every_default_survives_being_written_and_read() {
 #[test]
 fn every_key_is_reached_by_file_environment_and_flag() {
     let defaults = toml::Table::try_from(Config::default()).unwrap();
-    for table in TABLES {
+    // A profile is there once it is named: `profiles_are_named`.
+    for table in TABLES.iter().filter(|table| !table.path.ends_with(NAME)) {
         let mut values = defaults.clone();
         for part in table.path.split('.') {
             values = values[part].as_table().unwrap().clone();
@@ -78,6 +80,47 @@ fn every_key_is_reached_by_file_environment_and_flag() {
             );
             assert_eq!(load(None, &[], &[(&path, &value)]).unwrap(), expected, "{path}");
         }
+    }
+}
+
+#[test]
+fn profiles_are_named() {
+    let file =
+        "[profile.big]\nabout = 'much memory'\n[profile.big.conf]\nspark.driver.memory = '8g'\nspark.x = 1";
+    let sets = [
+        ("profile.big.conf.spark.x", "2"),
+        ("profile.other.about", "another"),
+    ];
+    let config = load(Some(file), &[], &sets).unwrap();
+    let big = &config.profile["big"];
+    assert_eq!((big.about.as_str(), config.profile.len()), ("much memory", 2));
+    assert_eq!(big.conf["spark.driver.memory"], "8g");
+    assert_eq!(big.conf["spark.x"], "2");
+    let variable = ("FIRESTEEL_PROFILE__BIG__CONF", r#"{ "spark.x" = "3" }"#);
+    assert_eq!(
+        load(Some(file), &[variable], &[]).unwrap().profile["big"].conf["spark.x"],
+        "3"
+    );
+    for (file, told) in [
+        (
+            "[profile.big]\nconfig = 1",
+            "FILE:2:1: unknown key `profile.big.config`",
+        ),
+        (
+            "[profile.'a b']\nabout = ''",
+            "profile.a b: a profile's name has letters",
+        ),
+        (
+            "[profile.big.conf]\n'a b' = 1",
+            "profile.big.conf: \"a b\" is no conf key",
+        ),
+        (
+            "[profile.big.conf]\nfiresteel.profile = 'x'",
+            "can't choose another one",
+        ),
+    ] {
+        let error = file_error(file);
+        assert!(error.contains(told), "{error}");
     }
 }
 
