@@ -86,6 +86,9 @@ class Interpreter:
     def include(self, name: str) -> None:
         """Spark has a new Python file of that name, which statements may import."""
 
+    def set_environment(self, variables: Dict[str, str]) -> None:
+        """Variables for what the statements after this load and start, where the language can set them."""
+
     def plan(self, _number: int) -> Any:
         """The data frame of a statement whose whole result can be fetched, or None."""
         return None

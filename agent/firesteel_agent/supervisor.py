@@ -226,6 +226,8 @@ class Supervisor:
         elif kind == "add":
             header["epoch"] = self._link.epoch
             self._additions.add(header, self._spark if self._described is not None else None)
+        elif kind == "environment":
+            self._set_environment(header)
         elif kind == "fetch":
             self._fetch(header)
         elif kind == "stop":
@@ -251,6 +253,13 @@ class Supervisor:
         else:
             sentence = f"The kind {kind} can't run here."
             self._finished(number, "available", now_ms(), error(number, "InterpreterError", sentence))
+
+    def _set_environment(self, header: Header) -> None:
+        """Variables for what is started and loaded from now on."""
+        os.environ.update(header["variables"])
+        for interpreter in self._interpreters.values():
+            interpreter.set_environment(header["variables"])
+        self._link.tell({"type": "environment_set", "request": header["request"]})
 
     def _fetch(self, header: Header) -> None:
         """Send the whole result of a statement."""

@@ -44,7 +44,7 @@ pub use event::{Cut, DriverEvent, StatementResult};
 pub use follow::{LogFollower, LogNow};
 pub use leftovers::{clear, end_leftover};
 pub use link::{ResultPiece, ResultStream};
-pub use process::ProcessName;
+pub use process::{ProcessName, driver_of};
 pub use run_dir::{Exit, RunDir};
 pub use spark::{NoSpark, Spark};
 pub use submit::{Application, DriverSpec, Resources, spark_defaults};
@@ -234,6 +234,11 @@ impl Drivers {
             submit::own_python(&mut conf, config, &self.spark);
             self.write_agent(id, run_dir, spec, secret, &python)?;
         }
+        if let Some(resources) = spec.gpus.as_ref().and_then(|mask| mask.resources.as_ref()) {
+            run_dir.write("resources.json", resources.as_bytes())?;
+            let path = run_dir.file("resources.json").display().to_string();
+            conf.insert("spark.driver.resourcesFile".to_owned(), path);
+        }
         run_dir.write("spark.properties", submit::properties(&conf).as_bytes())?;
         let launch = run_dir::Launch {
             argv: submit::argv(
@@ -243,7 +248,7 @@ impl Drivers {
                 &self.agent_main,
                 run_dir.path(),
             ),
-            environment: submit::environment(config, &self.spark, id, &run_dir.work(), |name| {
+            environment: submit::environment(config, &self.spark, spec, id, &run_dir.work(), |name| {
                 std::env::var(name).ok()
             }),
             directory: run_dir.work(),
@@ -397,6 +402,13 @@ impl Driver {
         let fields = json!({"what": what.as_str(), "uri": uri});
         let added = self.ask(Frame::new("add", fields, "")).await?;
         Some(added.text("error").map_or(Ok(()), |error| Err(error.to_owned())))
+    }
+
+    /// Sets variables in the agent's environment and in the Python interpreter's, for what they start and load from now on. False: the driver
+    /// has ended, or too many questions wait.
+    pub async fn set_environment(&self, variables: &BTreeMap<String, String>) -> bool {
+        let fields = json!({"variables": variables});
+        self.ask(Frame::new("environment", fields, "")).await.is_some()
     }
 
     /// The whole result of a SQL statement, or its first `limit` rows. None: the driver has ended, or does not answer.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{SysconfVar, sysconf};
 use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use uuid::Uuid;
 
 /// Deepest chain of parents that is followed.
 const DEPTH: usize = 64;
@@ -118,6 +119,15 @@ pub fn running(arguments: &[&[u8]]) -> Option<ProcessName> {
         // Its pid may be another's since.
         .filter(ProcessName::exists)
         .min_by_key(|name| (name.start, name.pid))
+}
+
+/// The driver that a process was started by, at whatever distance: its first environment says so.
+#[must_use]
+pub fn driver_of(pid: u32) -> Option<Uuid> {
+    let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let mut entries = environment.split(|byte| *byte == 0);
+    let id = entries.find_map(|entry| entry.strip_prefix(b"FIRESTEEL_DRIVER_ID="))?;
+    Uuid::try_parse_ascii(id).ok()
 }
 
 /// True when `pid` is `ancestor` or descends from it.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::spark::Spark;
 use crate::config::{Config, DeployMode};
+use crate::gpu::Mask;
 
 /// What a driver is started with. Paths and conf keys have passed the policy.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +28,9 @@ pub struct DriverSpec {
     pub resources: Resources,
     /// The most rows of a SQL result in this session.
     pub sql_max_rows: usize,
+    /// What it sees of the GPUs; none where the host has none. Not the request's: it is settled when the driver is launched.
+    #[serde(skip)]
+    pub gpus: Option<Mask>,
 }
 
 /// What a batch runs.
@@ -120,7 +124,7 @@ pub fn conf(
     work: &Path,
 ) -> BTreeMap<String, String> {
     let mut conf = BTreeMap::new();
-    if is_local(config) {
+    if config.spark.is_local() {
         // Blocks and shuffles in the driver's own directory: a driver that is killed leaves none behind. On a cluster the path
         // would be every executor's.
         conf.insert("spark.local.dir".to_owned(), work.display().to_string());
@@ -136,6 +140,9 @@ pub fn conf(
             .iter()
             .map(|(key, value)| (key.clone(), value.clone())),
     );
+    if let Some(mask) = &spec.gpus {
+        conf.extend(mask.conf.clone());
+    }
     conf.extend(spec.conf.clone());
     let resources = &spec.resources;
     let fields = [
@@ -184,10 +191,6 @@ pub fn conf(
         }
     }
     conf
-}
-
-fn is_local(config: &Config) -> bool {
-    config.spark.master.starts_with("local")
 }
 
 /// Reads the `spark-defaults.conf` that `spark-submit` would: of SPARK_CONF_DIR, else of SPARK_HOME/conf. None there is no error.
@@ -253,6 +256,7 @@ fn escape(text: &mut String, raw: &str) {
 pub fn environment(
     config: &Config,
     spark: &Spark,
+    spec: &DriverSpec,
     driver: uuid::Uuid,
     work: &Path,
     server: impl Fn(&str) -> Option<String>,
@@ -274,10 +278,13 @@ pub fn environment(
         // The Scala compiler is recursive: with 1 MiB a sum of 300 numbers is too deep for it.
         format!("\"-Djava.io.tmpdir={}\" -Xss4m", work.display()),
     );
-    if is_local(config) && !config.spark.local_ip.is_empty() {
+    if config.spark.is_local() && !config.spark.local_ip.is_empty() {
         set("SPARK_LOCAL_IP", config.spark.local_ip.clone());
     }
     for (name, value) in config.driver.env.iter() {
+        set(name, value.clone());
+    }
+    for (name, value) in spec.gpus.iter().flat_map(|mask| &mask.environment) {
         set(name, value.clone());
     }
     set("FIRESTEEL_DRIVER_ID", driver.to_string());
@@ -383,6 +390,7 @@ mod tests {
         let environment = environment(
             &Config::default(),
             &spark(),
+            &DriverSpec::default(),
             uuid::Uuid::nil(),
             Path::new("/run/work"),
             server,

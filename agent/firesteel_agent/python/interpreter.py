@@ -3,7 +3,7 @@
 Calls process_interpreter, process, program, and the JVM through a worker.
 """
 
-from typing import TYPE_CHECKING, List, Optional
+from typing import TYPE_CHECKING, Dict, List, Optional
 
 from ..background import BackgroundLog
 from ..config import Config
@@ -72,6 +72,11 @@ class PythonInterpreter(ProcessInterpreter):
         self._included.append(name)
         if self._gateway is not None and isinstance(self._process, PythonProcess):
             self._process.include(name)
+
+    def set_environment(self, variables: Dict[str, str]) -> None:
+        """A later process has them from the agent's own environment."""
+        if isinstance(self._process, PythonProcess):
+            self._process.set_environment(variables)
 
     def _attach_done(self, version: str) -> None:
         first = not self._told

@@ -7,7 +7,7 @@ import mmap
 import os
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING, Callable, Dict
 
 from ..background import BackgroundLog
 from ..channel import Channel
@@ -67,6 +67,10 @@ class PythonProcess(InterpreterProcess):
     def include(self, name: str) -> None:
         """Spark has a new Python file."""
         self._send({"type": "include", "name": name})
+
+    def set_environment(self, variables: Dict[str, str]) -> None:
+        """Set them in `os.environ`."""
+        self._send({"type": "environment", "variables": variables})
 
     def run(self, statement: int, secret: str, code: bytes) -> None:
         """Run a statement on the main thread."""

@@ -5,7 +5,6 @@ statement's result: of several values of one MIME type the last one counts, but 
 """
 
 import builtins
-import importlib.util
 import io
 import sys
 import traceback
@@ -160,27 +159,3 @@ class Display:
 
         self._guard = guarded
         return guarded
-
-
-class IPythonFinder:
-    """Puts our `display` in the place of IPython's, which only prints where IPython does not run."""
-
-    def __init__(self, display: Callable[..., None]):
-        self._display = display
-
-    def find_spec(self, fullname: str, _path: Any, _target: Any = None) -> Any:
-        """Find nothing but that module, and put the function into it once it has been executed."""
-        if fullname != IPYTHON_DISPLAY:
-            return None
-        sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not self]
-        spec = importlib.util.find_spec(fullname)
-        loader = spec.loader if spec is not None else None
-        if loader is not None:
-            execute = loader.exec_module
-
-            def exec_module(module: Any) -> None:
-                execute(module)
-                module.display = self._display
-
-            loader.exec_module = exec_module  # type: ignore[method-assign]
-        return spec

@@ -1,6 +1,6 @@
 """The interpreter's life: its channel to the agent, one statement or job after another, until that ends.
 
-Calls attach, completion, descriptors, display, interrupt, numbers, outlet, repl
+Calls attach, completion, descriptors, display, gpu, imported, interrupt, numbers, outlet, repl
 and shield.
 """
 
@@ -15,9 +15,10 @@ from typing import Tuple
 
 from ...frames import OVERHEAD, BadFrame, Decoder
 from ...numbers import is_job
-from . import completion, descriptors, interrupt
+from . import completion, descriptors, gpu, interrupt
 from .attach import SparkHandle, import_pyspark
-from .display import Display, IPythonFinder
+from .display import IPYTHON_DISPLAY, Display
+from .imported import WhenImported
 from .outlet import send
 from .repl import Repl
 from .shield import keep_builtins
@@ -45,7 +46,8 @@ def serve(
     module = types.ModuleType("__main__", "The statements of this session.")
     display = Display(max_output, bool(rich))
     module.__dict__.update(__builtins__=builtins, display=display.function)
-    sys.meta_path.insert(0, IPythonFinder(display.function))
+    WhenImported(IPYTHON_DISPLAY, lambda module: setattr(module, "display", display.function))
+    gpu.keep_to_share()
     sys.modules["__main__"] = module
     sys.argv[:] = [""]
 
@@ -73,6 +75,8 @@ def serve(
                 send(control, {"type": "attached", "version": platform.python_version()})
             elif header["type"] == "include":
                 spark.include(header["name"])
+            elif header["type"] == "environment":
+                os.environ.update(header["variables"])
             elif header["type"] == "run":
                 if is_job(header["id"]):
                     reply, value = repl.run_job(header["id"], body)
