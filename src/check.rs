@@ -6,6 +6,7 @@ use std::process::{Command, ExitCode};
 
 use firesteel::config::{AccessMode, Config, ConfigError};
 use firesteel::driver::Spark;
+use firesteel::gpu;
 
 /// The oldest Java that a current Spark runs on.
 const JAVA: u32 = 17;
@@ -41,10 +42,29 @@ pub(crate) fn check(config: Result<Config, ConfigError>) -> ExitCode {
                     tell("spark", submit(&spark));
                 }
             }
+            tell("gpus", gpus(&config));
             tell("access", access(&config));
         }
     }
     ExitCode::from(u8::from(!is_well))
+}
+
+/// The GPUs that sessions may get, and the jar of RAPIDS where one is named.
+fn gpus(config: &Config) -> Finding {
+    let rapids = &config.gpu.rapids;
+    if rapids.starts_with('/') && !Path::new(rapids).is_file() {
+        return Err(format!(
+            "gpu.rapids: there is no file {rapids}; name the jar of rapids-4-spark"
+        ));
+    }
+    let Some(mut probe) = gpu::probe(&config.gpu)? else {
+        return Ok("none can be seen".to_owned());
+    };
+    let told = probe.look()?.into_iter().map(|seen| match seen.trouble {
+        Some(trouble) => format!("{}: {trouble}", seen.device),
+        None => seen.device.to_string(),
+    });
+    Ok(told.collect::<Vec<_>>().join(", "))
 }
 
 fn output(program: &str, arguments: &[&str]) -> Result<String, String> {

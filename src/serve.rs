@@ -21,9 +21,11 @@ use crate::access::BasicFile;
 use crate::api::{self, App, RouteTable};
 use crate::background::Background;
 use crate::batch::Batches;
+use crate::clock::now_ms;
 use crate::config::{AccessMode, AtShutdown, Config, Listen};
 use crate::counters::Cap;
-use crate::driver::{Drivers, Spark};
+use crate::driver::{Drivers, Spark, driver_of};
+use crate::gpu::{self, Gpus};
 use crate::output::Outputs;
 use crate::service::{self, Listening, StateDir, Traffic, Workers, notify};
 use crate::session::{SessionState, Sessions};
@@ -121,7 +123,8 @@ impl Server {
         notify::starting("taking sessions back", START_STEP);
         let outputs =
             Outputs::open(&config, background.clone()).context("can't use the state directory's outputs")?;
-        let taken_back = take_back(&config, &store, drivers, outputs, background).await;
+        let gpus = find_gpus(&config, background).await?;
+        let taken_back = take_back(&config, &store, drivers, outputs, &gpus, background).await;
         let (sessions, batches) = match taken_back {
             Err(error) => return Err(store.explain(error).await.into()),
             Ok(taken_back) => taken_back,
@@ -203,20 +206,44 @@ impl Server {
     }
 }
 
+/// The GPUs, which are looked at from now on.
+async fn find_gpus(config: &Config, background: &Background) -> Result<Gpus> {
+    let gpus = Gpus::of(&config.gpu);
+    if let Some(probe) = gpu::probe(&config.gpu).map_err(anyhow::Error::msg)? {
+        gpu::watch(probe, &config.gpu, gpus.clone(), driver_of, background).await;
+    }
+    Ok(gpus)
+}
+
 /// Sessions and batches, as an earlier server left them.
 async fn take_back(
     config: &Arc<Config>,
     store: &Store,
     drivers: Drivers,
     outputs: Outputs,
+    gpus: &Gpus,
     background: &Background,
 ) -> Result<(Sessions, Batches), StoreError> {
     let drivers = Arc::new(drivers);
+    for row in store.leases().await? {
+        let who = match (row.session_id, row.batch_id) {
+            (Some(id), _) => format!("session {id}"),
+            (None, id) => format!("batch {}", id.unwrap_or_default()),
+        };
+        match (row.id.parse(), serde_json::from_str(&row.gpus)) {
+            (Ok(driver), Ok(parts)) => {
+                let held = u64::try_from(now_ms() - row.created).unwrap_or(0);
+                gpus.adopt(driver, row.owner, who, parts, Duration::from_millis(held));
+            }
+            _ => warn!("what {who} holds of the GPUs can't be read"),
+        }
+    }
     let batches = Batches::open(
         Arc::clone(config),
         store.clone(),
         Arc::clone(&drivers),
         background.clone(),
+        gpus,
     )
     .await?;
     let sessions = Sessions::open(
@@ -225,8 +252,10 @@ async fn take_back(
         drivers,
         background.clone(),
         outputs,
+        gpus,
     )
     .await?;
+    gpus.open();
     Ok((sessions, batches))
 }
 

@@ -7,7 +7,9 @@ use serde_json::{Map, Value};
 use super::error::ApiError;
 use super::named_uploads::NamedUploads;
 use crate::config::{AccessMode, Config};
+use crate::gpu::{self, Ask, Gpus};
 use crate::policy;
+use crate::profile;
 use crate::session::Resources;
 
 /// Livy's fields that both have, as they came.
@@ -24,9 +26,13 @@ pub struct Wanted<'a> {
 
 /// What is left of it once the policy has looked.
 pub struct Accepted {
-    /// The conf, its files resolved.
+    /// The conf over its profile's, its files resolved.
     pub conf: BTreeMap<String, String>,
     pub resources: Resources,
+    /// What it asks for of this host's GPUs.
+    pub gpus: Option<Ask>,
+    /// Lines for the log.
+    pub notes: Vec<String>,
 }
 
 /// A refusal of the policy's, in Livy's words.
@@ -45,6 +51,7 @@ pub fn unknown_fields(unknown: &Map<String, Value>) -> Vec<String> {
 /// Uploads that the request names become local files, which `uploads` keeps until what it makes is there.
 pub fn accept(
     config: &Config,
+    gpus: &Gpus,
     uploads: &mut NamedUploads<'_>,
     wanted: Wanted<'_>,
 ) -> Result<Accepted, ApiError> {
@@ -82,6 +89,12 @@ pub fn accept(
     let allow = &uploads.and_allowed(allow);
     policy::resolve_conf(conf.iter_mut(), allow).map_err(rejected)?;
     let resolve = |files: Vec<String>| policy::resolve_files(files, allow).map_err(rejected);
+    // A profile's is the administrator's: the policy looks at the request's only.
+    let mut conf =
+        profile::applied(config, conf).map_err(|unknown| ApiError::Rejected(unknown.to_string()))?;
+    let notes = gpu::settle(&mut conf, &config.spark, wanted.resources.executor_cores);
+    let asked = gpus.asked(&mut conf, &config.spark);
+    let asked = asked.map_err(|refused| ApiError::Rejected(refused.to_string()))?;
     let resources = Resources {
         jars: resolve(jars)?,
         py_files: resolve(py_files)?,
@@ -89,5 +102,10 @@ pub fn accept(
         archives: resolve(archives)?,
         ..wanted.resources
     };
-    Ok(Accepted { conf, resources })
+    Ok(Accepted {
+        conf,
+        resources,
+        gpus: asked,
+        notes,
+    })
 }

@@ -142,8 +142,14 @@ fn accept(
             "className {name:?} is no name of a class."
         )));
     }
-    let Accepted { conf, resources } = accepted::accept(
+    let Accepted {
+        conf,
+        resources,
+        gpus,
+        mut notes,
+    } = accepted::accept(
         config,
+        on.app.sessions.gpus(),
         uploads,
         Wanted {
             name: body.name.as_deref(),
@@ -166,7 +172,7 @@ fn accept(
     let file = uploads.in_text("file", file)?;
     let files = policy::resolve_files([file], &uploads.and_allowed(&config.files.allow))
         .map_err(accepted::rejected)?;
-    let mut notes = accepted::unknown_fields(&body.unknown);
+    notes.extend(accepted::unknown_fields(&body.unknown));
     if body.proxy_user.is_some() && !config.access.impersonation {
         notes.push("The request's proxyUser was ignored: access.impersonation is off.".to_owned());
     }
@@ -188,6 +194,7 @@ fn accept(
         name: body.name,
         notes,
         uploads: uploads.ids(),
+        gpus,
     })
 }
 

@@ -10,6 +10,7 @@ mod error;
 mod events;
 mod followed_log;
 mod gate;
+mod gpus;
 mod guard;
 mod history;
 mod jobs;
@@ -137,6 +138,7 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(history::statement)
         .service(history::statements)
         .service(history::show)
+        .service(gpus::list)
         .service(service::ping)
         .service(service::healthcheck)
         .service(service::readiness)

@@ -146,8 +146,14 @@ fn accept(
         None => config.session.idle_timeout.positive(),
     };
 
-    let Accepted { conf, resources } = accepted::accept(
+    let Accepted {
+        conf,
+        resources,
+        gpus,
+        mut notes,
+    } = accepted::accept(
         config,
+        on.app.sessions.gpus(),
         uploads,
         Wanted {
             name: body.name.as_deref(),
@@ -167,7 +173,7 @@ fn accept(
             },
         },
     )?;
-    let mut notes = accepted::unknown_fields(&body.unknown);
+    notes.extend(accepted::unknown_fields(&body.unknown));
     if wanted.is_some() && !config.access.impersonation {
         notes.push("The request's proxyUser was ignored: access.impersonation is off.".to_owned());
     }
@@ -183,6 +189,7 @@ fn accept(
         conf: spark_conf(&conf),
         proxy_user: proxy_user.clone(),
         resources,
+        gpus: None,
     };
     let echo = Echo {
         ttl: body.ttl,
@@ -212,6 +219,7 @@ fn accept(
         idle_timeout,
         notes,
         uploads: uploads.ids(),
+        gpus,
     })
 }
 

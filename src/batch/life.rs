@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 use uuid::Uuid;
 
@@ -12,10 +12,11 @@ use super::registry::Shared;
 use super::request::NewBatch;
 use super::snapshot::Snapshot;
 use super::state::BatchState;
-use crate::admission::Ticket;
 use crate::clock::now_ms;
 use crate::driver::{self, Driver, DriverEvent, Events, Exit, diagnose_application};
+use crate::gpu::{Usage, listed, stored};
 use crate::store::{DriverRow, Op};
+use crate::turn::{Held, Turn};
 
 /// What others ask of a batch's task.
 #[derive(Debug)]
@@ -30,12 +31,12 @@ pub(super) enum Ask {
 #[derive(Debug)]
 pub(super) enum Begin {
     /// A driver is launched when it is the batch's turn.
-    Queued(Ticket),
+    Queued(Turn),
     /// An earlier server launched a driver, which is taken back.
     Adopted {
         driver: Driver,
         events: Events,
-        permit: Option<OwnedSemaphorePermit>,
+        held: Held,
     },
     /// It ended so long ago.
     Ended(Duration),
@@ -69,24 +70,21 @@ impl Life {
             Begin::Ended(ago) => ago,
             begin => {
                 let started = match begin {
-                    Begin::Queued(ticket) => self.start(ticket).await,
-                    Begin::Adopted {
-                        driver,
-                        events,
-                        permit,
-                    } => {
+                    Begin::Queued(turn) => self.start(turn).await,
+                    Begin::Adopted { driver, events, held } => {
                         self.snapshot.run_dir = Some(driver.run_dir.clone());
+                        self.snapshot.gpu_usage = held.usage().cloned();
+                        self.holds(&held);
                         self.note("The server was restarted and takes this batch back.".to_owned());
-                        Next::On((driver, events, permit))
+                        Next::On((driver, events, held))
                     }
                     Begin::Ended(_) => return,
                 };
                 match started {
-                    Next::On((driver, events, permit)) => {
-                        let Some(deleted) = self.last(driver, events).await else {
+                    Next::On((driver, events, held)) => {
+                        let Some(deleted) = self.last(driver, events, held).await else {
                             return;
                         };
-                        drop(permit);
                         if deleted {
                             return;
                         }
@@ -102,27 +100,32 @@ impl Life {
     }
 
     /// Waits for the batch's turn and launches its driver.
-    async fn start(&mut self, ticket: Ticket) -> Next<(Driver, Events, Option<OwnedSemaphorePermit>)> {
-        if let Some(notice) = ticket.notice() {
+    async fn start(&mut self, turn: Turn) -> Next<(Driver, Events, Held)> {
+        for notice in turn.notices() {
             self.note(notice);
-            self.publish();
         }
+        self.publish();
         let stopping = self.shared.background.stopping().clone();
-        let permit = tokio::select! {
-            permit = ticket.admitted() => permit,
+        let held = tokio::select! {
+            held = turn.come() => match held {
+                Ok(held) => held,
+                Err(why) => return Next::Over(why),
+            },
             Some(ask) = self.asks.recv() => return match ask {
                 Ask::End(why) => Next::Over(why),
                 Ask::Delete => Next::Deleted,
             },
             () = stopping.cancelled() => return Next::Left,
         };
-        match self.launch().await {
+        let mut held = held;
+        self.holds(&held);
+        match self.launch(&mut held).await {
             Ok((driver, events)) => {
                 crate::kill_point!("batch.launched");
                 self.snapshot.run_dir = Some(driver.run_dir.clone());
                 self.write_notes();
                 self.become_(BatchState::Running).await;
-                Next::On((driver, events, permit))
+                Next::On((driver, events, held))
             }
             Err(error) => {
                 let why = format!("The driver could not be started: {error}");
@@ -133,9 +136,12 @@ impl Life {
         }
     }
 
-    async fn launch(&mut self) -> std::io::Result<(Driver, Events)> {
+    async fn launch(&mut self, held: &mut Held) -> std::io::Result<(Driver, Events)> {
         let shared = Arc::clone(&self.shared);
-        let (id, spec) = (Uuid::new_v4(), self.request.driver.clone());
+        let (id, mut spec) = (Uuid::new_v4(), self.request.driver.clone());
+        held.launched(id, &shared.gpus);
+        self.snapshot.gpu_usage = held.usage().cloned();
+        spec.gpus = shared.gpus.mask(held.gpus());
         // Stored first: a server that dies between the two leaves a row without a driver, never a driver without a row.
         let row = DriverRow {
             id: id.to_string(),
@@ -143,6 +149,7 @@ impl Life {
             batch_id: Some(self.id),
             epoch: shared.store.epoch(),
             created: now_ms(),
+            gpus: stored(held.gpus()),
         };
         shared.store.insist(Op::InsertDriver(Box::new(row))).await;
         crate::kill_point!("batch.named");
@@ -155,7 +162,8 @@ impl Life {
     }
 
     /// From a launched driver to its end. None: the server stops, and the driver goes on; else whether the batch was deleted.
-    async fn last(&mut self, driver: Driver, mut events: Events) -> Option<bool> {
+    async fn last(&mut self, driver: Driver, mut events: Events, held: Held) -> Option<bool> {
+        let mut looks = tokio::time::interval(self.shared.config.gpu.look_interval.get());
         let stopping = self.shared.background.stopping().clone();
         let (mut deleted, mut why) = (false, None);
         let exit = loop {
@@ -175,6 +183,7 @@ impl Life {
                     }
                     driver.kill().await;
                 }
+                _ = looks.tick(), if held.usage().is_some() => self.watch_gpus(&held),
                 () = stopping.cancelled() => return None,
             }
         };
@@ -192,7 +201,31 @@ impl Life {
             false => Op::EndDriver { id, at: now_ms() },
         };
         self.shared.store.insist(op).await;
+        // Its GPUs are free now that the store knows that nothing of it is left.
+        drop(held);
         Some(deleted)
+    }
+
+    /// What the driver holds while it lives.
+    fn holds(&mut self, held: &Held) {
+        if !held.gpus().is_empty() {
+            let gpus = listed(held.gpus());
+            self.snapshot.gpus = Some(gpus.as_str().into());
+            self.note(format!("GPUs: {gpus}."));
+        }
+    }
+
+    /// Tells which GPUs the application uses that it does not hold.
+    fn watch_gpus(&mut self, held: &Held) {
+        let strays = held.usage().map(Usage::strays).unwrap_or_default();
+        for uuid in &strays {
+            self.note(format!(
+                "A process of this batch uses {uuid}, which the batch does not hold."
+            ));
+        }
+        if !strays.is_empty() {
+            self.publish();
+        }
     }
 
     async fn ended(&mut self, exit: Option<Exit>, why: Option<String>) {

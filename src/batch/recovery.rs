@@ -8,7 +8,7 @@ use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use super::life::Begin;
-use super::registry::{Batches, Shared};
+use super::registry::{Batches, Shared, wanted};
 use super::request::NewBatch;
 use super::snapshot::Snapshot;
 use super::state::BatchState;
@@ -57,6 +57,8 @@ impl Batches {
             state,
             exit_code: row.exit_code.and_then(|code| i32::try_from(code).ok()),
             run_dir: driver.map(|id| shared.drivers.run_dir(id)),
+            gpus: None,
+            gpu_usage: None,
             notes: Arc::default(),
             diagnosis: row.diagnosis.as_deref().map(Into::into),
         };
@@ -80,25 +82,36 @@ impl Batches {
                     .background
                     .blocking(move || drivers.adopt(id, was_started))
                     .await;
-                adopted
+                let adopted = adopted
                     .map_err(|panicked| panicked.to_string())?
-                    .map_err(|error| format!("The batch's driver can't be taken back: {error}."))?
+                    .map_err(|error| format!("The batch's driver can't be taken back: {error}."))?;
+                if adopted.is_none() && !was_started {
+                    // It never was, and holds nothing.
+                    drop(self.gate.gpus().claim(id));
+                    let ended = Op::EndDriver {
+                        id: id.to_string(),
+                        at: now_ms(),
+                    };
+                    shared
+                        .store
+                        .write(ended)
+                        .await
+                        .map_err(|error| error.to_string())?;
+                }
+                adopted
             }
         };
         self.take_name(row.id, &request);
         let begin = match adopted {
             Some((driver, events)) => {
                 snapshot.state = BatchState::Running;
-                Begin::Adopted {
-                    driver,
-                    events,
-                    permit: self.admission.count(),
-                }
+                let held = self.gate.running(driver.id);
+                Begin::Adopted { driver, events, held }
             }
             None => {
                 snapshot.run_dir = None;
                 snapshot.notes = Arc::new(request.notes.clone());
-                Begin::Queued(self.admission.enter_again())
+                Begin::Queued(self.gate.enter_again().with_gpus(wanted(row.id, &request)))
             }
         };
         self.enrol(row.id, request, snapshot, begin);
@@ -144,6 +157,7 @@ async fn clear_up(shared: Arc<Shared>, since: i64) {
 
 async fn end(shared: &Shared, id: String) {
     let Ok(driver) = id.parse() else { return };
+    let _lease = shared.gpus.claim(driver);
     if end_leftover(&shared.drivers.run_dir(driver), true, &shared.background).await {
         shared.store.insist(Op::ForgetDriver { id }).await;
     }

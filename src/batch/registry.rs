@@ -15,13 +15,15 @@ use super::life::{Ask, Begin, Life};
 use super::request::NewBatch;
 use super::snapshot::Snapshot;
 use super::state::BatchState;
-use crate::admission::{Admission, QueueFull};
+use crate::admission::QueueFull;
 use crate::background::Background;
 use crate::clock::now_ms;
 use crate::config::Config;
 use crate::driver::Drivers;
+use crate::gpu::Gpus;
 use crate::idempotency::{Begun, IdempotencyKey, KeyReused, Keys};
 use crate::store::{BatchRow, IdempotencyRow, Op, Store, StoreError};
+use crate::turn::{Gate, Wanted};
 
 /// Asks that may wait for a batch's task; it takes each at once.
 const ASKS_WAITING: usize = 4;
@@ -60,6 +62,7 @@ pub(super) struct Shared {
     pub background: Background,
     pub table: Table,
     pub keys: Arc<Keys>,
+    pub gpus: Gpus,
 }
 
 /// Batches by id and by owner and name.
@@ -140,7 +143,7 @@ impl Batch {
 #[derive(Clone, Debug)]
 pub struct Batches {
     pub(super) shared: Arc<Shared>,
-    pub(super) admission: Admission,
+    pub(super) gate: Gate,
     next_id: Arc<AtomicI64>,
 }
 
@@ -154,9 +157,11 @@ impl Batches {
         store: Store,
         drivers: Arc<Drivers>,
         background: Background,
+        gpus: &Gpus,
     ) -> Result<Self, StoreError> {
         let next_id = Arc::new(AtomicI64::new(store.next_batch_id().await?));
-        let admission = Admission::new("batches", config.limits.batches, config.limits.batches_queued);
+        let limits = &config.limits;
+        let gate = Gate::new("batches", limits.batches, limits.batches_queued, gpus, &config);
         let shared = Arc::new(Shared {
             config,
             store,
@@ -164,10 +169,11 @@ impl Batches {
             background,
             table: Table::default(),
             keys: Arc::default(),
+            gpus: gpus.clone(),
         });
         let batches = Self {
             shared,
-            admission,
+            gate,
             next_id,
         };
         batches.take_back().await?;
@@ -229,7 +235,7 @@ impl Batches {
         request: NewBatch,
         key: Option<Box<IdempotencyRow>>,
     ) -> Result<Batch, CreateError> {
-        let ticket = self.admission.enter()?;
+        let turn = self.gate.enter()?;
         let id = self.reserve(&request)?;
         let shared = &self.shared;
         let key = key.map(|key| {
@@ -264,10 +270,13 @@ impl Batches {
             state: BatchState::Starting,
             exit_code: None,
             run_dir: None,
+            gpus: None,
+            gpu_usage: None,
             notes: Arc::new(request.notes.clone()),
             diagnosis: None,
         };
-        Ok(self.enrol(id, request, snapshot, Begin::Queued(ticket)))
+        let turn = turn.with_gpus(wanted(id, &request));
+        Ok(self.enrol(id, request, snapshot, Begin::Queued(turn)))
     }
 
     /// Puts a stored batch into the table and starts its task.
@@ -405,4 +414,13 @@ impl Batches {
         };
         tokio::time::timeout(grace, wait).await.is_ok()
     }
+}
+
+/// What a batch asks for of the GPUs.
+pub(super) fn wanted(id: i64, request: &NewBatch) -> Option<Wanted> {
+    request.gpus.clone().map(|ask| Wanted {
+        owner: request.owner.clone(),
+        who: format!("batch {id}"),
+        ask,
+    })
 }

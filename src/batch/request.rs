@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::driver::DriverSpec;
+use crate::gpu::Ask;
 
 /// A request that the policy has passed: all that is needed to start its driver, now or after a restart of the server.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -21,4 +22,7 @@ pub struct NewBatch {
     /// The uploads that it names: they stay as long as the batch lives.
     #[serde(default)]
     pub uploads: Vec<Uuid>,
+    /// The GPUs that it asks for.
+    #[serde(default)]
+    pub gpus: Option<Ask>,
 }

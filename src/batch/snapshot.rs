@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::state::BatchState;
 use crate::driver::{LogNow, RunDir, log};
+use crate::gpu::Usage;
 
 /// A batch at one moment.
 #[derive(Clone, Debug)]
@@ -14,6 +15,10 @@ pub struct Snapshot {
     pub exit_code: Option<i32>,
     /// Where its log is.
     pub run_dir: Option<RunDir>,
+    /// What it holds of the GPUs, or held, in words.
+    pub gpus: Option<Arc<str>>,
+    /// What is seen of its use of them; none on a host without any.
+    pub gpu_usage: Option<Usage>,
     /// What the server adds to the log.
     pub notes: Arc<Vec<String>>,
     /// The sentence that explains the end, where that was no success.

@@ -63,6 +63,12 @@ pub struct AppInfo {
     pub exit_code: Option<String>,
     /// Spark's UI.
     pub spark_ui_url: Option<String>,
+    /// What it holds of the GPUs.
+    pub gpus: Option<String>,
+    /// The most of their memory that it was seen to have.
+    pub gpu_memory_peak: Option<String>,
+    /// Seconds of holding a whole one.
+    pub gpu_seconds: Option<String>,
 }
 
 /// A page of a list.

@@ -120,17 +120,42 @@ impl Kind {
 ///
 /// # Errors
 /// There is no `=`, or nothing before it.
-pub fn conf(text: &str) -> Result<(String, String), String> {
+fn conf(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.to_owned())),
         _ => Err("KEY=VALUE is needed, such as spark.executor.memory=2g".to_owned()),
     }
 }
 
-/// Conf as the server reads it.
-pub fn conf_object(conf: &[(String, String)]) -> Value {
-    let entries = conf
-        .iter()
-        .map(|(key, value)| (key.clone(), value.clone().into()));
-    Value::Object(entries.collect::<Map<_, _>>())
+/// Conf of what is made.
+#[derive(Args, Clone, Debug)]
+pub struct Conf {
+    /// A key of Spark's conf for what is made. May be given again.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = conf)]
+    conf: Vec<(String, String)>,
+    /// Its GPUs, such as 1, or a part of one, such as 0.5, where the server shares them: firesteel.gpus.
+    #[arg(long, value_name = "N")]
+    gpus: Option<String>,
+    /// A profile of the server's: firesteel.profile.
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
+}
+
+impl Conf {
+    /// As the server reads it.
+    pub fn object(&self) -> Value {
+        let named = [
+            ("firesteel.gpus", &self.gpus),
+            ("firesteel.profile", &self.profile),
+        ];
+        let named = named
+            .into_iter()
+            .filter_map(|(key, value)| Some((key.to_owned(), value.clone()?)));
+        let entries = self.conf.iter().cloned().chain(named);
+        Value::Object(
+            entries
+                .map(|(key, value)| (key, value.into()))
+                .collect::<Map<_, _>>(),
+        )
+    }
 }

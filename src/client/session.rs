@@ -8,7 +8,7 @@ use super::backoff::Backoff;
 use super::failure::Failure;
 use super::http::Client;
 use super::model::{self, Work};
-use super::options::{self, Kind};
+use super::options::{Conf, Kind};
 use super::screen::Screen;
 
 /// A session that is made for a command ends so many seconds after nobody asks for it any more, even where the command was killed.
@@ -23,9 +23,8 @@ pub struct Choice {
     /// A session by name or id. It is made where no session has the name, and stays.
     #[arg(long, value_name = "NAME")]
     pub session: Option<String>,
-    /// A key of Spark's conf for a session that is made. May be given again.
-    #[arg(long, value_name = "KEY=VALUE", value_parser = options::conf)]
-    pub conf: Vec<(String, String)>,
+    #[command(flatten)]
+    pub conf: Conf,
 }
 
 /// A session in use.
@@ -85,7 +84,7 @@ impl Session {
 
     async fn make(choice: &Choice, kind: Option<Kind>, client: &Client) -> Result<Self, Failure> {
         let kind = kind.unwrap_or(Kind::Pyspark);
-        let mut body = json!({"kind": kind.as_str(), "conf": options::conf_object(&choice.conf)});
+        let mut body = json!({"kind": kind.as_str(), "conf": choice.conf.object()});
         match &choice.session {
             Some(name) => body["name"] = name.as_str().into(),
             None => body["heartbeatTimeoutInSecond"] = HEARTBEAT_SECONDS.into(),

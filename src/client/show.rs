@@ -127,6 +127,9 @@ pub async fn show(command: Show, client: &Client, screen: &Screen) -> Result<u8,
         ("owner", work.owner),
         ("application", work.app_id),
         ("Spark UI", app.spark_ui_url),
+        ("GPUs", app.gpus),
+        ("GPU seconds", app.gpu_seconds),
+        ("GPU memory, at most", app.gpu_memory_peak),
     ];
     let rows: Vec<Vec<String>> = fields
         .into_iter()

@@ -11,7 +11,7 @@ use super::http::Client;
 use super::interrupts::{Interrupt, Interrupts};
 use super::local::Source;
 use super::model::{self, Work};
-use super::options::{self, Connection, Output};
+use super::options::{Conf, Connection, Output};
 use super::screen::Screen;
 use super::upload::Uploads;
 
@@ -30,9 +30,8 @@ pub struct Submit {
     /// The batch's name; unique among your batches that run.
     #[arg(long)]
     name: Option<String>,
-    /// A key of Spark's conf. May be given again.
-    #[arg(long, value_name = "KEY=VALUE", value_parser = options::conf)]
-    conf: Vec<(String, String)>,
+    #[command(flatten)]
+    conf: Conf,
     /// Python files and zips to import from, with commas between them.
     #[arg(long, value_name = "FILES", value_delimiter = ',')]
     py_files: Vec<String>,
@@ -63,9 +62,6 @@ pub struct Submit {
     /// How many executors.
     #[arg(long, value_name = "N")]
     num_executors: Option<u32>,
-    /// The driver's GPUs: spark.driver.resource.gpu.amount.
-    #[arg(long, value_name = "N")]
-    gpus: Option<u32>,
     /// The cluster's queue.
     #[arg(long)]
     queue: Option<String>,
@@ -162,10 +158,6 @@ async fn request(command: &Submit, uploads: &mut Uploads<'_>) -> Result<Value, F
             body.insert(name.to_owned(), uris.into());
         }
     }
-    let mut conf = command.conf.clone();
-    if let Some(gpus) = command.gpus {
-        conf.push(("spark.driver.resource.gpu.amount".to_owned(), gpus.to_string()));
-    }
     let given = [
         ("name", json!(command.name)),
         ("className", json!(command.class)),
@@ -176,7 +168,7 @@ async fn request(command: &Submit, uploads: &mut Uploads<'_>) -> Result<Value, F
         ("numExecutors", json!(command.num_executors)),
         ("queue", json!(command.queue)),
         ("proxyUser", json!(command.proxy_user)),
-        ("conf", options::conf_object(&conf)),
+        ("conf", command.conf.object()),
     ];
     body.extend(
         given

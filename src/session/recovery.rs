@@ -9,7 +9,7 @@ use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use super::actor::{Begin, Past};
-use super::registry::Sessions;
+use super::registry::{Sessions, wanted};
 use super::request::NewSession;
 use super::shared::Shared;
 use super::snapshot::Snapshot;
@@ -75,16 +75,27 @@ impl Sessions {
         let was_ready = row.app_id.is_some();
         let driver = match &row.driver_id {
             Some(id) => {
-                let id = id.parse().map_err(|_| format!("{id:?} is no driver's id."))?;
+                let id: Uuid = id.parse().map_err(|_| format!("{id:?} is no driver's id."))?;
                 let drivers = Arc::clone(&self.shared.drivers);
                 let adopted = self
                     .shared
                     .background
                     .blocking(move || drivers.adopt(id, was_ready))
                     .await;
-                adopted
+                let adopted = adopted
                     .map_err(|panicked| panicked.to_string())?
-                    .map_err(|error| format!("The session's driver can't be taken back: {error}."))?
+                    .map_err(|error| format!("The session's driver can't be taken back: {error}."))?;
+                if adopted.is_none() && !was_ready {
+                    // It never was, and holds nothing.
+                    drop(self.gate.gpus().claim(id));
+                    let (id, at) = (id.to_string(), now_ms());
+                    self.shared
+                        .store
+                        .write(Op::EndDriver { id, at })
+                        .await
+                        .map_err(stored)?;
+                }
+                adopted
             }
             None => None,
         };
@@ -135,12 +146,11 @@ impl Sessions {
                 .map_or(Duration::ZERO, |keeper| keeper.age()),
         };
         let begin = match driver {
-            Some((driver, events)) => Begin::Adopted {
-                driver,
-                events,
-                permit: self.admission.count(),
-            },
-            None => Begin::Queued(self.admission.enter_again()),
+            Some((driver, events)) => {
+                let held = self.gate.running(driver.id);
+                Begin::Adopted { driver, events, held }
+            }
+            None => Begin::Queued(self.gate.enter_again().with_gpus(wanted(row.id, &request))),
         };
         self.take_name(row.id, &request);
         self.enrol(row.id, request, past, begin);
@@ -234,6 +244,7 @@ async fn clear_up(sessions: Sessions) {
 
 async fn end_abandoned(shared: &Shared, id: String, deleted: bool) {
     let Ok(driver) = id.parse() else { return };
+    let _lease = shared.gpus.claim(driver);
     let run_dir = shared.drivers.run_dir(driver);
     let cleared = end_leftover(&run_dir, deleted, &shared.background).await;
     let at = now_ms();

@@ -16,14 +16,16 @@ use super::request::NewSession;
 use super::shared::{Shared, Table};
 use super::state::SessionState;
 use super::times::Contacts;
-use crate::admission::{Admission, QueueFull};
+use crate::admission::QueueFull;
 use crate::background::Background;
 use crate::clock::now_ms;
 use crate::config::Config;
 use crate::driver::Drivers;
+use crate::gpu::Gpus;
 use crate::idempotency::{Begun, IdempotencyKey, KeyReused};
 use crate::output::Outputs;
 use crate::store::{IdempotencyRow, Op, SessionRow, Store, StoreError};
+use crate::turn::{Gate, Wanted};
 
 /// Commands that may wait for a session's actor; more wait in their callers.
 const COMMANDS_WAITING: usize = 64;
@@ -57,7 +59,7 @@ pub enum CreateError {
 #[derive(Clone, Debug)]
 pub struct Sessions {
     pub(super) shared: Arc<Shared>,
-    pub(super) admission: Admission,
+    pub(super) gate: Gate,
     next_id: Arc<AtomicI64>,
 }
 
@@ -72,9 +74,11 @@ impl Sessions {
         drivers: Arc<Drivers>,
         background: Background,
         outputs: Outputs,
+        gpus: &Gpus,
     ) -> Result<Self, StoreError> {
         let next_id = Arc::new(AtomicI64::new(store.next_session_id().await?));
-        let admission = Admission::new("sessions", config.limits.sessions, config.limits.sessions_queued);
+        let limits = &config.limits;
+        let gate = Gate::new("sessions", limits.sessions, limits.sessions_queued, gpus, &config);
         let downloads = Arc::new(Semaphore::new(config.result.total_at_once));
         let shared = Arc::new(Shared {
             config,
@@ -85,10 +89,11 @@ impl Sessions {
             keys: Arc::default(),
             outputs,
             downloads,
+            gpus: gpus.clone(),
         });
         let sessions = Self {
             shared,
-            admission,
+            gate,
             next_id,
         };
         sessions.take_back().await?;
@@ -157,7 +162,7 @@ impl Sessions {
         request: NewSession,
         key: Option<Box<IdempotencyRow>>,
     ) -> Result<Session, CreateError> {
-        let ticket = self.admission.enter()?;
+        let turn = self.gate.enter()?;
         let id = self.reserve(&request)?;
         let shared = &self.shared;
         let key = key.map(|key| {
@@ -178,7 +183,14 @@ impl Sessions {
         );
         crate::kill_point!("create.inserted");
         let past = Past::none(&request);
-        Ok(self.enrol(id, request, past, Begin::Queued(ticket)))
+        let turn = turn.with_gpus(wanted(id, &request));
+        Ok(self.enrol(id, request, past, Begin::Queued(turn)))
+    }
+
+    /// The GPUs that sessions and batches are given.
+    #[must_use]
+    pub fn gpus(&self) -> &Gpus {
+        self.gate.gpus()
     }
 
     /// Puts a stored session into the table and starts its actor.
@@ -350,4 +362,13 @@ impl Sessions {
         };
         tokio::time::timeout(grace, wait).await.is_ok()
     }
+}
+
+/// What a session asks for of the GPUs.
+pub(super) fn wanted(id: i64, request: &NewSession) -> Option<Wanted> {
+    request.gpus.clone().map(|ask| Wanted {
+        owner: request.owner.clone(),
+        who: format!("session {id}"),
+        ask,
+    })
 }

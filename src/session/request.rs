@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::kind::Kind;
 use crate::driver::DriverSpec;
+use crate::gpu::Ask;
 
 /// A session's request as `GET /sessions/{id}` echoes it (livy-spec.md, 1.3), and as it is stored.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -68,6 +69,9 @@ pub struct NewSession {
     /// The uploads that it names: they stay as long as the session lives.
     #[serde(default)]
     pub uploads: Vec<Uuid>,
+    /// The GPUs that it asks for.
+    #[serde(default)]
+    pub gpus: Option<Ask>,
 }
 
 /// Spark's conf of a request, with what is not Spark's taken out: `firesteel.*` is for this server, `livy.*` for Livy.

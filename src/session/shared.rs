@@ -10,6 +10,7 @@ use super::request::NewSession;
 use crate::background::Background;
 use crate::config::Config;
 use crate::driver::Drivers;
+use crate::gpu::Gpus;
 use crate::idempotency::Keys;
 use crate::output::Outputs;
 use crate::store::Store;
@@ -26,6 +27,7 @@ pub(super) struct Shared {
     pub outputs: Outputs,
     /// The results that may be fetched at the same time, of all sessions.
     pub downloads: Arc<Semaphore>,
+    pub gpus: Gpus,
 }
 
 /// Sessions by id and by owner and name.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::state::SessionState;
 use super::statement::Statement;
 use crate::driver::{Driver, LogNow, RunDir, log};
+use crate::gpu::Usage;
 
 /// Statements that have ended and are small enough to be answered without the store.
 pub(super) const RECENT: usize = 32;
@@ -24,6 +25,10 @@ pub struct Snapshot {
     pub driver: Option<Driver>,
     /// Where its log is.
     pub run_dir: Option<RunDir>,
+    /// What it holds of the GPUs, or held, in words.
+    pub gpus: Option<Arc<str>>,
+    /// What is seen of its use of them; none on a host without any.
+    pub gpu_usage: Option<Usage>,
     /// What the server adds to the log.
     pub notes: Arc<Vec<String>>,
     /// The sentence that explains the end.
@@ -42,6 +47,8 @@ impl Snapshot {
             ui_url: None,
             driver: None,
             run_dir: None,
+            gpus: None,
+            gpu_usage: None,
             notes: Arc::default(),
             diagnosis: None,
             live: Arc::default(),

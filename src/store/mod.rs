@@ -34,7 +34,7 @@ use quarantine::Told;
 
 pub use error::{StoreError, Trouble};
 pub use ops::Op;
-pub use rows::{BatchRow, DriverRow, IdempotencyRow, SessionRow, StatementRow};
+pub use rows::{BatchRow, DriverRow, IdempotencyRow, LeaseRow, SessionRow, StatementRow};
 
 /// Writes that may wait for the writer, all sessions together; more wait in their callers, for `store.busy_timeout` at most.
 const WRITES_WAITING: usize = 1024;

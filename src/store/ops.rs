@@ -68,6 +68,11 @@ pub enum Op {
         /// The driver.
         id: String,
     },
+    /// A driver that goes on without its GPUs.
+    ReturnGpus {
+        /// The driver.
+        id: String,
+    },
     /// A driver of which nothing is left.
     EndDriver {
         /// The driver.
@@ -156,6 +161,7 @@ impl Op {
             | Self::DeleteBatch { .. }
             | Self::ForgetDriver { .. }
             | Self::EndDriver { .. }
+            | Self::ReturnGpus { .. }
             | Self::InsertStatement(_, None)
             | Self::MarkStatement { .. }
             | Self::EndStatement { .. }
@@ -268,6 +274,11 @@ pub(super) async fn apply(to: &mut SqliteConnection, op: &Op) -> Result<(), Stor
             .await?
             .done(),
         Op::InsertDriver(row) => insert_driver(to, row).await,
+        Op::ReturnGpus { id } => sqlx::query("UPDATE drivers SET gpus = NULL WHERE id = ?")
+            .bind(id)
+            .execute(to)
+            .await?
+            .done(),
         Op::EndDriver { id, at } => sqlx::query("UPDATE drivers SET ended = ? WHERE id = ?")
             .bind(at)
             .bind(id)
@@ -500,13 +511,14 @@ async fn insert_batch(to: &mut SqliteConnection, row: &BatchRow) -> Result<(), S
 async fn insert_driver(to: &mut SqliteConnection, row: &DriverRow) -> Result<(), StoreError> {
     // Its id is a UUID: a row that has it is this one.
     sqlx::query(
-        "INSERT INTO drivers (id, session_id, batch_id, epoch, created) VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+        "INSERT INTO drivers (id, session_id, batch_id, epoch, created, gpus) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
     )
     .bind(&row.id)
     .bind(row.session_id)
     .bind(row.batch_id)
     .bind(row.epoch)
     .bind(row.created)
+    .bind(&row.gpus)
     .execute(&mut *to)
     .await?;
     for (update, served) in [

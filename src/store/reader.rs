@@ -6,7 +6,7 @@
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::{IdempotencyRow, SessionRow, StatementRow, Store, StoreError, Trouble};
+use super::{IdempotencyRow, LeaseRow, SessionRow, StatementRow, Store, StoreError, Trouble};
 
 const SESSION: &str = "SELECT id, name, owner, proxy_user, kind, state, request, app_id, ui_url, driver_id, epoch, \
                        diagnosis, created, ended FROM sessions";
@@ -245,6 +245,17 @@ impl Store {
             ((at < too_many || ended < since) && !except.contains(&id)).then_some(id)
         });
         Ok(expired.take(usize::try_from(most).unwrap_or(0)).collect())
+    }
+
+    /// The drivers that hold GPUs, and may have processes.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn leases(&self) -> Result<Vec<LeaseRow>, StoreError> {
+        const QUERY: &str = "SELECT drivers.id, session_id, batch_id, COALESCE(sessions.owner, batches.owner) AS owner, drivers.created, gpus FROM drivers \
+             LEFT JOIN sessions ON sessions.id = session_id LEFT JOIN batches ON batches.id = batch_id \
+             WHERE drivers.ended IS NULL AND gpus IS NOT NULL";
+        Ok(sqlx::query_as(QUERY).fetch_all(&self.reads).await?)
     }
 
     /// A session's drivers, the latest last.

@@ -49,6 +49,25 @@ pub struct DriverRow {
     pub epoch: i64,
     /// When it was launched.
     pub created: i64,
+    /// What it holds of the GPUs, as JSON; none for nothing.
+    pub gpus: Option<String>,
+}
+
+/// A driver that has not ended, and holds GPUs.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct LeaseRow {
+    /// The driver's UUID.
+    pub id: String,
+    /// The session it serves.
+    pub session_id: Option<i64>,
+    /// Or the batch that it runs.
+    pub batch_id: Option<i64>,
+    /// Whose that is.
+    pub owner: Option<String>,
+    /// When it was launched.
+    pub created: i64,
+    /// What it holds, as JSON.
+    pub gpus: String,
 }
 
 /// A batch that was not deleted. Times are epoch milliseconds.

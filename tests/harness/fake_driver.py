@@ -27,6 +27,10 @@ are done. A session's conf may hold `spark.fake.token` (the TOKEN, `-` without),
 until it is ready), `spark.fake.fail` (a reason not to start), and `spark.fake.cut`: `out FIRST LAST` or
 `in FIRST LAST` breaks the agent's first connection after FIRST bytes, the next after one byte more, and so on
 up to LAST.
+
+A driver that was given GPUs holds a lock for each while it lives, alone or with others as the lease says,
+in the directory `gpus` beside the ledger. The ledger has `gpus TOKEN DRIVER -1 UUIDS` then, or `conflict`
+where another driver that lives holds it too.
 """
 
 import collections
@@ -68,6 +72,25 @@ def write_ledger(what: str, *words: object) -> None:
         os.write(ledger, line.encode())
     finally:
         os.close(ledger)
+
+
+def hold_gpus() -> None:
+    """A lock that ends with this process, for each GPU that the mask shows."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    if not visible:
+        return
+    import fcntl
+
+    is_shared = "FIRESTEEL_GPU_FRACTION" in os.environ
+    directory = os.path.join(os.path.dirname(LEDGER), "gpus")  # noqa: PTH118, PTH120
+    os.makedirs(directory, exist_ok=True)  # noqa: PTH103
+    for uuid in visible.split(","):
+        lock = os.open(os.path.join(directory, uuid), os.O_RDWR | os.O_CREAT, 0o600)  # noqa: PTH118
+        try:
+            fcntl.flock(lock, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            write_ledger("conflict", -1, uuid)
+    write_ledger("gpus", -1, visible)
 
 
 class Described(NamedTuple):
@@ -345,6 +368,7 @@ def cut_connections() -> None:
 
 def main() -> int:
     """The agent, with what it would import replaced."""
+    hold_gpus()
     write_ledger("up")
     if "spark.fake.cut" in CONF:
         cut_connections()

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::batch::{self, Batch};
+use crate::gpu::{Summary, Usage};
 use crate::session::{Echo, Kind, Session, Snapshot, Statement, StatementState};
 use crate::upload::Upload;
 
@@ -21,9 +22,43 @@ pub struct AppInfo {
     pub spark_ui_url: Option<String>,
     /// The executors' logs, where a cluster serves them.
     pub executor_log_urls: Option<String>,
+    /// What it holds of the GPUs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpus: Option<String>,
+    /// Seconds of holding a whole GPU: two count twice, half of one counts half.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpu_seconds: Option<String>,
+    /// Seconds in which something of it ran on a GPU, as far as looks can tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpu_busy_seconds: Option<String>,
+    /// Percent at the last look, the mean over its GPUs; missing where no GPU tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpu_utilization: Option<String>,
+    /// The most of the GPUs' memory that its processes were seen to have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpu_memory_peak: Option<String>,
     /// The exit code of a batch's application, once it has exited.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<String>,
+}
+
+impl AppInfo {
+    /// What is told of GPUs: all as texts, as Livy's clients expect.
+    fn of_gpus(held: Option<&str>, usage: Option<&Usage>) -> Self {
+        let summary = usage.and_then(Usage::summary);
+        let figure = |of: fn(&Summary) -> String| summary.as_ref().map(of);
+        Self {
+            gpus: held.map(str::to_owned),
+            gpu_seconds: figure(|summary| summary.seconds.to_string()),
+            gpu_busy_seconds: figure(|summary| summary.busy_seconds.to_string()),
+            gpu_utilization: summary
+                .as_ref()
+                .and_then(|summary| summary.utilization)
+                .map(|percent| percent.to_string()),
+            gpu_memory_peak: figure(|summary| summary.memory_peak.clone()),
+            ..Self::default()
+        }
+    }
 }
 
 /// A session, in Livy's order of keys.
@@ -127,7 +162,7 @@ impl SessionView {
             kind: session.kind.as_str().into(),
             app_info: AppInfo {
                 spark_ui_url: snapshot.ui_url.clone(),
-                ..AppInfo::default()
+                ..AppInfo::of_gpus(snapshot.gpus.as_deref(), snapshot.gpu_usage.as_ref())
             },
             log,
             details: Some(Details::from(&*session.echo)),
@@ -193,7 +228,7 @@ impl BatchView {
             app_id: None,
             app_info: AppInfo {
                 exit_code: snapshot.exit_code.map(|code| code.to_string()),
-                ..AppInfo::default()
+                ..AppInfo::of_gpus(snapshot.gpus.as_deref(), snapshot.gpu_usage.as_ref())
             },
             log,
         }

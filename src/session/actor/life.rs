@@ -3,17 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{Actor, Done};
 use crate::clock::now_ms;
 use crate::driver::{self, Driver, Events};
+use crate::gpu::stored;
 use crate::session::shared::Shared;
 use crate::session::state::{SessionEvent, SessionState};
 use crate::session::times::{Ages, Limits, overdue};
 use crate::store::{DriverRow, Op};
+use crate::turn::Held;
 
 impl Actor {
     pub(super) async fn done(&mut self, done: Done) {
@@ -40,19 +41,25 @@ impl Actor {
     }
 
     /// It is the session's turn.
-    pub(super) fn admitted(&mut self, permit: Option<OwnedSemaphorePermit>) {
+    pub(super) fn admitted(&mut self, held: Result<Held, String>) {
         self.turn = None;
-        if let Some(permit) = permit.filter(|_| self.snapshot.state.is_open()) {
-            self.launch(permit);
+        match held {
+            Ok(held) if self.snapshot.state.is_open() => self.launch(held),
+            Ok(_) => {}
+            Err(why) => self.driver_gone(why),
         }
     }
 
-    fn launch(&mut self, permit: OwnedSemaphorePermit) {
-        self.permit = Some(permit);
+    fn launch(&mut self, held: Held) {
+        self.holds(held);
         self.launching = true;
         let shared = Arc::clone(&self.shared);
         let (session_id, id) = (self.id, Uuid::new_v4());
+        self.held.launched(id, &self.shared.gpus);
+        self.snapshot.gpu_usage = self.held.usage().cloned();
         let mut spec = self.request.driver.clone();
+        spec.gpus = self.shared.gpus.mask(self.held.gpus());
+        let gpus = stored(self.held.gpus());
         if spec.app_name.is_empty() {
             spec.app_name = format!("firesteel-session-{}", self.id);
         }
@@ -64,6 +71,7 @@ impl Actor {
                 batch_id: None,
                 epoch: shared.store.epoch(),
                 created: now_ms(),
+                gpus,
             };
             shared.store.insist(Op::InsertDriver(Box::new(row))).await;
             let drivers = Arc::clone(&shared.drivers);
@@ -90,12 +98,7 @@ impl Actor {
     }
 
     /// Takes back a driver of an earlier server: it calls, or its end is told.
-    pub(super) async fn adopted(
-        &mut self,
-        driver: Driver,
-        events: Events,
-        permit: Option<OwnedSemaphorePermit>,
-    ) {
+    pub(super) async fn adopted(&mut self, driver: Driver, events: Events, held: Held) {
         let config = &self.shared.config.session;
         let (wait, key) = if self.was_ready {
             (config.recover_timeout.get(), "session.recover_timeout")
@@ -106,7 +109,7 @@ impl Actor {
         };
         let sentence = format!("The driver that an earlier server started did not call in time ({key}).");
         self.ready_by = Some((Instant::now() + wait, sentence));
-        self.permit = permit;
+        self.holds(held);
         self.is_unsure = true;
         if !self.snapshot.state.is_open() {
             driver.kill().await;
@@ -141,14 +144,15 @@ impl Actor {
         if self.ended.is_some() {
             return;
         }
-        let gone = self.driver.take();
-        if let Some(driver) = &gone {
+        // Another may start, but the GPUs are free only once the store knows that nothing of the driver is left.
+        let lease = std::mem::take(&mut self.held).into_lease();
+        let gone = self.driver.take().map(|driver| (driver, lease));
+        if let Some((driver, _)) = &gone {
             self.shared.drivers.forget(driver);
             crate::kill_point!("delete.reaped");
         }
         self.snapshot.driver = None;
         self.turn = None;
-        self.permit = None;
         if !self.deleted {
             self.note(format!("The session has ended: {why}"));
             if let Some(running) = self.running.take_if(|running| !running.answered) {
@@ -196,6 +200,8 @@ impl Actor {
         };
         if let Some(sentence) = overdue(limits, ages) {
             self.end(sentence).await;
+        } else {
+            self.watch_gpus(is_idle).await;
         }
     }
 }

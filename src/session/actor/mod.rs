@@ -9,6 +9,7 @@
 
 mod commands;
 mod driving;
+mod gpus;
 mod life;
 
 use std::collections::VecDeque;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{FuturesOrdered, FuturesUnordered, StreamExt as _};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{debug, info, warn};
 
@@ -31,10 +32,11 @@ use super::snapshot::Snapshot;
 use super::state::{SessionEvent, SessionState};
 use super::statement::Statement;
 use super::times::Contacts;
-use crate::admission::Ticket;
 use crate::clock::now_ms;
 use crate::driver::{self, Driver, DriverEvent, Events};
+use crate::gpu::Lease;
 use crate::store::{Op, StoreError};
+use crate::turn::{Held, Turn};
 
 /// Lines that the server adds to one session's log, at most; the oldest go.
 const NOTES: usize = 200;
@@ -73,12 +75,12 @@ struct Running {
 #[derive(Debug)]
 pub(super) enum Begin {
     /// A driver is launched when it is the session's turn.
-    Queued(Ticket),
+    Queued(Turn),
     /// An earlier server launched a driver, which is taken back.
     Adopted {
         driver: Driver,
         events: Events,
-        permit: Option<OwnedSemaphorePermit>,
+        held: Held,
     },
     /// It ended under an earlier server, and is shown for a while yet.
     Ended,
@@ -128,8 +130,8 @@ pub(super) struct Actor {
     accepting: FuturesOrdered<Work<Accepted>>,
     work: FuturesUnordered<Work<Done>>,
     /// Its turn, while it waits for it. Dropping it leaves the queue.
-    turn: Option<Work<Option<OwnedSemaphorePermit>>>,
-    permit: Option<OwnedSemaphorePermit>,
+    turn: Option<Work<Result<Held, String>>>,
+    held: Held,
     driver: Option<Driver>,
     events: Option<Events>,
     queue: VecDeque<Arc<Statement>>,
@@ -154,6 +156,8 @@ pub(super) struct Actor {
     /// Why it ends, where this is known before the driver's log has been read.
     reason: Option<String>,
     deleted: bool,
+    /// Whether its log has warned that its GPUs do nothing.
+    gpus_warned: bool,
 }
 
 impl Actor {
@@ -177,7 +181,7 @@ impl Actor {
             accepting: FuturesOrdered::new(),
             work: FuturesUnordered::new(),
             turn: None,
-            permit: None,
+            held: Held::default(),
             driver: None,
             events: None,
             queue: past.statements,
@@ -196,23 +200,20 @@ impl Actor {
             ended: None,
             reason: past.reason,
             deleted: false,
+            gpus_warned: false,
         }
     }
 
     /// Runs until the session is deleted or has been shown long enough after its end, or the server stops.
     pub(super) async fn run(mut self, begin: Begin) {
         match begin {
-            Begin::Queued(ticket) => {
-                if let Some(notice) = ticket.notice() {
+            Begin::Queued(turn) => {
+                for notice in turn.notices() {
                     self.note(notice);
                 }
-                self.turn = Some(Box::pin(ticket.admitted()));
+                self.turn = Some(Box::pin(turn.come()));
             }
-            Begin::Adopted {
-                driver,
-                events,
-                permit,
-            } => self.adopted(driver, events, permit).await,
+            Begin::Adopted { driver, events, held } => self.adopted(driver, events, held).await,
             Begin::Ended => self.ended = Some(self.begun),
         }
         self.publish();
@@ -222,7 +223,7 @@ impl Actor {
         while !self.is_over() {
             tokio::select! {
                 Some(command) = self.commands.recv() => self.command(command).await,
-                permit = next_turn(&mut self.turn) => self.admitted(permit),
+                held = next_turn(&mut self.turn) => self.admitted(held),
                 event = next_event(&mut self.events) => match event {
                     // The driver's task ends with the server as well: that is no end of the driver.
                     None if stopping.is_cancelled() => break,
@@ -263,7 +264,7 @@ impl Actor {
 
     /// As [`Actor::apply`]; what `gone` has on disk is cleared once the change is stored: until then the next server needs it to
     /// know that there was a driver.
-    fn apply_and_clear(&mut self, event: SessionEvent, gone: Option<Driver>) -> bool {
+    fn apply_and_clear(&mut self, event: SessionEvent, gone: Option<(Driver, Option<Lease>)>) -> bool {
         let Some(next) = self.snapshot.state.after(event) else {
             return false;
         };
@@ -304,8 +305,9 @@ impl Actor {
                         crate::kill_point!("create.idle_stored");
                     }
                 }
-                if let Some(driver) = gone {
+                if let Some((driver, lease)) = gone {
                     life::clear(&shared, driver, deleted).await;
+                    drop(lease);
                 }
                 Done::Nothing
             }));
@@ -370,7 +372,7 @@ impl Actor {
 }
 
 /// The session's turn; waits for ever where it does not wait for one.
-async fn next_turn(turn: &mut Option<Work<Option<OwnedSemaphorePermit>>>) -> Option<OwnedSemaphorePermit> {
+async fn next_turn(turn: &mut Option<Work<Result<Held, String>>>) -> Result<Held, String> {
     match turn {
         Some(turn) => turn.await,
         None => std::future::pending().await,

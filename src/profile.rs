@@ -1,0 +1,193 @@
+//! Profiles: conf of the administrator's that a request chooses by name, and the one for RAPIDS. Called by `api`; calls `gpu` for its keys, and `config`.
+
+use std::collections::BTreeMap;
+
+use crate::config::{Config, Profile};
+use crate::gpu::{GPUS, MEMORY, SPARK_AMOUNT};
+
+/// The conf key that chooses a profile: Airflow and sparkmagic can send conf, but no new field.
+pub const PROFILE: &str = "firesteel.profile";
+
+/// The profile that `gpu.rapids` makes.
+const RAPIDS: &str = "rapids";
+
+/// Conf keys with lists: a profile's entries come before the request's.
+const LISTS: &[&str] = &[
+    "spark.archives",
+    "spark.extraListeners",
+    "spark.files",
+    "spark.jars",
+    "spark.jars.packages",
+    "spark.plugins",
+    "spark.sql.extensions",
+    "spark.submit.pyFiles",
+];
+
+/// There is no such profile: a sentence that says which there are.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{PROFILE}: there is no profile {name:?}; {there_are}")]
+pub struct Unknown {
+    name: String,
+    there_are: String,
+}
+
+/// Lays a request's conf over that of the profile that it chooses.
+///
+/// # Errors
+/// There is no such profile.
+pub fn applied(config: &Config, conf: BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Unknown> {
+    let Some(name) = conf.get(PROFILE) else {
+        return Ok(conf);
+    };
+    let mut all = profiles(config);
+    let Some(Profile { conf: below, .. }) = all.remove(name) else {
+        let there_are = if all.is_empty() {
+            "this server has none".to_owned()
+        } else {
+            let names: Vec<&str> = all.keys().map(String::as_str).collect();
+            format!("there are {}", names.join(", "))
+        };
+        let name = name.chars().take(100).collect();
+        return Err(Unknown { name, there_are });
+    };
+    let mut whole = below.0;
+    // GPUs are asked for in one place: a request that says how many is not added to.
+    if [GPUS, MEMORY, SPARK_AMOUNT]
+        .iter()
+        .any(|key| conf.contains_key(*key))
+    {
+        for key in [GPUS, MEMORY, SPARK_AMOUNT] {
+            whole.remove(key);
+        }
+    }
+    for (key, value) in conf {
+        let first = whole
+            .get(&key)
+            .filter(|first| LISTS.contains(&key.as_str()) && !first.is_empty());
+        let value = match first {
+            Some(first) if !value.is_empty() => format!("{first},{value}"),
+            Some(first) => first.clone(),
+            None => value,
+        };
+        whole.insert(key, value);
+    }
+    Ok(whole)
+}
+
+/// All profiles by name: those of the configuration, and RAPIDS where it is set up, under what the configuration says of it.
+#[must_use]
+pub fn profiles(config: &Config) -> BTreeMap<String, Profile> {
+    let mut all = config.profile.clone();
+    if !config.gpu.rapids.is_empty() {
+        let profile = all.entry(RAPIDS.to_owned()).or_default();
+        if profile.about.is_empty() {
+            "SQL and DataFrames on a GPU, by NVIDIA's RAPIDS Accelerator".clone_into(&mut profile.about);
+        }
+        for (key, value) in rapids(config) {
+            profile.conf.0.entry(key).or_insert(value);
+        }
+    }
+    all
+}
+
+/// What the RAPIDS Accelerator needs, on whole GPUs and slices alike; its memory on a GPU that is shared is bounded by the mask of the lease.
+fn rapids(config: &Config) -> Vec<(String, String)> {
+    let jar = &config.gpu.rapids;
+    let from = if jar.starts_with('/') {
+        "spark.jars"
+    } else {
+        "spark.jars.packages"
+    };
+    // It takes exactly one GPU for each executor; within the driver, that is the driver's.
+    let gpus = if config.spark.is_local() {
+        GPUS
+    } else {
+        "spark.executor.resource.gpu.amount"
+    };
+    [
+        (from, jar.as_str()),
+        ("spark.plugins", "com.nvidia.spark.SQLPlugin"),
+        (gpus, "1"),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::TextMap;
+
+    fn conf(entries: &[(&str, &str)]) -> BTreeMap<String, String> {
+        entries
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect()
+    }
+
+    fn config(entries: &[(&str, &str)]) -> Config {
+        let mut config = Config::default();
+        let profile = Profile {
+            conf: TextMap(conf(entries)),
+            ..Profile::default()
+        };
+        config.profile.insert("big".to_owned(), profile);
+        config
+    }
+
+    #[test]
+    fn a_request_lies_over_its_profile() {
+        let config = config(&[
+            ("spark.driver.memory", "8g"),
+            ("spark.x", "1"),
+            ("spark.jars", "/a.jar"),
+            (GPUS, "1"),
+        ]);
+        let own = conf(&[(PROFILE, "big"), ("spark.x", "2"), ("spark.jars", "/b.jar")]);
+        let whole = applied(&config, own).unwrap();
+        assert_eq!(whole["spark.driver.memory"], "8g");
+        assert_eq!(whole["spark.x"], "2");
+        assert_eq!(whole["spark.jars"], "/a.jar,/b.jar");
+        assert_eq!(whole[GPUS], "1");
+        let own = conf(&[(PROFILE, "big"), (MEMORY, "20g")]);
+        assert!(!applied(&config, own).unwrap().contains_key(GPUS));
+        let none = conf(&[("spark.x", "2")]);
+        assert_eq!(applied(&config, none.clone()), Ok(none));
+    }
+
+    #[test]
+    fn an_unknown_profile_is_refused() {
+        let refused = applied(&config(&[]), conf(&[(PROFILE, "huge")])).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "firesteel.profile: there is no profile \"huge\"; there are big"
+        );
+        let refused = applied(&Config::default(), conf(&[(PROFILE, RAPIDS)])).unwrap_err();
+        assert!(refused.to_string().ends_with("this server has none"));
+    }
+
+    #[test]
+    fn rapids_by_path_or_coordinate() {
+        let mut config = config(&[]);
+        config.gpu.rapids = "/opt/rapids.jar".to_owned();
+        let conf_of = |config: &Config| profiles(config).remove(RAPIDS).unwrap().conf;
+        let local = conf_of(&config);
+        assert_eq!(local["spark.jars"], "/opt/rapids.jar");
+        assert_eq!(local[GPUS], "1");
+        config.gpu.rapids = "com.nvidia:rapids-4-spark_2.13:26.06.0".to_owned();
+        config.spark.master = "spark://h:7077".to_owned();
+        let own = Profile {
+            conf: TextMap(conf(&[
+                ("spark.rapids.sql.explain", "NONE"),
+                ("spark.plugins", "a.B,com.nvidia.spark.SQLPlugin"),
+            ])),
+            ..Profile::default()
+        };
+        config.profile.insert(RAPIDS.to_owned(), own);
+        let cluster = conf_of(&config);
+        assert_eq!(cluster["spark.jars.packages"], config.gpu.rapids);
+        assert_eq!(cluster["spark.executor.resource.gpu.amount"], "1");
+        assert_eq!(cluster["spark.plugins"], "a.B,com.nvidia.spark.SQLPlugin");
+        assert!(!cluster.contains_key(GPUS));
+    }
+}
