@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::admission::{Admission, QueueFull, Ticket};
 use crate::config::Config;
-use crate::gpu::{Ask, Gpus, Lease, Part, Place, Usage, Watched};
+use crate::gpu::{Ask, Gpus, Lease, Part, Place, Usage, Waiting, Watched};
 
 /// Where drivers wait for their turn. Clones are the same.
 #[derive(Clone, Debug)]
@@ -109,8 +109,14 @@ impl Turn {
     /// What the log of one that must wait says.
     #[must_use]
     pub fn notices(&self) -> Vec<String> {
-        let gpus = self.place.as_ref().and_then(Place::notice);
+        let gpus = self.waiting().and_then(|waiting| waiting.notice());
         self.ticket.notice().into_iter().chain(gpus).collect()
+    }
+
+    /// Its place in the line for GPUs, which moves.
+    #[must_use]
+    pub fn waiting(&self) -> Option<Waiting> {
+        self.place.as_ref().and_then(Place::waiting)
     }
 
     /// Waits for it.

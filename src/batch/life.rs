@@ -14,7 +14,7 @@ use super::snapshot::Snapshot;
 use super::state::BatchState;
 use crate::clock::now_ms;
 use crate::driver::{self, Driver, DriverEvent, Events, Exit, diagnose_application};
-use crate::gpu::{Usage, listed, stored};
+use crate::gpu::{Usage, Waiting, listed, stored};
 use crate::store::{DriverRow, Op};
 use crate::turn::{Held, Turn};
 
@@ -106,18 +106,24 @@ impl Life {
         }
         self.publish();
         let stopping = self.shared.background.stopping().clone();
-        let held = tokio::select! {
-            held = turn.come() => match held {
-                Ok(held) => held,
-                Err(why) => return Next::Over(why),
-            },
-            Some(ask) = self.asks.recv() => return match ask {
-                Ask::End(why) => Next::Over(why),
-                Ask::Delete => Next::Deleted,
-            },
-            () = stopping.cancelled() => return Next::Left,
+        let mut looks = tokio::time::interval(self.shared.config.gpu.look_interval.get());
+        let waiting = turn.waiting();
+        let come = turn.come();
+        tokio::pin!(come);
+        let mut held = loop {
+            tokio::select! {
+                held = &mut come => match held {
+                    Ok(held) => break held,
+                    Err(why) => return Next::Over(why),
+                },
+                Some(ask) = self.asks.recv() => return match ask {
+                    Ask::End(why) => Next::Over(why),
+                    Ask::Delete => Next::Deleted,
+                },
+                _ = looks.tick(), if waiting.is_some() => self.watch_line(waiting.as_ref()),
+                () = stopping.cancelled() => return Next::Left,
+            }
         };
-        let mut held = held;
         self.holds(&held);
         match self.launch(&mut held).await {
             Ok((driver, events)) => {
@@ -212,6 +218,15 @@ impl Life {
             let gpus = listed(held.gpus());
             self.snapshot.gpus = Some(gpus.as_str().into());
             self.note(format!("GPUs: {gpus}."));
+        }
+    }
+
+    /// Tells how the line for GPUs moves.
+    fn watch_line(&mut self, waiting: Option<&Waiting>) {
+        let notice = waiting.and_then(Waiting::notice);
+        if let Some(notice) = notice.filter(|notice| !self.snapshot.notes.contains(notice)) {
+            self.note(notice);
+            self.publish();
         }
     }
 

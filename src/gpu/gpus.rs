@@ -47,6 +47,14 @@ pub struct Place {
     owner: Option<String>,
 }
 
+/// One that waits, for who tells how the line moves.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    gpus: Gpus,
+    id: Uuid,
+    owner: Option<String>,
+}
+
 /// What is held of the GPUs; dropping it gives it back. The server's own end gives nothing back: the drivers go on.
 #[derive(Debug)]
 pub struct Lease {
@@ -286,13 +294,12 @@ impl State {
     }
 }
 
-impl Place {
-    /// What the log of one that must wait says. Another user's sessions have no names in it.
+impl Waiting {
+    /// What the log of one that must wait says now; none once it waits no more. Another user's sessions have no names in it.
     #[must_use]
     pub fn notice(&self) -> Option<String> {
-        let lease = self.lease.as_ref()?;
-        let state = lease.gpus.lock();
-        let (ahead, holders) = state.book.before(lease.id)?;
+        let state = self.gpus.lock();
+        let (ahead, holders) = state.book.before(self.id)?;
         let held: Vec<String> = holders
             .iter()
             .flat_map(|holder| {
@@ -313,6 +320,19 @@ impl Place {
             format!("held are {}", held.join(", "))
         };
         Some(format!("Waiting for GPUs: {ahead} wait before this one; {held}."))
+    }
+}
+
+impl Place {
+    /// For the log of one that must wait.
+    #[must_use]
+    pub fn waiting(&self) -> Option<Waiting> {
+        let lease = self.lease.as_ref()?;
+        Some(Waiting {
+            gpus: lease.gpus.clone(),
+            id: lease.id,
+            owner: self.owner.clone(),
+        })
     }
 
     /// Waits for its turn. Cancel safe: dropping it leaves the line.
@@ -394,12 +414,13 @@ mod tests {
         gpus.open();
         let lease = first.as_mut().now_or_never().expect("it is the first");
         assert_eq!(lease.parts()[0].uuid, "GPU-1");
-        let told = second.notice().unwrap();
+        let notice = |place: &Place| place.waiting().and_then(|waiting| waiting.notice());
+        let told = notice(&second).unwrap();
         assert_eq!(
             told,
             "Waiting for GPUs: 0 wait before this one; held are GPU-1 by session 1."
         );
-        let told = third.notice().unwrap();
+        let told = notice(&third).unwrap();
         assert_eq!(
             told,
             "Waiting for GPUs: 1 wait before this one; held are GPU-1 by another user."

@@ -26,6 +26,8 @@ pub struct Process {
     pub pid: u32,
     /// Bytes of the device's memory that it has; none where the driver does not tell.
     pub bytes: Option<u64>,
+    /// The most bytes that it has had, where NVML's accounting is on.
+    pub peak: Option<u64>,
     /// Percent of the last moments in which something of it ran; none where the driver does not tell.
     pub utilization: Option<u32>,
 }

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use nvml_wrapper::bitmasks::event::EventTypes;
 use nvml_wrapper::enum_wrappers::device::{EccCounter, MemoryError, TemperatureSensor};
 use nvml_wrapper::enums::device::UsedGpuMemory;
+use nvml_wrapper::enums::event::XidError;
 use nvml_wrapper::error::NvmlError;
-use nvml_wrapper::{Device as Handle, Nvml};
+use nvml_wrapper::{Device as Handle, EventSet, Nvml};
 
 use super::device::Device;
 use super::inventory::{Probe, Process, Seen};
@@ -13,9 +15,15 @@ use super::inventory::{Probe, Process, Seen};
 /// The library as the driver brings it; the name without a number comes with the toolkit only.
 const LIBRARY: &str = "libnvidia-ml.so.1";
 
+/// XID errors that an application's own mistake may cause: its end is the application's, and the GPU is well.
+const OF_APPLICATIONS: [u64; 6] = [13, 31, 43, 45, 68, 109];
+
 /// The GPUs of this host.
 pub struct NvmlProbe {
-    nvml: Nvml,
+    /// Loaded once for the life of the process.
+    nvml: &'static Nvml,
+    /// What each GPU tells of errors.
+    events: Vec<EventSet<'static>>,
     known: BTreeMap<String, Known>,
 }
 
@@ -24,6 +32,8 @@ pub struct NvmlProbe {
 struct Known {
     /// Memory errors that could not be corrected when it was seen first.
     errors: Option<u64>,
+    /// The critical error that it told of last.
+    xid: Option<u64>,
     /// When its processes were looked at last, in the driver's time.
     until: u64,
 }
@@ -41,15 +51,38 @@ impl NvmlProbe {
                 NvmlError::LibloadingError(_) => format!("{LIBRARY} is not there"),
                 error => error.to_string(),
             })?;
+        // The events borrow it; it is there until the process ends, as the driver's library is.
+        let nvml: &'static Nvml = Box::leak(Box::new(nvml));
+        let events = |index| {
+            let (gpu, set) = (nvml.device_by_index(index).ok()?, nvml.create_event_set().ok()?);
+            gpu.register_events(EventTypes::CRITICAL_XID_ERROR, set).ok()
+        };
         Ok(Self {
             nvml,
+            events: (0..nvml.device_count().unwrap_or(0)).filter_map(events).collect(),
             known: BTreeMap::new(),
         })
+    }
+
+    /// Takes the errors that the GPUs have told of since the look before.
+    fn take_events(&mut self) {
+        for set in &self.events {
+            // Times out at once when there is none.
+            while let Ok(event) = set.wait(0) {
+                let (Some(XidError::Value(xid)), Ok(uuid)) = (event.event_data, event.device.uuid()) else {
+                    continue;
+                };
+                if !OF_APPLICATIONS.contains(&xid) {
+                    self.known.entry(uuid).or_default().xid = Some(xid);
+                }
+            }
+        }
     }
 }
 
 impl Probe for NvmlProbe {
     fn look(&mut self) -> Result<Vec<Seen>, String> {
+        self.take_events();
         let count = self.nvml.device_count().map_err(|error| error.to_string())?;
         let mut seen = Vec::new();
         for index in 0..count {
@@ -62,7 +95,9 @@ impl Probe for NvmlProbe {
             };
             let trouble = trouble(&gpu, self.known.entry(uuid.clone()).or_default());
             let slices = slices(&gpu);
-            if slices.is_empty() {
+            // One that is set to be cut, and is not, computes nothing.
+            let is_to_be_cut = gpu.mig_mode().is_ok_and(|mode| mode.current != 0);
+            if slices.is_empty() && !is_to_be_cut {
                 let known = self.known.entry(uuid.clone()).or_default();
                 seen.extend(look_at(&gpu, uuid, None, trouble, known));
                 continue;
@@ -117,6 +152,11 @@ fn look_at(
             .map(|process| Process {
                 pid: process.pid,
                 utilization: utilizations.get(&process.pid).copied(),
+                // Where accounting is on; it begins with the process, between looks too.
+                peak: device
+                    .accounting_stats_for(process.pid)
+                    .ok()
+                    .and_then(|stats| stats.max_memory_usage),
                 bytes: match process.used_gpu_memory {
                     UsedGpuMemory::Used(bytes) => Some(bytes),
                     UsedGpuMemory::Unavailable => None,
@@ -156,8 +196,11 @@ fn utilizations(device: &Handle, until: &mut u64) -> BTreeMap<u32, u32> {
         .collect()
 }
 
-/// What is wrong with a GPU: memory errors that could not be corrected, since the server has known it.
+/// What is wrong with a GPU: a critical error that it told of, or memory errors that could not be corrected, since the server has known it.
 fn trouble(gpu: &Handle, known: &mut Known) -> Option<String> {
+    if let Some(xid) = known.xid {
+        return Some(format!("it had XID error {xid}"));
+    }
     match gpu.total_ecc_errors(MemoryError::Uncorrected, EccCounter::Volatile) {
         Ok(errors) => {
             let before = *known.errors.get_or_insert(errors);

@@ -25,8 +25,7 @@ struct Figures {
     /// Time in which something of it ran on a GPU, over all of them.
     busy: Duration,
     last_busy: Instant,
-    /// Bytes that it has of all its GPUs' memory, and the most that it has had.
-    memory: u64,
+    /// The most bytes that it has had of all its GPUs' memory.
     memory_peak: u64,
     /// Percent over its GPUs at the last look; none where no GPU tells.
     utilization: Option<u32>,
@@ -40,6 +39,7 @@ struct Figures {
 /// What one look showed of one driver.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Look {
+    /// Bytes of all its GPUs' memory; of each process the most that it has had, where that is known.
     memory: u64,
     /// Of each GPU that it holds and that tells.
     utilizations: Vec<u32>,
@@ -72,7 +72,6 @@ impl Usage {
             ended: None,
             busy: Duration::ZERO,
             last_busy: now,
-            memory: 0,
             memory_peak: 0,
             utilization: None,
             is_on: false,
@@ -148,7 +147,6 @@ impl Figures {
     }
 
     fn take(&mut self, look: Look, elapsed: Duration) {
-        self.memory = look.memory;
         self.memory_peak = self.memory_peak.max(look.memory);
         self.is_on = look.is_on;
         let busy = look.utilizations.iter().filter(|percent| **percent > 0).count();
@@ -179,7 +177,10 @@ fn look_at(driver: Uuid, parts: &[Part], seen: &[Seen], driver_of: &dyn Fn(u32) 
             continue;
         };
         look.is_on |= !its.is_empty();
-        look.memory += its.iter().filter_map(|process| process.bytes).sum::<u64>();
+        look.memory += its
+            .iter()
+            .filter_map(|process| process.bytes.max(process.peak))
+            .sum::<u64>();
         let own: Vec<u32> = its.iter().filter_map(|process| process.utilization).collect();
         let utilization = if own.is_empty() {
             // The whole GPU's is its own where nobody else has a part of it; of one that is shared it is, if it is anybody's, perhaps its own.
@@ -220,6 +221,7 @@ mod tests {
                 .map(|(pid, bytes, utilization)| Process {
                     pid: *pid,
                     bytes: Some(*bytes),
+                    peak: None,
                     utilization: *utilization,
                 })
                 .collect(),

@@ -162,6 +162,7 @@ mod tests {
             processes: vec![Process {
                 pid: 7,
                 bytes: Some(1 << 30),
+                peak: None,
                 utilization: None,
             }],
             utilization: Some(50),

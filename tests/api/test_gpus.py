@@ -71,7 +71,7 @@ def test_bad_asks(start: Callable[..., Server], conf: dict[str, str], words: lis
 def test_one_after_another(start: Callable[..., Server], fake: Fake) -> None:
     """One that waits is told its place and who holds, and starts when a holder has ended; kill -9 of the
     server changes nothing."""
-    server = start()
+    server = start(**{"session.watch_interval": "200ms"})
     conf = {GPUS: "1", TYPE: "T4"}
     first = server.api.create(conf=conf)
     first.wait("idle")
@@ -92,6 +92,8 @@ def test_one_after_another(start: Callable[..., Server], fake: Fake) -> None:
     first.delete()
     second.wait("idle")
     assert held(second) and third.get()["state"] == "starting"
+    moved = f"Waiting for GPUs: 0 wait before this one; held are GPU-3 by session {second.id}."
+    wait_until("its log says that the line has moved", lambda: moved in third.log())
     second.delete()
     third.wait("idle")
     assert held(third) == "GPU-3 (Tesla T4, 16.0 GiB)"

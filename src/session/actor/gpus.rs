@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Actor, Done};
 use crate::config::{Gpu, IdleGpus};
-use crate::gpu::{self, listed};
+use crate::gpu::{self, Waiting, listed};
 use crate::store::Op;
 use crate::turn::Held;
 
@@ -37,6 +37,15 @@ impl Actor {
             let gpus = listed(self.held.gpus());
             self.snapshot.gpus = Some(gpus.as_str().into());
             self.note(format!("GPUs: {gpus}."));
+        }
+    }
+
+    /// Tells how the line for GPUs moves; as often as the session's times are looked at, at most.
+    pub(super) fn watch_line(&mut self) {
+        let notice = self.waiting.as_ref().and_then(Waiting::notice);
+        if let Some(notice) = notice.filter(|notice| !self.snapshot.notes.contains(notice)) {
+            self.note(notice);
+            self.publish();
         }
     }
 

@@ -43,6 +43,7 @@ impl Actor {
     /// It is the session's turn.
     pub(super) fn admitted(&mut self, held: Result<Held, String>) {
         self.turn = None;
+        self.waiting = None;
         match held {
             Ok(held) if self.snapshot.state.is_open() => self.launch(held),
             Ok(_) => {}
@@ -176,6 +177,7 @@ impl Actor {
         if !self.snapshot.state.is_open() {
             return;
         }
+        self.watch_line();
         if let Some((_, sentence)) = self.ready_by.take_if(|(by, _)| Instant::now() > *by) {
             self.reason.get_or_insert(sentence);
             if let Some(driver) = &self.driver {

@@ -34,7 +34,7 @@ use super::statement::Statement;
 use super::times::Contacts;
 use crate::clock::now_ms;
 use crate::driver::{self, Driver, DriverEvent, Events};
-use crate::gpu::Lease;
+use crate::gpu::{Lease, Waiting};
 use crate::store::{Op, StoreError};
 use crate::turn::{Held, Turn};
 
@@ -131,6 +131,8 @@ pub(super) struct Actor {
     work: FuturesUnordered<Work<Done>>,
     /// Its turn, while it waits for it. Dropping it leaves the queue.
     turn: Option<Work<Result<Held, String>>>,
+    /// Its place in the line for GPUs.
+    waiting: Option<Waiting>,
     held: Held,
     driver: Option<Driver>,
     events: Option<Events>,
@@ -181,6 +183,7 @@ impl Actor {
             accepting: FuturesOrdered::new(),
             work: FuturesUnordered::new(),
             turn: None,
+            waiting: None,
             held: Held::default(),
             driver: None,
             events: None,
@@ -211,6 +214,7 @@ impl Actor {
                 for notice in turn.notices() {
                     self.note(notice);
                 }
+                self.waiting = turn.waiting();
                 self.turn = Some(Box::pin(turn.come()));
             }
             Begin::Adopted { driver, events, held } => self.adopted(driver, events, held).await,
