@@ -90,6 +90,7 @@ bench: ## latencies, start-up times and drained output, each beside its peer in 
 	.venv/test/bin/python benches/outputs.py --binary target/release/firesteel
 	.venv/test/bin/python benches/bench.py --binary target/release/firesteel $(BENCH)
 	.venv/test/bin/python benches/kinds.py --binary target/release/firesteel
+	.venv/test/bin/python benches/start.py --binary target/release/firesteel
 	.venv/test/bin/python benches/output.py --binary target/release/firesteel $(OUTPUT)
 	.venv/test/bin/python benches/results.py --binary target/release/firesteel
 

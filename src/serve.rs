@@ -225,6 +225,7 @@ async fn take_back(
     background: &Background,
 ) -> Result<(Sessions, Batches), StoreError> {
     let drivers = Arc::new(drivers);
+    let for_archive = Arc::clone(&drivers);
     for row in store.leases().await? {
         let who = match (row.session_id, row.batch_id) {
             (Some(id), _) => format!("session {id}"),
@@ -256,6 +257,7 @@ async fn take_back(
     )
     .await?;
     gpus.open();
+    background.spawn(async move { for_archive.keep_class_archive().await });
     Ok((sessions, batches))
 }
 

@@ -190,6 +190,7 @@ fn accept(
         proxy_user: proxy_user.clone(),
         resources,
         gpus: None,
+        makes_class_archive: false,
     };
     let echo = Echo {
         ttl: body.ttl,

@@ -247,6 +247,9 @@ fn check_driver(driver: &Driver, fail: &Fail<'_>) -> Result<(), ConfigError> {
         kill_grace: _,
         oom_score_adj,
         max_result_percent,
+        class_archive: _,
+        class_archive_delay: _,
+        class_archive_bytes: _,
         env,
         env_pass,
     } = driver;

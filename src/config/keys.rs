@@ -222,6 +222,13 @@ tables! {
         /// The most that a session's driver may collect (`spark.driver.maxResultSize`, `spark.sql.maxBroadcastTableSize`), in percent of
         /// `spark.driver.memory`, which is 1 GiB where nothing is said; what asks for more gets this. `0`: as it is asked.
         max_result_percent: u32 = 25;
+        /// Whether drivers share a class-data archive of their Java and Spark, which one of nobody's makes in the background; it takes a third off a
+        /// driver's start.
+        class_archive: bool = true;
+        /// How long after the server's start it is made, where there is none yet.
+        class_archive_delay: Span = Span::secs(30);
+        /// The most bytes of all archives, those of other Javas and Sparks too; the oldest go first.
+        class_archive_bytes: Size = Size::mib(1024);
         /// Variables set in each driver's environment.
         env: TextMap = TextMap::default();
         /// Names of variables that drivers get from the server's environment, beside the built-in list.

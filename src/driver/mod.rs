@@ -1,10 +1,11 @@
 //! Drivers: the processes that run users' code, and the link to each.
 //!
-//! Owns: finding Spark, building what `spark-submit` is given, the keeper, the link, the driver's log on disk, and the sentence that
-//! explains an end. Called by `session`; calls `config` and `background`. It knows processes and frames, and nothing of
+//! Owns: finding Spark, building what `spark-submit` is given, the class-data archive, the keeper, the link, the driver's log on disk, and the sentence that
+//! explains an end. Called by `session` and `batch`; calls `gpu` for masks, `config` and `background`. It knows processes and frames, and nothing of
 //! owners, HTTP or SQL tables. `docs/link.md` is its contract with the agent.
 
 mod agent;
+mod class_archive;
 mod collect;
 mod diagnosis;
 mod event;
@@ -19,6 +20,7 @@ mod run_dir;
 mod spark;
 mod submit;
 mod supervise;
+mod training;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -31,10 +33,12 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::process::Command as Process;
 use tokio::sync::{mpsc, oneshot};
+use tracing::info;
 use uuid::Uuid;
 
 use crate::background::Background;
-use crate::config::Config;
+use crate::config::{Config, DeployMode};
+use class_archive::ClassArchive;
 use keeper_watch::Keeper;
 use link::{Frame, FrameCodec, LinkKey, Listener, Secret, Slot, Tickets};
 use supervise::{Command, LinkState, QUESTIONS_WAITING, Question, Supervisor};
@@ -69,6 +73,7 @@ pub type Events = mpsc::Receiver<(u64, DriverEvent)>;
 pub struct Drivers {
     config: Arc<Config>,
     spark: Spark,
+    class_archive: Option<Arc<ClassArchive>>,
     defaults: BTreeMap<String, String>,
     run_root: PathBuf,
     agent_main: PathBuf,
@@ -93,6 +98,18 @@ impl Drivers {
         let run_root = state_dir.join("run");
         std::fs::create_dir_all(&run_root)?;
         let conf_dir = std::env::var("SPARK_CONF_DIR").ok();
+        let is_wanted = config.driver.class_archive && config.spark.deploy_mode != DeployMode::Cluster;
+        let class_archive = match is_wanted {
+            true => ClassArchive::of(&state_dir.join("class-archives"), &spark, |name| {
+                let set = config.driver.env.get(name).cloned();
+                set.or_else(|| std::env::var(name).ok())
+            }),
+            false => Err("it is off (driver.class_archive), or drivers run in the cluster".to_owned()),
+        };
+        let class_archive = class_archive
+            .inspect_err(|reason| info!("drivers start without a class-data archive: {reason}"))
+            .ok()
+            .map(Arc::new);
         Ok(Self {
             defaults: spark_defaults(&spark, conf_dir.as_deref())?,
             agent_main: agent::unpack(&state_dir.join("agent"))?,
@@ -108,6 +125,7 @@ impl Drivers {
             background: background.clone(),
             run_root,
             spark,
+            class_archive,
             config,
         })
     }
@@ -144,7 +162,8 @@ impl Drivers {
             return run_dir.remove().map(|()| None);
         }
         let keeper = Keeper::adopt(run_dir.keeper())?;
-        Ok(Some(self.supervise(id, &run_dir, keeper, Vec::new())))
+        let stop_grace = self.config.driver.stop_grace.get();
+        Ok(Some(self.supervise(id, &run_dir, keeper, stop_grace, Vec::new())))
     }
 
     fn launch_in(&self, id: Uuid, run_dir: &RunDir, spec: &DriverSpec) -> io::Result<(Driver, Events)> {
@@ -160,15 +179,20 @@ impl Drivers {
             .stderr(Stdio::null())
             .spawn()?;
         crate::kill_point!("create.spawned");
-        Ok(self.supervise(id, run_dir, Keeper::new(child)?, notices))
+        let stop_grace = match spec.makes_class_archive {
+            true => training::WRITE_LIMIT,
+            false => self.config.driver.stop_grace.get(),
+        };
+        Ok(self.supervise(id, run_dir, Keeper::new(child)?, stop_grace, notices))
     }
 
-    /// Watches a driver. `notices` are lines for its session's log.
+    /// Watches a driver, which may take `stop_grace` to end when it is asked to. `notices` are lines for its session's log.
     fn supervise(
         &self,
         id: Uuid,
         run_dir: &RunDir,
         keeper: Keeper,
+        stop_grace: Duration,
         notices: Vec<String>,
     ) -> (Driver, Events) {
         let (calls, calls_waiting) = mpsc::channel(CALLS_WAITING);
@@ -195,7 +219,7 @@ impl Drivers {
             questions: questions_waiting,
             calls: calls_waiting,
             events,
-            stop_grace: self.config.driver.stop_grace.get(),
+            stop_grace,
             codec: FrameCodec {
                 max: self.config.link.max_frame.len(),
             },
@@ -240,6 +264,13 @@ impl Drivers {
             conf.insert("spark.driver.resourcesFile".to_owned(), path);
         }
         run_dir.write("spark.properties", submit::properties(&conf).as_bytes())?;
+        let class_archive = self.class_archive.as_ref().and_then(|archive| {
+            if spec.makes_class_archive {
+                Some(archive.to_make())
+            } else {
+                archive.to_use()
+            }
+        });
         let launch = run_dir::Launch {
             argv: submit::argv(
                 &self.spark,
@@ -248,9 +279,15 @@ impl Drivers {
                 &self.agent_main,
                 run_dir.path(),
             ),
-            environment: submit::environment(config, &self.spark, spec, id, &run_dir.work(), |name| {
-                std::env::var(name).ok()
-            }),
+            environment: submit::environment(
+                config,
+                &self.spark,
+                spec,
+                id,
+                &run_dir.work(),
+                class_archive.as_ref(),
+                |name| std::env::var(name).ok(),
+            ),
             directory: run_dir.work(),
             log_max_bytes: config.log.max_bytes.len() as u64,
             kill_grace_ms: u64::try_from(config.driver.kill_grace.get().as_millis()).unwrap_or(u64::MAX),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::class_archive::Start;
 use super::spark::Spark;
 use crate::config::{Config, DeployMode};
 use crate::gpu::Mask;
@@ -28,6 +29,9 @@ pub struct DriverSpec {
     pub resources: Resources,
     /// The most rows of a SQL result in this session.
     pub sql_max_rows: usize,
+    /// Whether it is there to make the class-data archive: it runs on this host, whatever the master.
+    #[serde(skip)]
+    pub makes_class_archive: bool,
     /// What it sees of the GPUs; none where the host has none. Not the request's: it is settled when the driver is launched.
     #[serde(skip)]
     pub gpus: Option<Mask>,
@@ -163,7 +167,13 @@ pub fn conf(
             resources.num_executors.map(|number| number.to_string()),
         ),
         ("spark.yarn.queue", resources.queue.clone()),
-        ("spark.master", Some(config.spark.master.clone())),
+        (
+            "spark.master",
+            Some(match spec.makes_class_archive {
+                true => "local[1]".to_owned(),
+                false => config.spark.master.clone(),
+            }),
+        ),
         (
             "spark.submit.deployMode",
             Some(config.spark.deploy_mode.as_str().to_owned()),
@@ -259,6 +269,7 @@ pub fn environment(
     spec: &DriverSpec,
     driver: uuid::Uuid,
     work: &Path,
+    class_archive: Option<&Start>,
     server: impl Fn(&str) -> Option<String>,
 ) -> BTreeMap<String, String> {
     let passed = PASSED
@@ -276,13 +287,20 @@ pub fn environment(
     set(
         "SPARK_SUBMIT_OPTS",
         // The Scala compiler is recursive: with 1 MiB a sum of 300 numbers is too deep for it.
-        format!("\"-Djava.io.tmpdir={}\" -Xss4m", work.display()),
+        format!(
+            "\"-Djava.io.tmpdir={}\" -Xss4m {}",
+            work.display(),
+            class_archive.map_or("", |start| &start.options)
+        ),
     );
     if config.spark.is_local() && !config.spark.local_ip.is_empty() {
         set("SPARK_LOCAL_IP", config.spark.local_ip.clone());
     }
     for (name, value) in config.driver.env.iter() {
         set(name, value.clone());
+    }
+    if let Some(conf_dir) = class_archive.and_then(|start| start.conf_dir.as_ref()) {
+        set("SPARK_CONF_DIR", conf_dir.display().to_string());
     }
     for (name, value) in spec.gpus.iter().flat_map(|mask| &mask.environment) {
         set(name, value.clone());
@@ -393,6 +411,7 @@ mod tests {
             &DriverSpec::default(),
             uuid::Uuid::nil(),
             Path::new("/run/work"),
+            None,
             server,
         );
         let names: Vec<&str> = environment.keys().map(String::as_str).collect();

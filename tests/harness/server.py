@@ -103,7 +103,9 @@ class Server:
         self.starts = 0
         self.env = env or {}
         config = self.home / "firesteel.toml"
-        config.write_text(toml({"shutdown.sessions": "end", **(settings or {})}))
+        # A driver of nobody's would be found where a test looks for processes.
+        own = {"shutdown.sessions": "end", "driver.class_archive": False}
+        config.write_text(toml({**own, **(settings or {})}))
         self.argv = [str(program or binary()), "serve", "--config", str(config)]
         self.argv += ["--listen", f"127.0.0.1:{port}", "--state-dir", str(self.state_dir)]
         for key, value in (sets or {}).items():

@@ -1,0 +1,139 @@
+//! Makes the class-data archive: a driver of nobody's runs a little of everything and writes the archive at its exit.
+
+use std::time::Duration;
+
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use super::event::DriverEvent;
+use super::submit::DriverSpec;
+use super::{Driver, Drivers, Events, clear};
+
+/// What such a driver runs: the ways through Spark that sessions begin with.
+const STATEMENTS: &[(&str, &str)] = &[
+    (
+        "pyspark",
+        "spark.range(100).selectExpr('id % 7 as k', 'id as v').groupBy('k').sum().collect()",
+    ),
+    (
+        "pyspark",
+        "spark.createDataFrame([(1, 'a')], 'n int, s string').show()",
+    ),
+    (
+        "pyspark",
+        "sc.parallelize(range(10), 2).map(lambda n: n + 1).sum()",
+    ),
+    ("sql", "select count(*), max(id) from range(100) where id > 3"),
+    ("spark", "spark.range(10).map(n => n + 1).collect()"),
+];
+/// How long the JVM may take to write the archive, at its exit.
+pub(super) const WRITE_LIMIT: Duration = Duration::from_secs(300);
+/// How long all of it may take.
+const LIMIT: Duration = Duration::from_secs(600);
+
+impl Drivers {
+    /// Finds the class-data archive of this Java and Spark, or makes it after a while; drivers use it from then on. A server that stops
+    /// meanwhile leaves nothing: the next one ends what it finds.
+    pub async fn keep_class_archive(&self) {
+        let config = &self.config.driver;
+        let Some(archive) = self.class_archive.clone() else {
+            return;
+        };
+        let looked = archive.clone();
+        if self
+            .background
+            .blocking(move || looked.find())
+            .await
+            .unwrap_or(false)
+        {
+            info!("drivers start with the class-data archive that is there");
+            return;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(config.class_archive_delay.get()) => {}
+            () = self.background.draining().cancelled() => return,
+        }
+        let made = match tokio::time::timeout(LIMIT, self.train()).await {
+            Ok(Ok(())) => {
+                let (made, room) = (archive.clone(), config.class_archive_bytes.bytes());
+                let kept = self.background.blocking(move || made.keep(room)).await;
+                kept.map_err(|panicked| panicked.to_string())
+                    .and_then(|kept| kept.map_err(|error| error.to_string()))
+            }
+            Ok(Err(reason)) => Err(reason),
+            Err(_) => Err(format!("it was not made within {LIMIT:?}")),
+        };
+        match made {
+            Ok(bytes) => info!(bytes, "drivers start with a class-data archive from now on"),
+            Err(reason) => {
+                archive.give_up();
+                if !self.background.draining().is_cancelled() {
+                    warn!(
+                        reason,
+                        "no class-data archive could be made; drivers start without one"
+                    );
+                }
+            }
+        }
+    }
+
+    /// Starts a driver, has it run everything, and lets it end.
+    async fn train(&self) -> Result<(), String> {
+        let archive = self.class_archive.as_ref().ok_or("it is off")?;
+        archive.prepare().map_err(|error| error.to_string())?;
+        let id = Uuid::new_v4();
+        let spec = DriverSpec {
+            kind: "pyspark".to_owned(),
+            app_name: "firesteel-class-archive".to_owned(),
+            conf: [
+                ("spark.ui.enabled", "false"),
+                ("spark.sql.shuffle.partitions", "2"),
+            ]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into(),
+            sql_max_rows: 10,
+            makes_class_archive: true,
+            ..DriverSpec::default()
+        };
+        let (driver, events) = self.launch(id, &spec).map_err(|error| error.to_string())?;
+        let ended = self.run_all(&driver, events).await;
+        self.forget(&driver);
+        clear(driver.run_dir, true, &self.background).await;
+        ended
+    }
+
+    async fn run_all(&self, driver: &Driver, mut events: Events) -> Result<(), String> {
+        let mut waiting = STATEMENTS.iter().zip(0..);
+        let mut failure = None;
+        loop {
+            let event = tokio::select! {
+                event = events.recv() => event,
+                () = self.background.draining().cancelled(), if failure.is_none() => {
+                    failure = Some("the server stops".to_owned());
+                    driver.kill().await;
+                    continue;
+                }
+            };
+            let Some((seq, event)) = event else {
+                return Err("its driver is gone".to_owned());
+            };
+            driver.stored(seq).await;
+            match event {
+                DriverEvent::Ready { .. } | DriverEvent::Result(_) => match waiting.next() {
+                    Some(((kind, code), number)) => driver.run(number, kind, (*code).into()).await,
+                    None => driver.stop().await,
+                },
+                DriverEvent::Failed { reason } => failure = Some(reason),
+                DriverEvent::Exited { exit } => {
+                    let is_well = exit.as_ref().is_some_and(|exit| exit.code == Some(0));
+                    return match failure {
+                        None if is_well => Ok(()),
+                        None => Err(format!("its driver ended in another way: {exit:?}")),
+                        Some(reason) => Err(reason),
+                    };
+                }
+                _ => {}
+            }
+        }
+    }
+}

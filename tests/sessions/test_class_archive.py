@@ -1,0 +1,76 @@
+"""The class-data archive of drivers (docs/start.md): made once, used by every driver, never in the way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Callable
+
+from conftest import SMALL
+from harness.processes import wait_until
+from harness.server import Server, free_port
+from harness.spark import Spark
+
+MAPPED = """
+jvm = sc._gateway.jvm
+path = jvm.java.nio.file.Path.of("/proc/self/maps", sc._gateway.new_array(jvm.String, 0))
+lines = jvm.java.nio.file.Files.readString(path).splitlines()
+print("\\n".join({line.split()[-1] for line in lines if line.endswith(".jsa")}))
+"""
+
+
+def start(serve: Callable[..., Server], spark: Spark, **settings: Any) -> Server:
+    """A server that makes an archive at once."""
+    own = {"spark.master": "local[1]", "driver.class_archive": True, "driver.class_archive_delay": "1s"}
+    return serve({**spark.settings, **own, **settings, "spark.python": spark.python}, port=free_port())
+
+
+def made(server: Server) -> list[Path]:
+    """The archives that are whole."""
+    return [path.with_suffix(".jsa") for path in Path(server.state_dir, "class-archives").glob("*.sha256")]
+
+
+def mapped(server: Server) -> list[str]:
+    """The archives that a new session's JVM has mapped, but for the JDK's own."""
+    session = server.api.create(conf=SMALL)
+    session.wait("idle")
+    names = session.text(MAPPED).splitlines()
+    session.delete()
+    return [name for name in names if "class-archives" in name]
+
+
+def test_made_once_and_used(serve: Callable[..., Server], spark: Spark, tmp_path: Path) -> None:
+    """It is made, nothing else is left of its making, and drivers map it, those of the next server too. One
+    that is broken harms no driver, and is found."""
+    server = start(serve, spark, **{"spark.home": str(with_templates(spark, tmp_path))})
+    wait_until("it is made", lambda: bool(made(server)), 300)
+    (archive,) = made(server)
+    assert server.api.get("/sessions").json()["total"] == 0
+    wait_until("nothing is left", lambda: not list(Path(server.state_dir, "run").iterdir()))
+    assert mapped(server) == [str(archive)]
+    server.restart()
+    wait_until("it is found", lambda: "the class-data archive that is there" in server.log())
+    assert mapped(server) == [str(archive)]
+    whole = archive.read_bytes()
+    archive.write_bytes(b"no archive")
+    assert mapped(server) == []
+    # The JVM does not look whether the bytes are whole, so the server does.
+    broken = bytearray(whole)
+    broken[len(whole) // 2] ^= 1
+    archive.write_bytes(broken)
+    server.restart(FIRESTEEL_DRIVER__CLASS_ARCHIVE_DELAY="1h")
+    wait_until("it is removed", lambda: not archive.exists())
+    assert made(server) == []
+    (tmp_path / "spark/conf/hive-site.xml").write_text("<configuration/>")
+    server.restart()
+    assert "start without a class-data archive: " in server.log() and "hive-site.xml" in server.log()
+
+
+def with_templates(spark: Spark, tmp_path: Path) -> Path:
+    """The same Spark with a directory of configuration, as a distribution has one: PyPI's has none."""
+    home = tmp_path / "spark"
+    home.mkdir()
+    for entry in Path(spark.home).iterdir():
+        (home / entry.name).symlink_to(entry)
+    (home / "conf").mkdir()
+    (home / "conf/log4j2.properties.template").write_text("")
+    return home
