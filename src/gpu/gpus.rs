@@ -32,8 +32,8 @@ struct State {
     unclaimed: HashMap<Uuid, Lease>,
     /// What is seen of the drivers that run.
     watched: HashMap<Uuid, Usage>,
-    /// What the last look has shown, those that are not well too.
-    seen: Vec<Seen>,
+    /// What the last look has shown, those that are not well too; none on a host where there is nothing to look at.
+    seen: Option<Vec<Seen>>,
     /// False until what an earlier server leased is taken back.
     is_open: bool,
 }
@@ -168,10 +168,11 @@ impl Gpus {
         self.lock().unclaimed.remove(&driver)
     }
 
-    /// What a driver is to see that holds these; none on a host without GPUs, where nothing is changed.
+    /// What a driver is to see that holds these; none on a host without GPUs, where nothing is changed. GPUs that can't be seen at the moment
+    /// are there all the same.
     #[must_use]
     pub fn mask(&self, parts: &[Part]) -> Option<Mask> {
-        let is_without = parts.is_empty() && self.lock().book.devices().next().is_none();
+        let is_without = parts.is_empty() && self.lock().seen.is_none();
         (!is_without).then(|| Mask::of(parts))
     }
 
@@ -182,7 +183,7 @@ impl Gpus {
             (lease.parts.clone(), lease.before)
         });
         let mut state = self.lock();
-        if parts.is_empty() && state.seen.is_empty() {
+        if parts.is_empty() && state.seen.is_none() {
             return None;
         }
         let usage = Usage::new(parts, before);
@@ -208,7 +209,7 @@ impl Gpus {
         let well = seen.iter().filter(|seen| seen.trouble.is_none());
         let devices: Vec<Device> = well.map(|seen| seen.device.clone()).collect();
         self.set_devices(devices);
-        self.lock().seen = seen;
+        self.lock().seen = Some(seen);
     }
 
     /// What the last look has shown, with who holds what of each.
@@ -225,6 +226,7 @@ impl Gpus {
         state
             .seen
             .iter()
+            .flatten()
             .map(|seen| (seen.clone(), held_of(seen)))
             .collect()
     }

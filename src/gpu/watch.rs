@@ -135,6 +135,7 @@ mod tests {
     use super::super::ask::Rules;
     use super::super::device::Device;
     use super::super::inventory::Process;
+    use super::super::mask::Mask;
     use super::*;
 
     /// Shows what the test says at the moment.
@@ -172,6 +173,7 @@ mod tests {
         let shown = Arc::new(Mutex::new(Ok(vec![seen("GPU-1", None), seen("GPU-2", None)])));
         let gpus = Gpus::new(Rules::default());
         let mut watching = Watching::new(Box::new(Scripted(Arc::clone(&shown))), gpus.clone(), driver_of);
+        assert!(gpus.mask(&[]).is_none(), "nobody has looked yet");
         watching.look();
         assert_eq!(gpus.devices().len(), 2);
         let watched = gpus.watch(Uuid::from_u128(7), None).unwrap();
@@ -183,6 +185,11 @@ mod tests {
             *shown.lock().unwrap() = now;
             watching.look();
             assert_eq!(gpus.devices().len(), devices);
+            assert_eq!(
+                gpus.mask(&[]),
+                Some(Mask::of(&[])),
+                "one without a GPU sees none, whatever can be seen"
+            );
         }
         // It holds none, and one of its processes is on two.
         let mut strays = watched.usage().strays();
