@@ -178,7 +178,6 @@ fn accept(
         notes.push("The request's proxyUser was ignored: access.impersonation is off.".to_owned());
     }
     let driver = DriverSpec {
-        application: None,
         kind: kind.as_str().to_owned(),
         app_name: body
             .name
@@ -189,8 +188,7 @@ fn accept(
         conf: spark_conf(&conf),
         proxy_user: proxy_user.clone(),
         resources,
-        gpus: None,
-        makes_class_archive: false,
+        ..DriverSpec::default()
     };
     let echo = Echo {
         ttl: body.ttl,

@@ -73,7 +73,6 @@ impl Life {
                     Begin::Queued(turn) => self.start(turn).await,
                     Begin::Adopted { driver, events, held } => {
                         self.snapshot.run_dir = Some(driver.run_dir.clone());
-                        self.snapshot.gpu_usage = held.usage().cloned();
                         self.holds(&held);
                         self.note("The server was restarted and takes this batch back.".to_owned());
                         Next::On((driver, events, held))
@@ -124,7 +123,6 @@ impl Life {
                 () = stopping.cancelled() => return Next::Left,
             }
         };
-        self.holds(&held);
         match self.launch(&mut held).await {
             Ok((driver, events)) => {
                 crate::kill_point!("batch.launched");
@@ -146,7 +144,7 @@ impl Life {
         let shared = Arc::clone(&self.shared);
         let (id, mut spec) = (Uuid::new_v4(), self.request.driver.clone());
         held.launched(id, &shared.gpus);
-        self.snapshot.gpu_usage = held.usage().cloned();
+        self.holds(held);
         spec.gpus = shared.gpus.mask(held.gpus());
         // Stored first: a server that dies between the two leaves a row without a driver, never a driver without a row.
         let row = DriverRow {
@@ -214,6 +212,7 @@ impl Life {
 
     /// What the driver holds while it lives.
     fn holds(&mut self, held: &Held) {
+        self.snapshot.gpu_usage = held.usage().cloned();
         if !held.gpus().is_empty() {
             let gpus = listed(held.gpus());
             self.snapshot.gpus = Some(gpus.as_str().into());

@@ -53,7 +53,11 @@ impl Drivers {
             () = tokio::time::sleep(config.class_archive_delay.get()) => {}
             () = self.background.draining().cancelled() => return,
         }
-        let made = match tokio::time::timeout(LIMIT, self.train()).await {
+        let trained = async {
+            archive.prepare().map_err(|error| error.to_string())?;
+            self.train().await
+        };
+        let made = match tokio::time::timeout(LIMIT, trained).await {
             Ok(Ok(())) => {
                 let (made, room) = (archive.clone(), config.class_archive_bytes.bytes());
                 let kept = self.background.blocking(move || made.keep(room)).await;
@@ -79,8 +83,6 @@ impl Drivers {
 
     /// Starts a driver, has it run everything, and lets it end.
     async fn train(&self) -> Result<(), String> {
-        let archive = self.class_archive.as_ref().ok_or("it is off")?;
-        archive.prepare().map_err(|error| error.to_string())?;
         let id = Uuid::new_v4();
         let spec = DriverSpec {
             kind: "pyspark".to_owned(),

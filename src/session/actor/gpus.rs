@@ -1,5 +1,6 @@
 //! A session's GPUs: told when it gets them, watched while it has them, lost when they do nothing for too long.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Actor, Done};
@@ -64,9 +65,10 @@ impl Actor {
             true => self.contacts.inactive().min(usage.quiet()),
             false => Duration::ZERO,
         };
-        let config = self.shared.config.gpu.clone();
+        let shared = Arc::clone(&self.shared);
+        let config = &shared.config.gpu;
         let limit = config.idle_timeout;
-        match quiet(&config, idle) {
+        match quiet(config, idle) {
             Quiet::No => self.gpus_warned = false,
             Quiet::Long if !self.gpus_warned => {
                 self.gpus_warned = true;

@@ -51,13 +51,12 @@ impl Actor {
         }
     }
 
-    fn launch(&mut self, held: Held) {
-        self.holds(held);
+    fn launch(&mut self, mut held: Held) {
         self.launching = true;
         let shared = Arc::clone(&self.shared);
         let (session_id, id) = (self.id, Uuid::new_v4());
-        self.held.launched(id, &self.shared.gpus);
-        self.snapshot.gpu_usage = self.held.usage().cloned();
+        held.launched(id, &self.shared.gpus);
+        self.holds(held);
         let mut spec = self.request.driver.clone();
         spec.gpus = self.shared.gpus.mask(self.held.gpus());
         let gpus = stored(self.held.gpus());
