@@ -20,6 +20,7 @@ pub mod gpu;
 pub mod idempotency;
 pub mod output;
 pub mod policy;
+pub mod pool;
 pub mod profile;
 pub mod serve;
 pub mod service;

@@ -74,6 +74,15 @@ pub fn applied(config: &Config, conf: BTreeMap<String, String>) -> Result<BTreeM
     Ok(whole)
 }
 
+/// Spark's conf of a request, with what is not Spark's taken out: `firesteel.*` is for this server, `livy.*` for Livy.
+#[must_use]
+pub fn spark_conf(conf: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    conf.iter()
+        .filter(|(key, _)| !key.starts_with("firesteel.") && !key.starts_with("livy."))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
+}
+
 /// All profiles by name: those of the configuration, and RAPIDS where it is set up, under what the configuration says of it.
 #[must_use]
 pub fn profiles(config: &Config) -> BTreeMap<String, Profile> {

@@ -27,6 +27,7 @@ use crate::counters::Cap;
 use crate::driver::{Drivers, Spark, driver_of};
 use crate::gpu::{self, Gpus};
 use crate::output::Outputs;
+use crate::pool::Pool;
 use crate::service::{self, Listening, StateDir, Traffic, Workers, notify};
 use crate::session::{SessionState, Sessions};
 use crate::store::{Op, Store, StoreError};
@@ -185,12 +186,14 @@ impl Server {
                 config.driver.stop_grace.get() + config.driver.kill_grace.get() + BACKGROUND_GRACE
             }
         };
-        notify::stopping(grace + drivers + 2 * BACKGROUND_GRACE);
+        notify::stopping(grace + drivers + config.driver.kill_grace.get() + 3 * BACKGROUND_GRACE);
         background.draining().cancel();
         service::drain(&self.handle, self.listener, &self.workers, &self.traffic, grace).await;
         // Dropping it ends its workers.
         self.serving.abort();
         tell_counts();
+        let warm = config.driver.kill_grace.get() + BACKGROUND_GRACE;
+        self.sessions.pool().close(warm).await;
         let _ = self.serving.await;
         if config.shutdown.sessions == AtShutdown::End {
             let ending = tokio::join!(self.sessions.end_all(drivers), self.batches.end_all(drivers));
@@ -229,7 +232,8 @@ async fn take_back(
     for row in store.leases().await? {
         let who = match (row.session_id, row.batch_id) {
             (Some(id), _) => format!("session {id}"),
-            (None, id) => format!("batch {}", id.unwrap_or_default()),
+            (None, Some(id)) => format!("batch {id}"),
+            (None, None) => "a warm driver".to_owned(),
         };
         match (row.id.parse(), serde_json::from_str(&row.gpus)) {
             (Ok(driver), Ok(parts)) => {
@@ -239,6 +243,7 @@ async fn take_back(
             _ => warn!("what {who} holds of the GPUs can't be read"),
         }
     }
+    let pool = Pool::new(config, &drivers, gpus, store, background);
     let batches = Batches::open(
         Arc::clone(config),
         store.clone(),
@@ -254,6 +259,7 @@ async fn take_back(
         background.clone(),
         outputs,
         gpus,
+        pool,
     )
     .await?;
     gpus.open();

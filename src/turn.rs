@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::admission::{Admission, QueueFull, Ticket};
 use crate::config::Config;
-use crate::gpu::{Ask, Gpus, Lease, Part, Place, Usage, Waiting, Watched};
+use crate::gpu::{Gpus, Lease, Part, Place, Usage, Waiting, Wanted, Watched};
 
 /// Where drivers wait for their turn. Clones are the same.
 #[derive(Clone, Debug)]
@@ -17,17 +17,6 @@ pub struct Gate {
     admission: Admission,
     gpus: Gpus,
     wait: Duration,
-}
-
-/// Who asks for GPUs.
-#[derive(Clone, Debug)]
-pub struct Wanted {
-    /// The user; none without authentication.
-    pub owner: Option<String>,
-    /// What people know it by, such as `session 7`.
-    pub who: String,
-    /// What is asked for.
-    pub ask: Ask,
 }
 
 /// One that waits for its turn; dropping it leaves all lines.
@@ -113,6 +102,12 @@ impl Turn {
         self.ticket.notice().into_iter().chain(gpus).collect()
     }
 
+    /// Whether it has come already, but for GPUs.
+    #[must_use]
+    pub fn has_place(&self) -> bool {
+        self.ticket.notice().is_none()
+    }
+
     /// Its place in the line for GPUs, which moves.
     #[must_use]
     pub fn waiting(&self) -> Option<Waiting> {
@@ -161,6 +156,13 @@ impl Held {
     #[must_use]
     pub fn gpus(&self) -> &[Part] {
         self.lease.as_ref().map_or(&[], Lease::parts)
+    }
+
+    /// Holds this of the GPUs, which a warm driver has held so far.
+    #[must_use]
+    pub fn with_lease(mut self, lease: Option<Lease>) -> Self {
+        self.lease = lease.or(self.lease);
+        self
     }
 
     /// The driver that it is held for is launched: its use of the GPUs is watched from now on.

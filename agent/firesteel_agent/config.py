@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Dict, NamedTuple, Optional
 
 
 class Config(NamedTuple):
@@ -28,6 +28,8 @@ class Config(NamedTuple):
     result_kept: int = 20
     result_max_rows: int = 0
     result_max_bytes: int = 0
+    warm: Optional[Dict[str, Any]] = None
+    """What a driver does that waits for its session: `imports`, `first_job`."""
 
 
 def load(run_dir: str) -> Config:

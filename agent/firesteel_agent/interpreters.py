@@ -5,7 +5,7 @@ A language's package is imported on first use. Calls output.
 
 import importlib
 import time
-from typing import TYPE_CHECKING, Any, Callable, Dict, NamedTuple, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from .background import BackgroundLog
 from .config import Config
@@ -88,6 +88,13 @@ class Interpreter:
 
     def set_environment(self, variables: Dict[str, str]) -> None:
         """Variables for what the statements after this load and start, where the language can set them."""
+
+    def prepare(self, _imports: List[str], _first_job: bool, then: Callable[[List[List[str]]], None]) -> None:
+        """Do what first statements would wait for; `then` has what failed. Only where the language can."""
+        then([])
+
+    def rename(self, app_name: str) -> None:
+        """The application has another name."""
 
     def plan(self, _number: int) -> Any:
         """The data frame of a statement whose whole result can be fetched, or None."""

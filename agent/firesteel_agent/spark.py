@@ -238,6 +238,14 @@ class Spark:
         """Shut an interpreter's gateway down."""
         gateway.server.shutdown()
 
+    def put_conf(self, conf: Dict[str, str]) -> None:
+        """Have the context, one that is made in its place, and a new `SparkConf` in user code say this."""
+        system, live = self.jvm.java.lang.System, self.context().conf()
+        for key, value in conf.items():
+            live.set(key, value)
+            self._conf.set(key, value)
+            system.setProperty(key, value)
+
     def files_root(self) -> str:
         """Where Spark puts the session's files, and unpacks its archives, on this host."""
         return self.named("org.apache.spark.SparkFiles").getRootDirectory()

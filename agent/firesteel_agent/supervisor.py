@@ -26,6 +26,7 @@ from .numbers import is_job
 from .output import Output, error
 from .progress import Progress
 from .say import say
+from .warm import Warm
 from .watch import ProcessWatch
 from .worker import Worker
 
@@ -80,6 +81,8 @@ class Supervisor:
         self._jvm_output = JvmOutput(self._loop, config, self._log)
         self._own_kind = "pyspark" if config.kind == SHARED else config.kind
         self._interpreters: Dict[str, Interpreter] = {}
+        self._warm = Warm(config.warm) if config.warm else None
+        """Until a session claims the driver; None for one that was started for its session."""
         self._results: Optional[Any] = None
         self._additions = Additions(self._loop, config.run_dir, self._added, self._include)
 
@@ -156,8 +159,41 @@ class Supervisor:
     def _interpreter_ready(self, kind: str, detail: str) -> None:
         if kind == "pyspark":
             self._python_version = detail
-        if kind == self._own_kind and not self._ready:
+        if kind != self._own_kind or self._ready:
+            return
+        if self._warm is None:
             self._tell_ready()
+        elif self._spark is not None:
+            self._warm.prepare(self._spark, self._worker, self._interpreter("pyspark"), self._prepared)
+
+    def _prepared(self, failed: List[List[str]]) -> None:
+        """The driver waits for its session; a server that has gone meanwhile is waited for as ever."""
+        self._link.send({"type": "warm", "failed": failed})
+
+    def _claim(self, header: Header) -> None:
+        """A session takes the driver, unless one has it already."""
+        spark = self._spark
+        if self._warm is None or spark is None:
+            return
+
+        def claimed(refused: Optional[str]) -> None:
+            self._link.tell({"type": "claimed", "request": header["request"], "refused": refused})
+            if refused is None:
+                self._claimed(header)
+
+        self._warm.claim(spark, self._worker, header, claimed)
+
+    def _claimed(self, header: Header) -> None:
+        self._warm = None
+        kind = "pyspark" if header["kind"] == SHARED else header["kind"]
+        # For the interpreters that are made from now on.
+        self._config = self._config._replace(kind=kind, sql_max_rows=header["sql_max_rows"])
+        self._own_kind = kind
+        self._interpreter("pyspark").rename(header["app_name"])
+        if kind == "pyspark":
+            self._tell_ready()
+        else:
+            self._interpreter(kind).start()
 
     def _interpreter_failed(self, kind: str, reason: str) -> None:
         if kind == self._own_kind and not self._ready:
@@ -226,6 +262,8 @@ class Supervisor:
         elif kind == "add":
             header["epoch"] = self._link.epoch
             self._additions.add(header, self._spark if self._described is not None else None)
+        elif kind == "claim":
+            self._claim(header)
         elif kind == "environment":
             self._set_environment(header)
         elif kind == "fetch":

@@ -19,7 +19,7 @@ use super::wire::{BatchView, BatchesView, CreateBatch, Log, Message, StateView};
 use crate::access::target_user;
 use crate::batch::{Application, Batch, DriverSpec, NewBatch, Resources};
 use crate::policy;
-use crate::session::spark_conf;
+use crate::profile::spark_conf;
 
 /// All batches that the caller may see.
 #[utoipa::path(operation_id = "listBatches", tag = "batches", params(PageQuery), responses((status = 200, body = BatchesView)))]

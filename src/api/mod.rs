@@ -19,6 +19,7 @@ mod multipart;
 mod named_uploads;
 mod openapi;
 mod pages;
+mod pool;
 mod results;
 mod service;
 mod session_files;
@@ -139,6 +140,7 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(history::statements)
         .service(history::show)
         .service(gpus::list)
+        .service(pool::show)
         .service(service::ping)
         .service(service::healthcheck)
         .service(service::readiness)

@@ -21,7 +21,8 @@ use super::pages::{PageQuery, log_page};
 use super::wire::{CreateSession, Log, Message, SessionView, SessionsView, StateView};
 use crate::access::target_user;
 use crate::policy;
-use crate::session::{DriverSpec, Echo, Kind, NewSession, Resources, Session, spark_conf};
+use crate::profile::spark_conf;
+use crate::session::{DriverSpec, Echo, Kind, NewSession, Resources, Session};
 
 /// Log lines that a session shows of itself (livy-spec.md, 1.3).
 pub const LOG_LINES: usize = 10;
@@ -112,7 +113,9 @@ pub async fn create(
         }
         Ok(new) => {
             crate::kill_point!("create.parsed");
-            app.sessions.create(new, key).await?
+            let created = app.sessions.create(new, key).await?;
+            created.0.settled().await;
+            created
         }
         Err(refusal) => (app.sessions.made_before(key).await?.ok_or(refusal)?, true),
     };

@@ -20,10 +20,10 @@ use crate::background::Background;
 use crate::clock::now_ms;
 use crate::config::Config;
 use crate::driver::Drivers;
-use crate::gpu::Gpus;
+use crate::gpu::{Gpus, Wanted};
 use crate::idempotency::{Begun, IdempotencyKey, KeyReused, Keys};
 use crate::store::{BatchRow, IdempotencyRow, Op, Store, StoreError};
-use crate::turn::{Gate, Wanted};
+use crate::turn::Gate;
 
 /// Asks that may wait for a batch's task; it takes each at once.
 const ASKS_WAITING: usize = 4;

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::error::ConfigError;
 use super::keys::{
-    Access, AccessMode, Driver, Events, Files, Gpu, Job, Limits, Link, Log, Output, PolicyConf, Profile,
-    ResultStreams, Retention, Server, Session, Shutdown, Spark, Sql, Statement, Store, Upload,
+    Access, AccessMode, DeployMode, Driver, Events, Files, Gpu, Job, Limits, Link, Log, Output, PolicyConf,
+    Pool, Profile, ResultStreams, Retention, Server, Session, Shutdown, Spark, Sql, Statement, Store, Upload,
 };
 use super::sources::Origins;
 use super::values::{Size, Span};
@@ -119,6 +119,7 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Result<(), ConfigErro
         result,
         gpu,
         profile,
+        pool,
         sql,
         log,
         limits,
@@ -144,6 +145,7 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Result<(), ConfigErro
     check_result(result, &fail)?;
     check_gpu(gpu, &fail)?;
     check_profiles(profile, &fail)?;
+    check_pool(pool, profile, spark, &fail)?;
     fail.at_least_one(&[("batch.ended_kept", batch.ended_kept)])?;
     fail.absolute("files.allow", allow)?;
     let PolicyConf { mode: _, deny, allow } = conf;
@@ -246,6 +248,7 @@ fn check_driver(driver: &Driver, fail: &Fail<'_>) -> Result<(), ConfigError> {
         stop_grace: _,
         kill_grace: _,
         oom_score_adj,
+        background_nice,
         max_result_percent,
         class_archive: _,
         class_archive_delay: _,
@@ -256,6 +259,9 @@ fn check_driver(driver: &Driver, fail: &Fail<'_>) -> Result<(), ConfigError> {
     fail.positive(&[("driver.orphan_grace", *orphan_grace)])?;
     if !(-1000..=1000).contains(oom_score_adj) {
         return fail.because("driver.oom_score_adj", "must be from -1000 to 1000");
+    }
+    if *background_nice > 19 {
+        return fail.because("driver.background_nice", "must be from 0 to 19");
     }
     if *max_result_percent > 100 {
         return fail.because("driver.max_result_percent", "must be from 0 to 100");
@@ -440,7 +446,7 @@ fn check_gpu(gpu: &Gpu, fail: &Fail<'_>) -> Result<(), ConfigError> {
 }
 
 fn check_profiles(profiles: &BTreeMap<String, Profile>, fail: &Fail<'_>) -> Result<(), ConfigError> {
-    for (name, Profile { about, conf }) in profiles {
+    for (name, Profile { about, conf, pool: _ }) in profiles {
         let is_name = name
             .chars()
             .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
@@ -471,6 +477,46 @@ fn check_profiles(profiles: &BTreeMap<String, Profile>, fail: &Fail<'_>) -> Resu
             return fail.because(
                 &key_of_conf,
                 "a profile can't choose another one (firesteel.profile)",
+            );
+        }
+    }
+    Ok(())
+}
+
+fn check_pool(
+    pool: &Pool,
+    profiles: &BTreeMap<String, Profile>,
+    spark: &Spark,
+    fail: &Fail<'_>,
+) -> Result<(), ConfigError> {
+    let Pool {
+        size,
+        imports,
+        first_job: _,
+        refill_delay: _,
+        max_age: _,
+        memory_available: _,
+    } = pool;
+    let is_name = |part: &str| {
+        let mut characters = part.chars();
+        let first = characters.next();
+        first.is_some_and(|c| c.is_alphabetic() || c == '_')
+            && characters.all(|c| c.is_alphanumeric() || c == '_')
+    };
+    if let Some(import) = imports.iter().find(|import| !import.split('.').all(is_name)) {
+        return fail.because("pool.imports", format!("{import:?} is no module's name"));
+    }
+    if spark.deploy_mode == DeployMode::Cluster {
+        let mut sizes = vec![("pool.size".to_owned(), *size)];
+        sizes.extend(
+            profiles
+                .iter()
+                .map(|(name, profile)| (format!("profile.{name}.pool"), profile.pool)),
+        );
+        if let Some((key, _)) = sizes.iter().find(|(_, size)| *size > 0) {
+            return fail.because(
+                key,
+                "warm drivers run on this host: not with spark.deploy_mode = \"cluster\"",
             );
         }
     }

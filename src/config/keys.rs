@@ -219,6 +219,9 @@ tables! {
         kill_grace: Span = Span::secs(3);
         /// `oom_score_adj` of drivers, -1000 to 1000, so that the kernel takes a driver before the server when memory runs out.
         oom_score_adj: i32 = 500;
+        /// How far drivers that are nobody's yet stand back: warm ones until a session takes them, and the one that makes the class-data archive. A nice
+        /// value, from `0`, as others, to `19`, hardly ever while others want the processor; without effect where the kernel has no autogroup.
+        background_nice: u32 = 10;
         /// The most that a session's driver may collect (`spark.driver.maxResultSize`, `spark.sql.maxBroadcastTableSize`), in percent of
         /// `spark.driver.memory`, which is 1 GiB where nothing is said; what asks for more gets this. `0`: as it is asked.
         max_result_percent: u32 = 25;
@@ -370,6 +373,24 @@ tables! {
         about: String = String::new();
         /// Conf of those that choose it, below the request's own; lists such as `spark.jars` are joined. The policy does not look at it.
         conf: TextMap = TextMap::default();
+        /// How many warm drivers are kept for those that choose it (docs/pool.md).
+        pool: usize = 0;
+    }
+
+    /// Warm drivers, which are ready before a session asks for one (docs/pool.md).
+    Pool at "pool" {
+        /// How many are kept for sessions without a profile; `profile.NAME.pool` is for those with one.
+        size: usize = 0;
+        /// Modules that their Python has imported, such as `["pandas", "torch"]`.
+        imports: Vec<String> = Vec::new();
+        /// Whether each has run a small Spark job, so that its session's first does not wait for classes to load.
+        first_job: bool = true;
+        /// How long after one was taken the next is started: its session's first statement comes first.
+        refill_delay: Span = Span::secs(2);
+        /// How old one becomes; then another takes its place. `0s`: as old as the server.
+        max_age: Span = Span::secs(4 * 3600);
+        /// The host's memory that must be available when one is started.
+        memory_available: Size = Size::mib(2048);
     }
 
     /// SQL results.

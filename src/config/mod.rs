@@ -23,8 +23,8 @@ pub use check::Exposed;
 pub use error::{ConfigError, Place};
 pub use keys::{
     Access, AccessMode, AtShutdown, Batch, ConfMode, DeployMode, Driver, Durability, Events, Files, Gpu,
-    IdleGpus, Job, Key, Limits, Link, Lists, Log, LogFormat, Output, PolicyConf, Profile, ResultStreams,
-    Retention, Server, Session, Shutdown, Spark, Sql, Statement, Store, TABLES, Table, Upload,
+    IdleGpus, Job, Key, Limits, Link, Lists, Log, LogFormat, Output, PolicyConf, Pool, Profile,
+    ResultStreams, Retention, Server, Session, Shutdown, Spark, Sql, Statement, Store, TABLES, Table, Upload,
 };
 pub use reference::reference;
 pub use values::{Kind, Listen, Size, Span, TextMap};
@@ -64,6 +64,8 @@ pub struct Config {
     pub gpu: Gpu,
     /// `[profile.NAME]`
     pub profile: BTreeMap<String, Profile>,
+    /// `[pool]`
+    pub pool: Pool,
     /// `[sql]`
     pub sql: Sql,
     /// `[log]`

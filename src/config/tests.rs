@@ -348,6 +348,7 @@ fn values_are_checked_against_one_another() {
         (("access.mode", "basic"), "needs a file of users"),
         (("files.allow", "relative"), "not an absolute path"),
         (("driver.oom_score_adj", "-1001"), "from -1000"),
+        (("driver.background_nice", "20"), "from 0 to 19"),
         (("driver.env_pass", "A=B"), "no name of a variable"),
         (("policy.conf.deny", "a*b"), "at the end only"),
         (("sql.max_rows", "100001"), "max_rows_ceiling"),

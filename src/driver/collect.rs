@@ -21,7 +21,7 @@ const BOUNDED: [(&str, &str); 2] = [
 /// and so does a memory that Spark itself will not take.
 pub(super) fn bound(conf: &mut BTreeMap<String, String>, percent: u64) -> Vec<String> {
     let memory = conf.get(MEMORY).map_or(USUAL_MEMORY, String::as_str).to_owned();
-    let Some(bytes) = size(&memory, MIB).filter(|_| percent > 0) else {
+    let Some(bytes) = memory_bytes(&memory).filter(|_| percent > 0) else {
         return Vec::new();
     };
     let most = (bytes.saturating_mul(percent) / 100 / MIB).max(1) * MIB;
@@ -43,6 +43,12 @@ pub(super) fn bound(conf: &mut BTreeMap<String, String>, percent: u64) -> Vec<St
         conf.insert(key.to_owned(), format!("{}m", most / MIB));
     }
     lowered
+}
+
+/// The bytes of a driver's memory as Spark's keys have it; without a unit it counts MiB. None where Spark would refuse it.
+#[must_use]
+pub fn memory_bytes(text: &str) -> Option<u64> {
+    size(text, MIB)
 }
 
 /// A size as Spark writes it: `512m`, `1g`, `2gb`; without a unit it counts `unit`s. None where Spark would refuse it.

@@ -1,6 +1,7 @@
 //! What a driver tells its session.
 
 use bytes::Bytes;
+use serde::Deserialize as _;
 use serde_json::json;
 use serde_json::value::RawValue;
 
@@ -28,6 +29,11 @@ pub enum DriverEvent {
         last_job: Option<i64>,
         /// The statement or job that runs.
         running: Option<i64>,
+    },
+    /// A driver that was started for nobody waits to be claimed.
+    Warm {
+        /// What it could not do before: names, each with a sentence.
+        failed: Vec<(String, String)>,
     },
     /// The SparkContext could not be made, or the driver says why it ends; [`DriverEvent::Exited`] follows.
     Failed {
@@ -128,6 +134,13 @@ impl DriverEvent {
                 last_run: frame.number("last_run"),
                 last_job: frame.number("last_job"),
                 running: frame.number("running"),
+            },
+            "warm" => Self::Warm {
+                failed: frame
+                    .header
+                    .get("failed")
+                    .and_then(|failed| Vec::deserialize(failed).ok())
+                    .unwrap_or_default(),
             },
             "failed" => Self::Failed {
                 reason: text("reason").unwrap_or_default(),

@@ -26,7 +26,7 @@ use nix::unistd::{Pid, setsid};
 use signal_hook::low_level::pipe;
 
 use super::log::Segments;
-use super::process::{ProcessName, descendants};
+use super::process::{ProcessName, descendants, stand_back};
 use super::run_dir::{Exit, Launch, RunDir};
 use crate::clock::now_ms;
 
@@ -59,6 +59,10 @@ pub fn run(run_dir: &Path) -> Result<()> {
         .claim_launch()
         .context("take launch.json: a later server may have withdrawn it")?;
 
+    if launch.nice > 0 {
+        // On a kernel that does not know it the driver is as quick as any other.
+        let _ = stand_back(me.pid, launch.nice);
+    }
     let exit = match spawn(&launch, me.pid) {
         Ok(child) => Keeper::new(child, &run_dir, &launch, signals)?.wait()?,
         Err(error) => {

@@ -5,6 +5,7 @@
 //! owners, HTTP or SQL tables. `docs/link.md` is its contract with the agent.
 
 mod agent;
+mod claim;
 mod class_archive;
 mod collect;
 mod diagnosis;
@@ -43,6 +44,8 @@ use keeper_watch::Keeper;
 use link::{Frame, FrameCodec, LinkKey, Listener, Secret, Slot, Tickets};
 use supervise::{Command, LinkState, QUESTIONS_WAITING, Question, Supervisor};
 
+pub use claim::{Claim, Claimed};
+pub use collect::memory_bytes;
 pub use diagnosis::{diagnose, diagnose_application};
 pub use event::{Cut, DriverEvent, StatementResult};
 pub use follow::{LogFollower, LogNow};
@@ -51,7 +54,7 @@ pub use link::{ResultPiece, ResultStream};
 pub use process::{ProcessName, driver_of};
 pub use run_dir::{Exit, RunDir};
 pub use spark::{NoSpark, Spark};
-pub use submit::{Application, DriverSpec, Resources, spark_defaults};
+pub use submit::{Application, DriverSpec, Resources, WarmUp, spark_defaults};
 
 /// Events that may wait for the session; more wait in the link.
 const EVENTS_WAITING: usize = 64;
@@ -291,6 +294,10 @@ impl Drivers {
             directory: run_dir.work(),
             log_max_bytes: config.log.max_bytes.len() as u64,
             kill_grace_ms: u64::try_from(config.driver.kill_grace.get().as_millis()).unwrap_or(u64::MAX),
+            nice: match spec.warm_up.is_some() || spec.makes_class_archive {
+                true => config.driver.background_nice,
+                false => 0,
+            },
             oom_score_adj: config.driver.oom_score_adj,
         };
         run_dir.write("launch.json", &serde_json::to_vec(&launch)?)?;
@@ -327,8 +334,18 @@ impl Drivers {
             "result_kept": config.result.kept,
             "result_max_rows": config.result.max_rows,
             "result_max_bytes": config.result.max_bytes.bytes(),
+            "warm": spec.warm_up,
         });
         run_dir.write("agent.json", agent.to_string().as_bytes())
+    }
+
+    /// The whole Spark conf of a session's driver that is started so, but for its directory. None where it has more than the configuration allows, which
+    /// the session's log has to say.
+    #[must_use]
+    pub fn conf(&self, spec: &DriverSpec) -> Option<BTreeMap<String, String>> {
+        let mut conf = submit::conf(&self.config, spec, &self.defaults, Path::new(""));
+        let lowered = collect::bound(&mut conf, self.config.driver.max_result_percent.into());
+        lowered.is_empty().then_some(conf)
     }
 
     /// Takes a driver's call no longer, once it has ended.

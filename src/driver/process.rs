@@ -14,6 +14,15 @@ use uuid::Uuid;
 /// Deepest chain of parents that is followed.
 const DEPTH: usize = 64;
 
+/// Gives everything in a process's session (setsid) a nice value of 0 to 19 as a whole. Unlike a process's own it can be taken back without
+/// privilege (sched(7), the autogroup feature).
+///
+/// # Errors
+/// The kernel groups no processes by session; or, `WouldBlock`, it was asked for this less than 100 ms ago.
+pub fn stand_back(pid: i32, nice: u32) -> std::io::Result<()> {
+    fs::write(format!("/proc/{pid}/autogroup"), nice.to_string())
+}
+
 /// A process that can't be taken for another: pid, start time in clock ticks, and boot.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ProcessName {

@@ -29,6 +29,9 @@ pub struct Launch {
     pub log_max_bytes: u64,
     /// From SIGTERM to SIGKILL, in milliseconds.
     pub kill_grace_ms: u64,
+    /// How far it stands back from others, until a session claims it: a nice value.
+    #[serde(default)]
+    pub nice: u32,
     /// `oom_score_adj` of the driver: the kernel takes it before the server.
     pub oom_score_adj: i32,
 }

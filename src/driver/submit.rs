@@ -32,9 +32,21 @@ pub struct DriverSpec {
     /// Whether it is there to make the class-data archive: it runs on this host, whatever the master.
     #[serde(skip)]
     pub makes_class_archive: bool,
+    /// What it does before a session claims it; none for one that is started for its session.
+    #[serde(skip)]
+    pub warm_up: Option<WarmUp>,
     /// What it sees of the GPUs; none where the host has none. Not the request's: it is settled when the driver is launched.
     #[serde(skip)]
     pub gpus: Option<Mask>,
+}
+
+/// What a warm driver does before it waits for its session.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct WarmUp {
+    /// Modules that its Python imports.
+    pub imports: Vec<String>,
+    /// Whether it runs a Spark job.
+    pub first_job: bool,
 }
 
 /// What a batch runs.

@@ -309,7 +309,7 @@ impl Supervisor {
     /// Frames that are of use only now: neither kept nor sent again.
     async fn take_unnumbered(&mut self, mut frame: Frame) {
         match frame.kind() {
-            "completion" | "added" | "environment_set" => {
+            "completion" | "added" | "environment_set" | "claimed" => {
                 let waiting = frame
                     .number("request")
                     .and_then(|request| self.link.questions.remove(&request));

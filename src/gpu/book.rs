@@ -133,6 +133,21 @@ impl Book {
         self.waiting.retain(|waiter| waiter.id != id);
     }
 
+    /// Makes what one holds another's. False, and nothing has changed, where that owner may not hold so much.
+    pub fn pass(&mut self, id: Uuid, owner: Option<String>, who: String) -> bool {
+        let Some(holder) = self.holders.remove(&id) else {
+            return false;
+        };
+        let costs = holder.parts.iter().map(Part::cost).sum();
+        let may = self.owner_has_room(&owner, costs);
+        let holder = match may {
+            true => Holder { owner, who, ..holder },
+            false => holder,
+        };
+        self.holders.insert(id, holder);
+        may
+    }
+
     /// Serves those whose turn it is: each with what it holds from now on, in the order of its parts.
     pub fn serve(&mut self) -> Vec<(Uuid, Vec<Part>)> {
         let mut served = Vec::new();

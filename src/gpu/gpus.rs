@@ -38,6 +38,17 @@ struct State {
     is_open: bool,
 }
 
+/// Who asks for GPUs.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The user; none without authentication.
+    pub owner: Option<String>,
+    /// What people know it by, such as `session 7`.
+    pub who: String,
+    /// What is asked for.
+    pub ask: Ask,
+}
+
 /// A place in the line; dropping it leaves the line.
 #[derive(Debug)]
 pub struct Place {
@@ -352,6 +363,12 @@ impl Place {
 }
 
 impl Lease {
+    /// Counts it as that user's from now on, who is known so. False, and nothing has changed, where they may not hold so much.
+    #[must_use]
+    pub fn pass_to(&self, owner: Option<String>, who: String) -> bool {
+        self.gpus.lock().book.pass(self.id, owner, who)
+    }
+
     /// What is held, in the order in which the driver sees it.
     #[must_use]
     pub fn parts(&self) -> &[Part] {

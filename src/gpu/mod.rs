@@ -19,7 +19,7 @@ mod watch;
 pub use ask::{Ask, GPUS, MEMORY, Refused, Rules, SPARK_AMOUNT};
 pub use book::{Holder, Part, listed, stored};
 pub use device::Device;
-pub use gpus::{Gpus, Lease, Place, Waiting, Watched};
+pub use gpus::{Gpus, Lease, Place, Waiting, Wanted, Watched};
 pub use inventory::{Probe, Process, Seen};
 pub use mask::Mask;
 pub use spark::settle;

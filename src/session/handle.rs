@@ -52,6 +52,8 @@ pub struct Session {
     pub(super) answer_within: Duration,
     pub(super) add_timeout: Span,
     pub(super) draining: CancellationToken,
+    /// Whether a warm driver was there for it.
+    pub(super) is_warm: bool,
     pub(super) downloads: Downloads,
 }
 
@@ -66,6 +68,16 @@ impl Session {
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.snapshot.borrow().state == SessionState::Dead
+    }
+
+    /// Waits until a session that a warm driver was there for is idle: for a moment, at most `statement.answer_within`. Does not wait for others.
+    pub async fn settled(&self) {
+        if self.is_warm {
+            let mut snapshot = self.snapshot.clone();
+            let idle = snapshot.wait_for(|snapshot| snapshot.state != SessionState::Starting);
+            // Neither is an error: it goes on.
+            let _ = tokio::time::timeout(self.answer_within, idle).await;
+        }
     }
 
     /// A client named this session.

@@ -32,7 +32,7 @@ pub use feed::{Because, Event, EventId, Feed, Mark, News, Reader, Reset};
 pub use handle::Session;
 pub use kind::{BadKind, Kind};
 pub use registry::{CreateError, Sessions};
-pub use request::{Echo, NewSession, spark_conf};
+pub use request::{Echo, NewSession};
 pub use snapshot::Snapshot;
 pub use state::{SessionEvent, SessionState, StatementState};
 pub use statement::Statement;

@@ -63,7 +63,12 @@ impl Sessions {
         if count > 0 {
             info!(sessions = count, "sessions of an earlier server are taken back");
         }
-        self.shared.background.spawn(clear_up(self.clone()));
+        let (sessions, pool) = (self.clone(), self.shared.pool.clone());
+        self.shared.background.spawn(async move {
+            clear_up(sessions).await;
+            // What an earlier server's warm drivers held is free by now.
+            pool.begin();
+        });
         Ok(())
     }
 
@@ -150,7 +155,7 @@ impl Sessions {
                 let held = self.gate.running(driver.id);
                 Begin::Adopted { driver, events, held }
             }
-            None => Begin::Queued(self.gate.enter_again().with_gpus(wanted(row.id, &request))),
+            None => Begin::Queued(self.gate.enter_again().with_gpus(wanted(row.id, &request)), None),
         };
         self.take_name(row.id, &request);
         self.enrol(row.id, request, past, begin);

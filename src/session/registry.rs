@@ -21,11 +21,12 @@ use crate::background::Background;
 use crate::clock::now_ms;
 use crate::config::Config;
 use crate::driver::Drivers;
-use crate::gpu::Gpus;
+use crate::gpu::{Gpus, Wanted};
 use crate::idempotency::{Begun, IdempotencyKey, KeyReused};
 use crate::output::Outputs;
+use crate::pool::Pool;
 use crate::store::{IdempotencyRow, Op, SessionRow, Store, StoreError};
-use crate::turn::{Gate, Wanted};
+use crate::turn::Gate;
 
 /// Commands that may wait for a session's actor; more wait in their callers.
 const COMMANDS_WAITING: usize = 64;
@@ -75,6 +76,7 @@ impl Sessions {
         background: Background,
         outputs: Outputs,
         gpus: &Gpus,
+        pool: Pool,
     ) -> Result<Self, StoreError> {
         let next_id = Arc::new(AtomicI64::new(store.next_session_id().await?));
         let limits = &config.limits;
@@ -90,6 +92,7 @@ impl Sessions {
             outputs,
             downloads,
             gpus: gpus.clone(),
+            pool,
         });
         let sessions = Self {
             shared,
@@ -183,14 +186,27 @@ impl Sessions {
         );
         crate::kill_point!("create.inserted");
         let past = Past::none(&request);
-        let turn = turn.with_gpus(wanted(id, &request));
-        Ok(self.enrol(id, request, past, Begin::Queued(turn)))
+        let has_place = turn.has_place();
+        let wanted = wanted(id, &request);
+        let warm = has_place.then(|| shared.pool.reserve(&request.driver, wanted.as_ref()));
+        let begin = match warm.flatten() {
+            // It holds what the session asks for of the GPUs.
+            Some(warm) => Begin::Queued(turn, Some(warm)),
+            None => Begin::Queued(turn.with_gpus(wanted), None),
+        };
+        Ok(self.enrol(id, request, past, begin))
     }
 
     /// The GPUs that sessions and batches are given.
     #[must_use]
     pub fn gpus(&self) -> &Gpus {
         self.gate.gpus()
+    }
+
+    /// The warm drivers.
+    #[must_use]
+    pub fn pool(&self) -> &Pool {
+        &self.shared.pool
     }
 
     /// Puts a stored session into the table and starts its actor.
@@ -221,6 +237,7 @@ impl Sessions {
             answer_within: shared.config.statement.answer_within.get(),
             add_timeout: shared.config.session.add_timeout,
             draining: shared.background.draining().clone(),
+            is_warm: matches!(begin, Begin::Queued(_, Some(_))),
             downloads: Downloads::new(&shared.config.result, &shared.downloads),
         };
         shared.sessions.by_id.insert(id, session.clone());

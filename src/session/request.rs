@@ -1,6 +1,5 @@
 //! What a session was asked for: echoed as it came, and, once the policy has looked at it, what its driver is started with.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -72,13 +71,4 @@ pub struct NewSession {
     /// The GPUs that it asks for.
     #[serde(default)]
     pub gpus: Option<Ask>,
-}
-
-/// Spark's conf of a request, with what is not Spark's taken out: `firesteel.*` is for this server, `livy.*` for Livy.
-#[must_use]
-pub fn spark_conf(conf: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    conf.iter()
-        .filter(|(key, _)| !key.starts_with("firesteel.") && !key.starts_with("livy."))
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect()
 }

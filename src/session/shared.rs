@@ -13,6 +13,7 @@ use crate::driver::Drivers;
 use crate::gpu::Gpus;
 use crate::idempotency::Keys;
 use crate::output::Outputs;
+use crate::pool::Pool;
 use crate::store::Store;
 
 /// What every session's actor uses.
@@ -28,6 +29,7 @@ pub(super) struct Shared {
     /// The results that may be fetched at the same time, of all sessions.
     pub downloads: Arc<Semaphore>,
     pub gpus: Gpus,
+    pub pool: Pool,
 }
 
 /// Sessions by id and by owner and name.

@@ -63,6 +63,13 @@ pub enum Op {
     },
     /// A driver that is about to be launched for a session or a batch.
     InsertDriver(Box<DriverRow>),
+    /// A driver that was started for nobody is a session's from now on.
+    BindDriver {
+        /// The driver.
+        id: String,
+        /// The session.
+        session_id: i64,
+    },
     /// A driver of which nothing is left, and whose log nobody can ask for any more.
     ForgetDriver {
         /// The driver.
@@ -162,6 +169,7 @@ impl Op {
             | Self::ForgetDriver { .. }
             | Self::EndDriver { .. }
             | Self::ReturnGpus { .. }
+            | Self::BindDriver { .. }
             | Self::InsertStatement(_, None)
             | Self::MarkStatement { .. }
             | Self::EndStatement { .. }
@@ -274,6 +282,16 @@ pub(super) async fn apply(to: &mut SqliteConnection, op: &Op) -> Result<(), Stor
             .await?
             .done(),
         Op::InsertDriver(row) => insert_driver(to, row).await,
+        Op::BindDriver { id, session_id } => {
+            for update in [
+                "UPDATE drivers SET session_id = ? WHERE id = ?",
+                "UPDATE sessions SET driver_id = ?2 WHERE id = ?1",
+            ] {
+                let bound = sqlx::query(update).bind(session_id).bind(id);
+                bound.execute(&mut *to).await?;
+            }
+            Ok(())
+        }
         Op::ReturnGpus { id } => sqlx::query("UPDATE drivers SET gpus = NULL WHERE id = ?")
             .bind(id)
             .execute(to)

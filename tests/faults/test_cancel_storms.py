@@ -146,7 +146,7 @@ def test_cancel_storms(tmp_path: Path) -> None:
     with serving({**fake.settings, **settings}) as server:
         storms = []
         for token in range(SESSIONS):
-            session = server.api.create(conf={"spark.fake.token": str(token)})
+            session = server.api.create(conf={"spark.sql.fake.token": str(token)})
             session.wait("idle")
             storms.append(Storm(session.path, chance.randrange(1 << 32), rounds))
         threads = [threading.Thread(target=storm.run, args=(server.port,)) for storm in storms]

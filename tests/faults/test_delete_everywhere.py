@@ -88,7 +88,7 @@ def bring(port: int, state: str, fake: Fake) -> str:
     connection = Connection(port)
     body: dict[str, object] = {"kind": "pyspark"}
     if state == "starting":
-        body["conf"] = {"spark.fake.start": "600", "spark.fake.token": token}
+        body["conf"] = {"spark.fake.start": "600", "spark.sql.fake.token": token}
     if state == "shutting_down":
         body["ttl"] = "2s"
     created = connection.request("POST", "/sessions", body)

@@ -12,7 +12,7 @@ def test_fake_driver(serve, tmp_path: Path) -> None:
     """It runs, cancels, fails and dies as told, and its ledger tells what ran."""
     fake = Fake(tmp_path / "fake")
     server = serve({**fake.settings, "statement.cancel_grace": "200ms"})
-    session = server.api.create(conf={"spark.fake.token": "one"})
+    session = server.api.create(conf={"spark.sql.fake.token": "one"})
     session.wait("idle")
     assert session.text("ledger first") == "first"
     sleeping = session.post("sleep 60 second")

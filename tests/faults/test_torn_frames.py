@@ -38,7 +38,9 @@ def test_cut_after_every_byte(server: Server, fake: Fake, direction: str) -> Non
     """Connection after connection breaks a byte later: each statement runs once and has its own result."""
     last = LAST[direction]
     token = f"cut-{direction}"
-    session = server.api.create(conf={"spark.fake.token": token, "spark.fake.cut": f"{direction} 0 {last}"})
+    session = server.api.create(
+        conf={"spark.sql.fake.token": token, "spark.fake.cut": f"{direction} 0 {last}"}
+    )
     session.wait("idle")
 
     def cuts() -> list[int]:

@@ -22,8 +22,9 @@ runs at most once, and every end are the agent's. A statement's code is one line
     hang                            answer nobody any more
 
 The ledger is the file that the environment's FAKE_LEDGER names: a line `WHAT TOKEN DRIVER STATEMENT NONCE`
-for each `ran` and each `interrupted`, `up TOKEN DRIVER` when a driver has started, and `cuts` once all cuts
-are done. A session's conf may hold `spark.fake.token` (the TOKEN, `-` without), `spark.fake.start` (seconds
+for each `ran` and each `interrupted`, `up TOKEN DRIVER` when a driver has started (`warm` for one that nobody
+has asked for yet, `claimed TOKEN DRIVER` when a session takes that), and `cuts` once all cuts are done.
+A session's conf may hold `spark.sql.fake.token` (the TOKEN, `-` without), `spark.fake.start` (seconds
 until it is ready), `spark.fake.fail` (a reason not to start), and `spark.fake.cut`: `out FIRST LAST` or
 `in FIRST LAST` breaks the agent's first connection after FIRST bytes, the next after one byte more, and so on
 up to LAST.
@@ -61,7 +62,8 @@ def conf() -> dict:
 
 
 CONF = conf()
-TOKEN = CONF.get("spark.fake.token", "-")
+TOKEN_KEY = "spark.sql.fake.token"
+TOKEN = CONF.get(TOKEN_KEY, "-")
 
 
 def write_ledger(what: str, *words: object) -> None:
@@ -123,6 +125,16 @@ class Spark:
 
     def progress(self, _statement: int) -> None:
         """There are no tasks."""
+
+
+def take(_spark: Spark, _name: str, conf: dict) -> Optional[str]:
+    """In place of `claim.take`: a session takes the driver, unless its conf has `spark.sql.fake.static`."""
+    global TOKEN
+    if "spark.sql.fake.static" in conf:
+        return "spark.sql.fake.static"
+    TOKEN = conf.get(TOKEN_KEY, "-")
+    write_ledger("claimed")
+    return None
 
 
 class Statement:
@@ -369,7 +381,9 @@ def cut_connections() -> None:
 def main() -> int:
     """The agent, with what it would import replaced."""
     hold_gpus()
-    write_ledger("up")
+    with open(os.path.join(RUN_DIR, "agent.json"), encoding="utf-8") as told:  # noqa: PTH118, PTH123
+        is_warm = bool(json.load(told).get("warm"))
+    write_ledger("warm" if is_warm else "up")
     if "spark.fake.cut" in CONF:
         cut_connections()
     # Servers of these tests are killed soon after their start, and drivers are to find the next one soon.
@@ -377,6 +391,10 @@ def main() -> int:
     spark = types.ModuleType("firesteel_agent.spark")
     spark.Spark = Spark
     sys.modules[spark.__name__] = spark
+    claim = types.ModuleType("firesteel_agent.claim")
+    claim.take = take
+    claim.rehearse, claim.tell_listeners = lambda _spark: None, lambda _spark, _name: None
+    sys.modules[claim.__name__] = claim
     interpreters.make = lambda _kind, *parts: Interpreter(*parts)
     os.environ.update(PYSPARK_GATEWAY_PORT="0", PYSPARK_GATEWAY_SECRET="none")
     return supervisor.main([RUN_DIR])

@@ -104,7 +104,7 @@ class Server:
         self.env = env or {}
         config = self.home / "firesteel.toml"
         # A driver of nobody's would be found where a test looks for processes.
-        own = {"shutdown.sessions": "end", "driver.class_archive": False}
+        own = {"shutdown.sessions": "end", "driver.class_archive": False, "driver.background_nice": 0}
         config.write_text(toml({**own, **(settings or {})}))
         self.argv = [str(program or binary()), "serve", "--config", str(config)]
         self.argv += ["--listen", f"127.0.0.1:{port}", "--state-dir", str(self.state_dir)]

@@ -3,10 +3,11 @@
 Calls process_interpreter, process, program, and the JVM through a worker.
 """
 
-from typing import TYPE_CHECKING, Dict, List, Optional
+from typing import TYPE_CHECKING, Callable, Dict, List, Optional
 
 from ..background import BackgroundLog
 from ..config import Config
+from ..frames import Header
 from ..interpreters import Events
 from ..loop import Loop
 from ..process_interpreter import ProcessInterpreter
@@ -28,6 +29,7 @@ class PythonInterpreter(ProcessInterpreter):
         self._program = PythonProgram(config.python)
         self._gateway: Optional[Gateway] = None
         self._included: List[str] = []
+        self._prepared: Optional[Callable[[List[List[str]]], None]] = None
 
     def start(self) -> None:
         """Start an interpreter, unless its Python is in an archive that Spark has not unpacked yet."""
@@ -77,6 +79,25 @@ class PythonInterpreter(ProcessInterpreter):
         """A later process has them from the agent's own environment."""
         if isinstance(self._process, PythonProcess):
             self._process.set_environment(variables)
+
+    def prepare(self, imports: List[str], first_job: bool, then: Callable[[List[List[str]]], None]) -> None:
+        """Before the first statement."""
+        self._prepared = then
+        if isinstance(self._process, PythonProcess):
+            self._process.prepare(imports, first_job)
+
+    def rename(self, app_name: str) -> None:
+        """A later process reads it from the context."""
+        if isinstance(self._process, PythonProcess):
+            self._process.rename(app_name)
+
+    def _frame(self, header: Header, body: bytes) -> None:
+        then = self._prepared
+        if header["type"] == "prepared" and then is not None:
+            self._prepared = None
+            then(header["failed"])
+        else:
+            super()._frame(header, body)
 
     def _attach_done(self, version: str) -> None:
         first = not self._told

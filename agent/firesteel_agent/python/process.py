@@ -7,7 +7,7 @@ import mmap
 import os
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Dict
+from typing import TYPE_CHECKING, Callable, Dict, List
 
 from ..background import BackgroundLog
 from ..channel import Channel
@@ -67,6 +67,14 @@ class PythonProcess(InterpreterProcess):
     def include(self, name: str) -> None:
         """Spark has a new Python file."""
         self._send({"type": "include", "name": name})
+
+    def prepare(self, imports: List[str], first_job: bool) -> None:
+        """Import modules and run a Spark job; a frame `prepared` answers."""
+        self._send({"type": "prepare", "imports": imports, "first_job": first_job})
+
+    def rename(self, app_name: str) -> None:
+        """The application has another name."""
+        self._send({"type": "rename", "app_name": app_name})
 
     def set_environment(self, variables: Dict[str, str]) -> None:
         """Set them in `os.environ`."""

@@ -62,6 +62,8 @@ impl Actor {
                 self.contacts.active();
                 self.catch_up(last_run, last_job, running).await;
             }
+            // It is nobody's then, and no session takes its news.
+            DriverEvent::Warm { .. } => {}
             DriverEvent::Failed { reason } => self.reason = Some(one_line(&reason)),
             DriverEvent::Started { id, at } => {
                 self.driver_has(id);

@@ -6,10 +6,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{Actor, Done};
+use super::{Actor, Done, Launched};
 use crate::clock::now_ms;
-use crate::driver::{self, Driver, Events};
+use crate::driver::{self, Driver, DriverSpec, Events};
 use crate::gpu::stored;
+use crate::pool::{Outcome, Reserved};
 use crate::session::shared::Shared;
 use crate::session::state::{SessionEvent, SessionState};
 use crate::session::times::{Ages, Limits, overdue};
@@ -20,7 +21,7 @@ impl Actor {
     pub(super) async fn done(&mut self, done: Done) {
         match done {
             Done::Nothing => {}
-            Done::Launched(Ok((driver, events))) => self.launched(driver, events).await,
+            Done::Launched(Ok(launched)) => self.launched(launched).await,
             Done::Launched(Err(error)) => {
                 self.launching = false;
                 self.driver_gone(format!("The driver could not be started: {error}"));
@@ -51,39 +52,25 @@ impl Actor {
         }
     }
 
-    fn launch(&mut self, mut held: Held) {
+    fn launch(&mut self, held: Held) {
         self.launching = true;
         let shared = Arc::clone(&self.shared);
-        let (session_id, id) = (self.id, Uuid::new_v4());
-        held.launched(id, &self.shared.gpus);
-        self.holds(held);
+        let session = self.id;
         let mut spec = self.request.driver.clone();
-        spec.gpus = self.shared.gpus.mask(self.held.gpus());
-        let gpus = stored(self.held.gpus());
         if spec.app_name.is_empty() {
             spec.app_name = format!("firesteel-session-{}", self.id);
         }
+        // One that waited for its place looks again. What asks for GPUs has its own by now.
+        let again = || shared.pool.reserve(&spec, None);
+        let may_look = self.request.gpus.is_none();
+        let warm = self.warm.take().or_else(|| may_look.then(again).flatten());
         self.work.push(Box::pin(async move {
-            // Stored first: a server that dies between the two leaves a row without a driver, never a driver without a row.
-            let row = DriverRow {
-                id: id.to_string(),
-                session_id: Some(session_id),
-                batch_id: None,
-                epoch: shared.store.epoch(),
-                created: now_ms(),
-                gpus,
-            };
-            shared.store.insist(Op::InsertDriver(Box::new(row))).await;
-            let drivers = Arc::clone(&shared.drivers);
-            let launched = shared
-                .background
-                .blocking(move || drivers.launch(id, &spec))
-                .await;
-            Done::Launched(launched.unwrap_or_else(|panicked| Err(std::io::Error::other(panicked))))
+            Done::Launched(with_driver(&shared, session, spec, held, warm).await)
         }));
     }
 
-    async fn launched(&mut self, driver: Driver, events: Events) {
+    async fn launched(&mut self, launched: Launched) {
+        let Launched { driver, events, held } = launched;
         let limit = self.shared.config.session.start_timeout;
         let sentence = format!("The driver was not ready within {limit} (session.start_timeout).");
         crate::kill_point!("create.named");
@@ -93,6 +80,7 @@ impl Actor {
             driver.kill().await;
         }
         self.has_driver(driver, events);
+        self.holds(held);
         self.write_notes();
         self.publish();
     }
@@ -205,6 +193,50 @@ impl Actor {
             self.watch_gpus(is_idle).await;
         }
     }
+}
+
+/// Gives the session its driver: the warm one, or one that is launched for it.
+async fn with_driver(
+    shared: &Arc<Shared>,
+    session: i64,
+    mut spec: DriverSpec,
+    mut held: Held,
+    warm: Option<Box<Reserved>>,
+) -> std::io::Result<Launched> {
+    if let Some(warm) = warm {
+        match warm.claim(session, &spec.app_name).await {
+            Outcome::Taken(driver, events, lease) => {
+                let mut held = held.with_lease(lease);
+                held.launched(driver.id, &shared.gpus);
+                return Ok(Launched {
+                    driver,
+                    events: *events,
+                    held,
+                });
+            }
+            Outcome::Not(lease) => held = held.with_lease(lease),
+        }
+    }
+    let id = Uuid::new_v4();
+    held.launched(id, &shared.gpus);
+    spec.gpus = shared.gpus.mask(held.gpus());
+    // Stored first: a server that dies between the two leaves a row without a driver, never a driver without a row.
+    let row = DriverRow {
+        id: id.to_string(),
+        session_id: Some(session),
+        batch_id: None,
+        epoch: shared.store.epoch(),
+        created: now_ms(),
+        gpus: stored(held.gpus()),
+    };
+    shared.store.insist(Op::InsertDriver(Box::new(row))).await;
+    let drivers = Arc::clone(&shared.drivers);
+    let launched = shared
+        .background
+        .blocking(move || drivers.launch(id, &spec))
+        .await;
+    let (driver, events) = launched.map_err(std::io::Error::other)??;
+    Ok(Launched { driver, events, held })
 }
 
 /// Clears what a driver that has ended has on disk, and closes its row. A deleted session's log goes too.

@@ -35,6 +35,7 @@ use super::times::Contacts;
 use crate::clock::now_ms;
 use crate::driver::{self, Driver, DriverEvent, Events};
 use crate::gpu::{Lease, Waiting};
+use crate::pool::Reserved;
 use crate::store::{Op, StoreError};
 use crate::turn::{Held, Turn};
 
@@ -47,7 +48,7 @@ type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Something that went on beside the loop has ended.
 enum Done {
-    Launched(std::io::Result<(Driver, Events)>),
+    Launched(std::io::Result<Launched>),
     ResultStored(Arc<Statement>),
     Deleted {
         stored: Result<(), StoreError>,
@@ -55,6 +56,13 @@ enum Done {
     },
     Diagnosed(String),
     Nothing,
+}
+
+/// A driver that was launched for the session, or that it has taken.
+struct Launched {
+    driver: Driver,
+    events: Events,
+    held: Held,
 }
 
 /// A statement whose row has been written, or not.
@@ -74,8 +82,8 @@ struct Running {
 /// How an actor begins.
 #[derive(Debug)]
 pub(super) enum Begin {
-    /// A driver is launched when it is the session's turn.
-    Queued(Turn),
+    /// A driver is launched when it is the session's turn, unless this one waits for it.
+    Queued(Turn, Option<Box<Reserved>>),
     /// An earlier server launched a driver, which is taken back.
     Adopted {
         driver: Driver,
@@ -131,6 +139,8 @@ pub(super) struct Actor {
     work: FuturesUnordered<Work<Done>>,
     /// Its turn, while it waits for it. Dropping it leaves the queue.
     turn: Option<Work<Result<Held, String>>>,
+    /// The driver that waits for it.
+    warm: Option<Box<Reserved>>,
     /// Its place in the line for GPUs.
     waiting: Option<Waiting>,
     held: Held,
@@ -183,6 +193,7 @@ impl Actor {
             accepting: FuturesOrdered::new(),
             work: FuturesUnordered::new(),
             turn: None,
+            warm: None,
             waiting: None,
             held: Held::default(),
             driver: None,
@@ -210,7 +221,8 @@ impl Actor {
     /// Runs until the session is deleted or has been shown long enough after its end, or the server stops.
     pub(super) async fn run(mut self, begin: Begin) {
         match begin {
-            Begin::Queued(turn) => {
+            Begin::Queued(turn, warm) => {
+                self.warm = warm;
                 for notice in turn.notices() {
                     self.note(notice);
                 }

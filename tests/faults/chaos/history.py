@@ -67,7 +67,11 @@ class Asked:
     @property
     def body(self) -> dict:
         """The request that asks for it."""
-        return {"kind": "pyspark", "name": self.token, "conf": {"spark.fake.token": self.token, **self.conf}}
+        return {
+            "kind": "pyspark",
+            "name": self.token,
+            "conf": {"spark.sql.fake.token": self.token, **self.conf},
+        }
 
 
 class History:

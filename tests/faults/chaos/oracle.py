@@ -95,15 +95,26 @@ class Ledger:
         self.ran: dict[str, list[Line]] = defaultdict(list)
         self.interrupted: set[str] = set()
         self.drivers: dict[str, list[str]] = defaultdict(list)
+        self.claimed: set[str] = set()
+        """Warm drivers that a session has put its hand on, and that have run nothing yet."""
 
     def take(self, lines: Iterable[Line], known: Mapping[str, Posted]) -> list[str]:
         """The complaints of new lines; `known` has every statement by its nonce."""
         complaints = []
         for line in lines:
-            if line.what == "up":
-                self.drivers[line.token].append(line.driver)
-                if len(self.drivers[line.token]) > 1:
-                    complaints.append(f"{line.token} had drivers {self.drivers[line.token]}")
+            if line.what in ("up", "claimed"):
+                drivers = self.drivers[line.token]
+                if drivers and drivers[-1] in self.claimed:
+                    # The server was killed before it knew whose that one was: the session gets another.
+                    drivers.pop()
+                drivers.append(line.driver)
+                if line.what == "claimed":
+                    self.claimed.add(line.driver)
+                if len(drivers) > 1:
+                    complaints.append(f"{line.token} had drivers {drivers}")
+                continue
+            self.claimed.discard(line.driver)
+            if line.what == "warm":
                 continue
             posted = known.get(line.nonce)
             if posted is None:

@@ -36,7 +36,7 @@ DELETE = _points("delete", "marked terminated killed reaped files_removed row_cl
 RETENTION = _points("retention", "selected deleted", "enders", 3)
 MIGRATION = _points("migration", "begun half committed", "", 1)
 RECOVERY = _points("recovery", "scanned half", "", 1)
-
+POOL = _points("pool", "claimed bound refilled", "creators", 3)
 BATCH = _points("batch", "inserted answered named launched exited end_stored cleared deleted", "batches", 4)
 
-ALL = CREATE + STATEMENT + CANCEL + DELETE + RETENTION + MIGRATION + RECOVERY + BATCH
+ALL = CREATE + STATEMENT + CANCEL + DELETE + RETENTION + MIGRATION + RECOVERY + POOL + BATCH

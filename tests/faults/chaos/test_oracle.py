@@ -70,6 +70,7 @@ def test_statement(name: str) -> None:
 
 
 UP = Line("up", "s", "driver", -1, "")
+CLAIMED = UP._replace(what="claimed")
 
 # name -> the statement, the ledger, words of the complaint (None: all is well)
 LEDGERS: dict[str, tuple[Posted, list[Line], str | None]] = {
@@ -78,6 +79,8 @@ LEDGERS: dict[str, tuple[Posted, list[Line], str | None]] = {
     "interrupted": (posted(cancelled=True), [RAN, RAN._replace(what="interrupted")], None),
     "interrupted by nobody": (posted(), [RAN._replace(what="interrupted")], "nobody cancelled"),
     "two drivers": (posted(), [UP, UP._replace(driver="another")], "had drivers"),
+    "claimed in vain": (posted(), [CLAIMED, UP._replace(driver="another")], None),
+    "two drivers, one warm": (posted(), [CLAIMED, RAN, UP._replace(driver="another")], "had drivers"),
     "run twice": (posted(), [RAN, RAN], "ran 2 times"),
     "refused": (posted(REFUSED), [RAN], "was refused"),
 }

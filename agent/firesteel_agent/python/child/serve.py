@@ -1,7 +1,7 @@
 """The interpreter's life: its channel to the agent, one statement or job after another, until that ends.
 
-Calls attach, completion, descriptors, display, gpu, imported, interrupt, numbers, outlet, repl
-and shield.
+Calls attach, completion, descriptors, display, gpu, imported, interrupt, numbers, outlet, prepare,
+repl and shield.
 """
 
 import builtins
@@ -20,6 +20,7 @@ from .attach import SparkHandle, import_pyspark
 from .display import IPYTHON_DISPLAY, Display
 from .imported import WhenImported
 from .outlet import send
+from .prepare import prepare
 from .repl import Repl
 from .shield import keep_builtins
 
@@ -73,6 +74,11 @@ def serve(
                 spark.attach(header["port"], header["gateway_secret"])
                 interrupts.install()  # PySpark's own handler, which cancels every job, came with the context.
                 send(control, {"type": "attached", "version": platform.python_version()})
+            elif header["type"] == "prepare":
+                failed = prepare(header["imports"], spark.session if header["first_job"] else None)
+                send(control, {"type": "prepared", "failed": failed})
+            elif header["type"] == "rename":
+                spark.context.appName = header["app_name"]
             elif header["type"] == "include":
                 spark.include(header["name"])
             elif header["type"] == "environment":

@@ -1,0 +1,161 @@
+//! Keeps as many warm drivers as the configuration says: one is started at a time, those that are of no use any more are ended.
+
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use tokio::time::{Instant, MissedTickBehavior};
+use tracing::{debug, info, warn};
+
+use super::warm::Warm;
+use super::{NOBODY, Pool, Shelf};
+use crate::gpu::Lease;
+
+/// How often is looked for drivers that have ended or are too old, and for room for one more.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long a start waits after one that failed: at first, and at most.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
+
+/// Runs until the server drains and nothing is left.
+pub(super) async fn keep(pool: Pool) {
+    let mut look = tokio::time::interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let draining = pool.0.background.draining().clone();
+    loop {
+        tokio::select! {
+            _ = look.tick() => {}
+            () = pool.0.wake.notified() => {}
+            () = draining.cancelled() => break,
+        }
+        sort_out(&pool);
+        if let Some((shelf, lease)) = next(&pool) {
+            pool.spawn(start(pool.clone(), shelf, lease));
+        }
+    }
+    loop {
+        let all: Vec<Warm> = {
+            let mut state = pool.lock();
+            state
+                .shelves
+                .iter_mut()
+                .flat_map(|shelf| shelf.ready.drain(..))
+                .collect()
+        };
+        futures_util::future::join_all(all.into_iter().map(|warm| warm.end(&pool))).await;
+        // One that a session had put its hand on comes back, or is that session's.
+        if pool.lock().shelves.iter().all(|shelf| shelf.ready.is_empty()) {
+            return;
+        }
+    }
+}
+
+/// Ends what has ended, what is too old, and what holds GPUs that a session or batch waits for.
+fn sort_out(pool: &Pool) {
+    let max_age = pool.0.config.pool.max_age.positive();
+    let mut is_waited_for = pool.0.gpus.waiting() > 0;
+    let mut state = pool.lock();
+    for shelf in &mut state.shelves {
+        for mut warm in std::mem::take(&mut shelf.ready) {
+            let lives = warm.lives();
+            let is_old = max_age.is_some_and(|age| warm.since.elapsed() >= age);
+            let yields = is_waited_for && warm.lease.is_some();
+            if lives && !is_old && !yields {
+                shelf.ready.push_back(warm);
+                continue;
+            }
+            // One at a time: the line may be served by then.
+            is_waited_for &= !yields;
+            match lives {
+                true => shelf.counts.retired += 1,
+                false => shelf.counts.failed += 1,
+            }
+            info!(driver = %warm.driver.id, lives, is_old, yields, "a warm driver is ended");
+            let ending = pool.clone();
+            pool.spawn(async move {
+                drop(warm.end(&ending).await);
+                ending.0.wake.notify_one();
+            });
+        }
+    }
+}
+
+/// The shelf that gets the next driver, and what that holds of the GPUs. None where nothing is to be started now.
+fn next(pool: &Pool) -> Option<(usize, Option<Lease>)> {
+    let inner = &pool.0;
+    let mut state = pool.lock();
+    // One at a time: the others' sessions come first.
+    if state.shelves.iter().any(|shelf| shelf.starting > 0) {
+        return None;
+    }
+    let now = Instant::now();
+    let is_due = |shelf: &Shelf| shelf.not_before.is_none_or(|not_before| now >= not_before);
+    for (at, suit) in inner.suits.iter().enumerate() {
+        let shelf = &mut state.shelves[at];
+        if shelf.ready.len() >= suit.size || !is_due(shelf) {
+            continue;
+        }
+        let wanted = inner.config.pool.memory_available.bytes();
+        if memory_available().is_some_and(|available| available < wanted) {
+            debug!("no warm driver is started: the host has too little memory (pool.memory_available)");
+            return None;
+        }
+        let lease = match &suit.gpus {
+            None => None,
+            Some(_) if inner.gpus.waiting() > 0 => continue,
+            Some(ask) => {
+                let place = inner.gpus.wait(None, NOBODY.to_owned(), ask.clone());
+                match place.granted().now_or_never() {
+                    Some(lease) => Some(lease),
+                    None => continue,
+                }
+            }
+        };
+        shelf.starting += 1;
+        return Some((at, lease));
+    }
+    None
+}
+
+async fn start(pool: Pool, at: usize, lease: Option<Lease>) {
+    let started = Warm::start(&pool, &pool.0.suits[at], lease).await;
+    if let Some(useless) = put(&pool, at, started) {
+        drop(useless.end(&pool).await);
+    }
+    crate::kill_point!("pool.refilled");
+    pool.0.wake.notify_one();
+}
+
+/// Puts a driver that is ready on its shelf; gives back one that comes too late.
+fn put(pool: &Pool, at: usize, started: Result<Warm, String>) -> Option<Warm> {
+    let is_draining = pool.0.background.draining().is_cancelled();
+    let mut state = pool.lock();
+    let shelf = &mut state.shelves[at];
+    shelf.starting -= 1;
+    match started {
+        Ok(warm) if is_draining => return Some(warm),
+        Ok(warm) => {
+            info!(driver = %warm.driver.id, "a warm driver is ready");
+            shelf.failures = 0;
+            shelf.counts.started += 1;
+            shelf.ready.push_back(warm);
+        }
+        Err(_) if is_draining => {}
+        Err(reason) => {
+            let pause = AGAIN
+                .1
+                .min(AGAIN.0 * 2_u32.saturating_pow(shelf.failures.min(10)));
+            warn!(reason, again_in = ?pause, "a warm driver did not start");
+            shelf.counts.failed += 1;
+            shelf.failures = shelf.failures.saturating_add(1);
+            shelf.not_before = Some(Instant::now() + pause);
+        }
+    }
+    None
+}
+
+/// What the kernel reckons can be had without swapping, in bytes.
+fn memory_available() -> Option<u64> {
+    let told = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = told.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib << 10)
+}

@@ -1,0 +1,327 @@
+//! Warm drivers: started before a session asks for one, given to the first that they suit, and replaced (docs/pool.md).
+//!
+//! Owns: how many there are, when one is started, how old it becomes, and which sessions it suits. Called by `session`, which takes them, and by `api`,
+//! which shows them; calls `profile`, `gpu`, `driver`, `store` and `config`. A driver that was taken is its session's and never comes back; one that
+//! nobody took goes with the server.
+//!
+//! `suit` compares conf, `warm` is one driver's life, `keep` starts and ends them.
+
+mod keep;
+mod suit;
+mod warm;
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use crate::background::Background;
+use crate::config::Config;
+use crate::driver::{Claim, Claimed, Driver, DriverSpec, Drivers, Events};
+use crate::gpu::{Gpus, Lease, Wanted};
+use crate::store::{Op, Store};
+use suit::Suit;
+use warm::Warm;
+
+/// Conf keys that are remembered as settable at a driver's start only; beyond so many the driver itself is asked each time.
+const REFUSED_KEPT: usize = 1000;
+
+/// As whom the GPUs show a warm driver.
+const NOBODY: &str = "a warm driver";
+
+/// The warm drivers of this server. Clones share them.
+#[derive(Clone, Debug)]
+pub struct Pool(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    config: Arc<Config>,
+    drivers: Arc<Drivers>,
+    gpus: Gpus,
+    store: Store,
+    background: Background,
+    suits: Vec<Suit>,
+    state: Mutex<State>,
+    /// There may be something to do.
+    wake: Notify,
+    /// All that goes on for the pool.
+    tasks: TaskTracker,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// One for each suit.
+    shelves: Vec<Shelf>,
+    /// Keys of queries' conf that drivers could not set any more.
+    refused: HashSet<String>,
+}
+
+#[derive(Debug, Default)]
+struct Shelf {
+    ready: VecDeque<Warm>,
+    starting: usize,
+    /// None is started before.
+    not_before: Option<Instant>,
+    /// Starts in a row that failed.
+    failures: u32,
+    counts: Counts,
+}
+
+/// What has become of a profile's warm drivers since the server's start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// They became ready.
+    pub started: u64,
+    /// A session took them.
+    pub claimed: u64,
+    /// A session would have taken one, and none was ready.
+    pub missed: u64,
+    /// They did not become ready, or ended while they waited.
+    pub failed: u64,
+    /// They became too old, or left their GPUs to one that waited.
+    pub retired: u64,
+}
+
+/// The warm drivers of one profile, for people.
+#[derive(Clone, Debug)]
+pub struct Stock {
+    /// The profile; none for sessions without one.
+    pub profile: Option<String>,
+    /// How many are kept.
+    pub size: usize,
+    /// How many can be taken now.
+    pub ready: usize,
+    /// How many are on their way.
+    pub starting: usize,
+    /// What has become of them.
+    pub counts: Counts,
+}
+
+/// A warm driver that a session has put its hand on; dropping it puts it back.
+#[derive(Debug)]
+pub struct Reserved {
+    pool: Pool,
+    shelf: usize,
+    claim: Claim,
+    warm: Option<Warm>,
+}
+
+/// What became of a reserved driver.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It is the session's.
+    Taken(Driver, Box<Events>, Option<Lease>),
+    /// It was of no use. What it held of the GPUs is the session's all the same.
+    Not(Option<Lease>),
+}
+
+impl Pool {
+    /// The pool that the configuration asks for; nothing is started until [`Pool::begin`].
+    #[must_use]
+    pub fn new(
+        config: &Arc<Config>,
+        drivers: &Arc<Drivers>,
+        gpus: &Gpus,
+        store: &Store,
+        background: &Background,
+    ) -> Self {
+        let suits = suit::all(config, drivers, gpus);
+        let state = State {
+            shelves: suits.iter().map(|_| Shelf::default()).collect(),
+            ..State::default()
+        };
+        Self(Arc::new(Inner {
+            config: Arc::clone(config),
+            drivers: Arc::clone(drivers),
+            gpus: gpus.clone(),
+            store: store.clone(),
+            background: background.clone(),
+            suits,
+            state: Mutex::new(state),
+            wake: Notify::new(),
+            tasks: TaskTracker::new(),
+        }))
+    }
+
+    /// Starts drivers from now on, until the server drains; then those that nobody took are ended.
+    pub fn begin(&self) {
+        if !self.0.suits.is_empty() {
+            self.spawn(keep::keep(self.clone()));
+        }
+    }
+
+    /// Waits, once the server drains, until nothing is left of the drivers that nobody took, at most `grace`.
+    pub async fn close(&self, grace: Duration) {
+        self.0.tasks.close();
+        if tokio::time::timeout(grace, self.0.tasks.wait()).await.is_err() {
+            warn!("not every warm driver has ended");
+        }
+    }
+
+    /// Puts a hand on a driver that suits the session. What that holds of the GPUs is counted as the session's from here on.
+    #[must_use]
+    pub fn reserve(&self, spec: &DriverSpec, gpus: Option<&Wanted>) -> Option<Box<Reserved>> {
+        let inner = &self.0;
+        if inner.suits.is_empty() || inner.background.draining().is_cancelled() {
+            return None;
+        }
+        let conf = inner.drivers.conf(spec)?;
+        let mut state = self.lock();
+        let mut missed = None;
+        for (shelf, suit) in inner.suits.iter().enumerate() {
+            let ask = gpus.map(|wanted| &wanted.ask);
+            let Some(differing) = suit.differing(spec, &conf, ask, &state.refused) else {
+                continue;
+            };
+            let Some(warm) = state.shelves[shelf].ready.pop_front() else {
+                missed.get_or_insert(shelf);
+                continue;
+            };
+            if let (Some(lease), Some(wanted)) = (&warm.lease, gpus)
+                && !lease.pass_to(wanted.owner.clone(), wanted.who.clone())
+            {
+                // It waits until its owner may hold so much.
+                state.shelves[shelf].ready.push_front(warm);
+                return None;
+            }
+            drop(state);
+            let claim = Claim {
+                app_name: spec.app_name.clone(),
+                kind: spec.kind.clone(),
+                conf: differing,
+                sql_max_rows: spec.sql_max_rows,
+            };
+            return Some(Box::new(Reserved {
+                pool: self.clone(),
+                shelf,
+                claim,
+                warm: Some(warm),
+            }));
+        }
+        if let Some(shelf) = missed {
+            state.shelves[shelf].counts.missed += 1;
+        }
+        None
+    }
+
+    /// What there is, for people.
+    #[must_use]
+    pub fn stock(&self) -> Vec<Stock> {
+        let state = self.lock();
+        let shelves = self.0.suits.iter().zip(&state.shelves);
+        let stock = shelves.map(|(suit, shelf)| Stock {
+            profile: suit.profile.clone(),
+            size: suit.size,
+            ready: shelf.ready.len(),
+            starting: shelf.starting,
+            counts: shelf.counts,
+        });
+        stock.collect()
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.0.background.spawn(self.0.tasks.track_future(task));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Reserved {
+    /// Makes it the driver of this session, whose application has that name.
+    pub async fn claim(mut self: Box<Self>, session: i64, app_name: &str) -> Outcome {
+        self.claim.app_name = app_name.to_owned();
+        let Some(warm) = self.warm.take() else {
+            return Outcome::Not(None);
+        };
+        let pool = self.pool.clone();
+        match warm.driver.claim(&self.claim).await {
+            Claimed::Yes => {
+                crate::kill_point!("pool.claimed");
+                pool.taken(self.shelf, &warm.driver);
+                let id = warm.driver.id.to_string();
+                let op = Op::BindDriver {
+                    id,
+                    session_id: session,
+                };
+                pool.0.store.insist(op).await;
+                crate::kill_point!("pool.bound");
+                info!(session.id = session, age = ?warm.since.elapsed(), "a session takes a warm driver");
+                Outcome::Taken(warm.driver, Box::new(warm.events), warm.lease)
+            }
+            Claimed::Refused(key) => {
+                info!(
+                    session.id = session,
+                    key, "no warm driver suits a session: the key is read at a driver's start only"
+                );
+                pool.refused(key);
+                if warm.lease.is_some() {
+                    // The session waits in no line, and its own driver needs what this one holds.
+                    return Outcome::Not(warm.end(&pool).await);
+                }
+                self.warm = Some(warm);
+                Outcome::Not(None)
+            }
+            Claimed::Lost => {
+                warn!(
+                    session.id = session,
+                    "a warm driver could not be taken and is ended"
+                );
+                pool.lock().shelves[self.shelf].counts.failed += 1;
+                if warm.lease.is_none() {
+                    // Nobody waits for its end.
+                    let ending = pool.clone();
+                    pool.spawn(async move { drop(warm.end(&ending).await) });
+                    pool.0.wake.notify_one();
+                    return Outcome::Not(None);
+                }
+                Outcome::Not(warm.end(&pool).await)
+            }
+        }
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        if let Some(warm) = self.warm.take() {
+            let pool = self.pool.clone();
+            if let Some(lease) = &warm.lease {
+                // Nobody's quota is in the way of what is held already.
+                let _ = lease.pass_to(None, NOBODY.to_owned());
+            }
+            if pool.0.background.draining().is_cancelled() {
+                let ending = pool.clone();
+                pool.spawn(async move { drop(warm.end(&ending).await) });
+                return;
+            }
+            pool.lock().shelves[self.shelf].ready.push_front(warm);
+            pool.0.wake.notify_one();
+        }
+    }
+}
+
+impl Pool {
+    /// A session has one: after a while there will be another.
+    fn taken(&self, shelf: usize, driver: &Driver) {
+        let mut state = self.lock();
+        let shelf = &mut state.shelves[shelf];
+        shelf.counts.claimed += 1;
+        shelf.not_before = Some(Instant::now() + self.0.config.pool.refill_delay.get());
+        drop(state);
+        let driver = driver.clone();
+        self.spawn(async move { driver.to_foreground().await });
+        self.0.wake.notify_one();
+    }
+
+    fn refused(&self, key: String) {
+        let mut state = self.lock();
+        if state.refused.len() < REFUSED_KEPT {
+            state.refused.insert(key);
+        }
+    }
+}
