@@ -6,24 +6,19 @@ an empty session: in turns, in one run.
 
 from __future__ import annotations
 
-import argparse
 import os
-import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
-
-from harness.processes import wait_until  # noqa: E402
-from harness.server import Server, environment  # noqa: E402
-from harness.spark import Spark, sparks  # noqa: E402
+from common import MASTER, options, parser
+from harness.processes import wait_until
+from harness.server import Server, environment
+from harness.spark import Spark, sparks
+from report import Aim, Report, at_most
 
 CONF = {"spark.ui.enabled": "false"}
-MASTER = "local[2]"
 BARE = """
 import time
 from pyspark.sql import SparkSession
@@ -71,8 +66,17 @@ def bare(spark: Spark, script: Path) -> tuple[float, float]:
     return float(times["idle"]) - begun, float(times["job"]) - begun
 
 
-def compare(spark: Spark, binary: Path, rounds: int, home: Path) -> None:
-    """Print what was found for one Spark."""
+BARE_NAME = "bare spark-submit"
+PLAIN, ARCHIVED = "a session", "a session, with the archive"
+AIMS: dict[str, tuple[list[Aim], list[Aim]]] = {
+    PLAIN: ([at_most(1.1, "ratio")], []),
+    ARCHIVED: ([at_most(0.6, "ratio")], [at_most(0.45, "ratio")]),
+}
+"""Of the time to idle, and of the first job's own."""
+
+
+def compare(report: Report, spark: Spark, binary: Path, rounds: int, home: Path) -> None:
+    """The figures of one Spark."""
     script = home / "bare.py"
     script.write_text(BARE)
     settings = {**spark.plain_settings, "spark.master": MASTER}
@@ -82,36 +86,52 @@ def compare(spark: Spark, binary: Path, rounds: int, home: Path) -> None:
     try:
         begun = time.time()
         wait_until("the archive is there", lambda: "from now on" in with_it.log(), 300)
-        print(f"Spark {spark.version}: the archive took {time.time() - begun:.1f} s", flush=True)
+        report.value(f"the archive of Spark {spark.version} is made in", "s", time.time() - begun)
         ways = {
-            "bare spark-submit": lambda: bare(spark, script),
-            "a session": lambda: session(without),
-            "a session, with the archive": lambda: session(with_it),
+            BARE_NAME: lambda: bare(spark, script),
+            PLAIN: lambda: session(without),
+            ARCHIVED: lambda: session(with_it),
         }
         found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+        loads = []
         for _ in range(rounds):
+            loads.append(os.getloadavg()[0])
             for name, way in ways.items():
                 found[name].append(way())
-        base = [statistics.median(column) for column in zip(*found["bare spark-submit"])]
-        for name, times in found.items():
-            idle, job = (statistics.median(column) for column in zip(*times))
-            first = f"idle {idle:5.2f} s ({idle / base[0]:.2f})"
-            print(f"  {name:28} {first}  first job {job:5.2f} s ({job / base[1]:.2f})", flush=True)
+        for name, (idle_aims, job_aims) in AIMS.items():
+            what = f"{name}, Spark {spark.version}: "
+            kinds = (("idle", at_idle, idle_aims), ("first job's result", at_job, []))
+            for kind, of, aims in (*kinds, ("first job itself", of_job, job_aims)):
+                ours, peer = ([[of(pair)] for pair in found[one]] for one in (name, BARE_NAME))
+                theirs = {"peer_name": BARE_NAME, "peer": peer, "loads": loads}
+                report.rounds(what + kind, "s", ours, *aims, **theirs)
     finally:
         without.stop()
         with_it.stop()
 
 
+def at_idle(times: tuple[float, float]) -> float:
+    """Seconds until it can be used."""
+    return times[0]
+
+
+def at_job(times: tuple[float, float]) -> float:
+    """Until the first job has ended."""
+    return times[1]
+
+
+def of_job(times: tuple[float, float]) -> float:
+    """What the first job took."""
+    return times[1] - times[0]
+
+
 def main() -> None:
     """Each Spark in turn."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--binary", type=Path, default=ROOT / "target/release/firesteel")
-    parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args()
-    print(f"load {os.getloadavg()[0]:.1f}")
+    given = options(parser(__doc__, rounds=5))
+    report = Report("Start", given.json)
     with tempfile.TemporaryDirectory(prefix="firesteel-start-") as home:
         for spark in sparks():
-            compare(spark, options.binary.resolve(), options.rounds, Path(home))
+            compare(report, spark, given.binary, given.rounds, Path(home))
 
 
 if __name__ == "__main__":
