@@ -95,11 +95,10 @@ bench-soak: ## half an hour of sessions made, used, crashed and deleted: whether
 	.venv/test/bin/python benches/soak.py --minutes '$(or $(MINUTES),30)'
 
 profile: ## flame graphs of the server under load, into target/profile (needs perf; LOADS='statements gets')
-	@scripts/need.sh python cc cargo
+	@scripts/need.sh perf python cc cargo
 	@scripts/envs test
-	CARGO_PROFILE_RELEASE_STRIP=none CARGO_PROFILE_RELEASE_DEBUG=line-tables-only \
-	$(CARGO) build --release --locked --target-dir target/profiled
-	.venv/test/bin/python benches/profile.py --binary target/profiled/release/firesteel $(LOADS)
+	$(CARGO) build --release --locked
+	.venv/test/bin/python benches/flames.py $(LOADS)
 
 notebook: ## a local JupyterLab with sparkmagic against the running server (ENDPOINT= to change)
 	@scripts/need.sh python cc

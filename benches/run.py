@@ -33,6 +33,7 @@ PARTS: dict[str, list[str]] = {
     "start": [],
     "pool": [],
     "storm": [],
+    "crowd": [],
     "flood": [],
     "footprint": [],
     "scale": [],

@@ -2,7 +2,7 @@
 while they are polled. Writes target/profile/NAME.svg, a flame graph, where inferno is there, else
 target/profile/NAME.txt, the calls by their share.
 
-    benches/profile.py [statements] [gets]
+    benches/flames.py [statements] [gets]
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def profile(name: str, made: Faked, seconds: float) -> Path:
     LOADS[name](made, seconds)
     if looking.wait() != 0:
         sys.exit("perf could not look: it needs root, or a kernel.perf_event_paranoid of 1 or less.")
-    script = ["perf", "script", "--input", str(data)]
+    script = ["perf", "script", "--no-inline", "--input", str(data)]
     if shutil.which("inferno-flamegraph"):
         told = HOME / f"{name}.svg"
         line = f"{' '.join(script)} | inferno-collapse-perf | inferno-flamegraph > '{told}'"
@@ -64,7 +64,8 @@ def profile(name: str, made: Faked, seconds: float) -> Path:
         return told
     told = HOME / f"{name}.txt"
     print("no flame graph without inferno: 'cargo install inferno' brings it")
-    report = ["perf", "report", "--stdio", "--no-children", "--percent-limit", "0.5", "--input", str(data)]
+    limits = ["--no-children", "--percent-limit", "0.5"]
+    report = ["perf", "report", "--stdio", "--no-inline", *limits, "--input", str(data)]
     with told.open("w") as file:
         subprocess.run(report, check=True, stdout=file, stderr=subprocess.DEVNULL)
     return told
@@ -77,8 +78,6 @@ def main() -> None:
     given.add_argument("--sessions", type=int, default=20)
     given.add_argument("--seconds", type=float, default=10.0)
     chosen = options(given)
-    if not shutil.which("perf"):
-        sys.exit("perf is missing: install linux-perf (Debian) or linux-tools of your kernel (Ubuntu).")
     with faked(chosen.sessions) as made:
         fill(made, RESULTS)
         for name in chosen.loads or LOADS:
