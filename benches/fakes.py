@@ -43,13 +43,17 @@ def faked(
         server = Server(own, state_dir=home / "state", env=env, **more)
         try:
             ids: list[int] = []
-            for at in range(sessions):
-                ids.append(server.api.create().id)
-                wait_until("most are idle", lambda at=at: idle(server) > at - AT_ONCE, 300)
-            wait_until("all are idle", lambda: idle(server) == sessions, 300)
+            while len(ids) < sessions:
+                ids += [server.api.create().id for _ in range(min(AT_ONCE, sessions - len(ids)))]
+                wait_idle(server, len(ids))
             yield Faked(server, ids, home, env)
         finally:
             server.stop()
+
+
+def wait_idle(server: Server, sessions: int) -> None:
+    """Until so many of its sessions are."""
+    wait_until(f"{sessions} sessions are idle", lambda: idle(server) == sessions, 300, 0.1)
 
 
 def slow_disk(home: Path, seconds: float) -> Disk:

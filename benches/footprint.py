@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 
 from common import MASTER, options, parser
-from fakes import Faked, cpu_precise, faked, idle
-from harness.processes import children, forget_peak, look, rss_mib, wait_until
+from fakes import Faked, cpu_precise, faked, idle, wait_idle
+from harness.processes import children, forget_peak, look, rss_mib
 from harness.server import Server
 from harness.spark import newest
 from harness.stub import Stub
@@ -69,7 +69,7 @@ def fill(made: Faked, results: int) -> None:
             assert answer.status == 201, answer
 
     share(made.server.port, 8, made.sessions, run)
-    wait_until("all statements have ended", lambda: idle(made.server) == len(made.sessions))
+    wait_idle(made.server, len(made.sessions))
 
 
 def read(made: Faked, seconds: float, results: int) -> float:

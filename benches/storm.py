@@ -100,7 +100,8 @@ def main() -> None:
     chosen = options(given)
     name = f"{chosen.clients} clients, {chosen.sessions} sessions"
     report = Report("Polling storm", chosen.json)
-    with faked(chosen.sessions) as (server, sessions):
+    with faked(chosen.sessions) as made:
+        server, sessions = made.server, made.sessions
         loop, chance = Loop(), random.Random(1)
         for at in range(chosen.clients):
             Notebook(loop, Client(loop, server.port), sessions[at % len(sessions)], at, chance)
