@@ -16,7 +16,7 @@ from pathlib import Path
 
 from common import MASTER, options, parser
 from fakes import Faked, cpu_precise, faked, idle, wait_idle
-from harness.processes import children, forget_peak, look, rss_mib
+from harness.processes import children, forget_peak, rss_mib
 from harness.server import Server
 from harness.spark import newest
 from harness.stub import Stub
@@ -138,10 +138,13 @@ def agent(report: Report, rounds: int) -> None:
         ours, peer = OverHttp(server.port, session.path), ExecLoop()
         for _ in range(100):
             ours()
-        pids = [process.pid for process in server.driver_processes()]
-        jvm = next(pid for pid in pids if is_java(pid) and any(not is_java(one) for one in children(pid)))
-        pid = next(one for one in children(jvm) if not is_java(one))
-        interpreter = next(iter(children(pid)))
+        running, home = server.driver_processes(), str(server.state_dir / "run")
+        jvm = next(one.pid for one in running if Path(one.argv[0]).name == "java")
+        # The agent's arguments are its program and its run directory.
+        pid = next(
+            one.pid for one in running if one.argv[1].endswith(".py") and one.argv[-1].startswith(home)
+        )
+        interpreter = children(pid)[0]
         report.value("memory of an agent", "MiB", rss_mib(pid), at_most(25))
         report.value("memory of its Python interpreter", "MiB", rss_mib(interpreter))
         report.value(f"memory of the JVM, Spark {spark.version}", "MiB", rss_mib(jvm))
@@ -157,12 +160,6 @@ def agent(report: Report, rounds: int) -> None:
         report.rounds(name, "us a statement", agents, at_most(50), **own)
     finally:
         server.stop()
-
-
-def is_java(pid: int) -> bool:
-    """Whether a process is a JVM."""
-    process = look(pid)
-    return process is not None and Path(process.argv[0]).name == "java"
 
 
 def cpu_of(once: OverHttp | ExecLoop, pid: int) -> float:

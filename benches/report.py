@@ -207,14 +207,14 @@ def measure(figure: Figure, whose: str, p99: str, rounds: Rounds) -> list[float]
 HEAD = "| figure | ours | p99 | peer | the peer's | p99 | ours / peer | aim | | rounds | load |"
 
 
-def row(figure: Figure) -> str:
-    """A figure's line of its section's table."""
+def row(figure: Figure, is_again: bool = False) -> str:
+    """A figure's line of its section's table; `is_again` where the line above is the same beside another peer."""
     rounds = str(figure.rounds) + (f", {figure.noisy} noisy" if figure.noisy else "")
     loads = f"{min(figure.loads):.1f} to {max(figure.loads):.1f}" if figure.loads else ""
+    name = f"{figure.name}, {figure.unit}" if figure.unit else figure.name
+    what = [name, spread(figure, "ours"), number(figure.p99)]
     cells = [
-        f"{figure.name}, {figure.unit}" if figure.unit else figure.name,
-        spread(figure, "ours"),
-        number(figure.p99),
+        *(["", "", ""] if is_again else what),
         figure.peer_name,
         spread(figure, "peer"),
         number(figure.peer_p99),
@@ -245,7 +245,11 @@ def page(figures: Sequence[Figure], machine: dict[str, Any], failed: Sequence[st
     lines += [f"* {one}: failed, its figures are not all here" for one in failed]
     for section in dict.fromkeys(figure.section for figure in figures):
         mine = [figure for figure in figures if figure.section == section]
-        lines += ["", f"## {section}", "", HEAD, "|" + "---|" * (HEAD.count("|") - 1), *map(row, mine)]
+        again = [
+            False,
+            *(one.name == other.name and one.ours == other.ours for one, other in zip(mine, mine[1:])),
+        ]
+        lines += ["", f"## {section}", "", HEAD, "|" + "---|" * (HEAD.count("|") - 1), *map(row, mine, again)]
         notes = dict.fromkeys(f"{figure.name}: {figure.note}" for figure in mine if figure.note)
         lines += ["", *(f"* {note}" for note in notes)] if notes else []
     return "\n".join(lines) + "\n"
