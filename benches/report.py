@@ -208,7 +208,7 @@ HEAD = "| figure | ours | p99 | peer | the peer's | p99 | ours / peer | aim | | 
 
 
 def row(figure: Figure, is_again: bool = False) -> str:
-    """A figure's line of its section's table; `is_again` where the line above is the same beside another peer."""
+    """A figure's line of its section's table; `is_again` where the line above has it beside another peer."""
     rounds = str(figure.rounds) + (f", {figure.noisy} noisy" if figure.noisy else "")
     loads = f"{min(figure.loads):.1f} to {max(figure.loads):.1f}" if figure.loads else ""
     name = f"{figure.name}, {figure.unit}" if figure.unit else figure.name
