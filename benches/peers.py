@@ -14,8 +14,10 @@ import tempfile
 import uuid
 from pathlib import Path
 from typing import Any, Iterator, Sequence
+from urllib.parse import urlsplit
 
 from common import MASTER, ROOT
+from harness.api import Api
 from harness.processes import wait_until
 from harness.server import environment, free_port
 from harness.spark import Spark
@@ -174,23 +176,26 @@ class Floor(Kept, ExecLoop):
 
 
 BARE_ACTIX = ROOT / "target/release/examples/bare_actix"
-"""The peer of `gets.py`: answers from memory."""
+"""The peer of `gets.py`: `bare_actix WORKERS BODY_FILE` says where it listens, and answers with the file."""
 
 
 @contextlib.contextmanager
-def bare_http(fallback: tuple[int, str]) -> Iterator[tuple[int, str]]:
-    """A port and a path that are answered as cheaply as can be: bare actix, else what is given."""
+def bare_http(api: Api, path: str) -> Iterator[tuple[int, str]]:
+    """A port and a path that are answered as cheaply as can be: bare actix with the same body, or the server
+    itself where that is not built."""
     if not BARE_ACTIX.is_file():
-        yield fallback
+        print("  bare actix: skipped, gets.py builds it; the floor's exchanges are the server's own")
+        yield urlsplit(api.url).port or 80, path
         return
-    port = free_port()
-    process = subprocess.Popen([str(BARE_ACTIX), f"127.0.0.1:{port}"], stdout=subprocess.DEVNULL)
-    try:
-        wait_until("bare actix listens", lambda: listens(port), 10)
-        yield port, "/sessions/0/statements/0"
-    finally:
-        process.terminate()
-        process.wait()
+    with tempfile.NamedTemporaryFile() as body:
+        Path(body.name).write_bytes(api.get(path).content)
+        process = subprocess.Popen([str(BARE_ACTIX), "2", body.name], stdout=subprocess.PIPE, text=True)
+        try:
+            assert process.stdout is not None
+            yield int(process.stdout.readline().rpartition(":")[2]), "/sessions/0/statements/0"
+        finally:
+            process.terminate()
+            process.wait()
 
 
 def listens(port: int) -> bool:

@@ -38,7 +38,15 @@ PARTS: dict[str, list[str]] = {
     "footprint": [],
     "scale": [],
     "outputs": ["--sessions", "20", "--statements", "50", "--seconds", "10"],
-    "output": ["--shapes", "lines of 100 bytes", "lines of 64 KiB", "Scala, 64 KiB", "R, 64 KiB"],
+    "output": [
+        "--gigabytes",
+        "0.5",
+        "--shapes",
+        "lines of 100 bytes",
+        "lines of 64 KiB",
+        "Scala, 64 KiB",
+        "R, 64 KiB",
+    ],
     "results": ["--mb", "500"],
 }
 """Each with its options when all of them run."""
@@ -46,7 +54,7 @@ PARTS: dict[str, list[str]] = {
 LONG = {"soak": []}
 """Those that run when they are asked for."""
 
-SETTLE_SECONDS = 60.0
+SETTLE_SECONDS = 30.0
 """How long a part waits for the load that the one before has left."""
 
 
@@ -83,7 +91,7 @@ def run(part: str, options: list[str], binary: Path, home: Path) -> tuple[list[F
     argv = [sys.executable, str(HERE / f"{part}.py"), "--binary", str(binary), "--json", str(told), *options]
     status = subprocess.run(argv, check=False, env=environment(**keep())).returncode
     entries = json.loads(told.read_text()) if told.is_file() else []
-    return [Figure.read({"section": part, **entry}) for entry in entries], status == 0
+    return [Figure.read({"section": part.capitalize(), **entry}) for entry in entries], status == 0
 
 
 def keep() -> dict[str, str]:

@@ -45,7 +45,7 @@ SETTINGS = {
     "output.session_bytes": "32MiB",
     "output.total_bytes": "64MiB",
 }
-SLACK = {"memory, MiB": 3.0, "descriptors": 10.0, "threads": 3.0, "disk, MiB": 16.0}
+SLACK = {"memory, MiB": 3.0, "descriptors": 6.0, "threads": 3.0, "disk, MiB": 4.0}
 """What may come and go: the allocator's own, clients, a session more or less, a checkpoint that is due."""
 
 SHARE = 1.1

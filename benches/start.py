@@ -6,11 +6,13 @@ an empty session: in turns, in one run.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from common import MASTER, options, parser
 from harness.processes import wait_until
@@ -30,13 +32,13 @@ print("job", time.time(), flush=True)
 
 
 def session(server: Server) -> tuple[float, float]:
-    """Seconds from the request to idle, and to the first job's result."""
+    """Seconds from the request to idle, and from then to the first job's result."""
     begun = time.time()
     made = server.api.create(conf=CONF)
     made.wait("idle")
     idle = time.time() - begun
     made.text("spark.range(10).count()")
-    job = time.time() - begun
+    job = time.time() - begun - idle
     made.delete()
     wait_until("it is gone", lambda: not server.running_drivers())
     return idle, job
@@ -44,14 +46,8 @@ def session(server: Server) -> tuple[float, float]:
 
 def bare(spark: Spark, script: Path) -> tuple[float, float]:
     """The same of a spark-submit with stock flags."""
-    argv = [
-        f"{spark.home}/bin/spark-submit",
-        "--master",
-        MASTER,
-        "--conf",
-        "spark.ui.enabled=false",
-        str(script),
-    ]
+    submit = f"{spark.home}/bin/spark-submit"
+    argv = [submit, "--master", MASTER, "--conf", "spark.ui.enabled=false", str(script)]
     more = {"SPARK_HOME": spark.home, "PYSPARK_PYTHON": spark.python, "PYSPARK_DRIVER_PYTHON": spark.python}
     begun = time.time()
     done = subprocess.run(
@@ -63,66 +59,53 @@ def bare(spark: Spark, script: Path) -> tuple[float, float]:
         check=True,
     )
     times = dict(line.split() for line in done.stdout.splitlines())
-    return float(times["idle"]) - begun, float(times["job"]) - begun
+    idle, job = float(times["idle"]), float(times["job"])
+    return idle - begun, job - idle
+
+
+class Way(NamedTuple):
+    """A server's settings, and the aims for the time to idle and for the first job's."""
+
+    settings: dict[str, Any]
+    idle: list[Aim]
+    job: list[Aim]
 
 
 BARE_NAME = "bare spark-submit"
-PLAIN, ARCHIVED = "a session", "a session, with the archive"
-AIMS: dict[str, tuple[list[Aim], list[Aim]]] = {
-    PLAIN: ([at_most(1.1, "ratio")], []),
-    ARCHIVED: ([at_most(0.6, "ratio")], [at_most(0.45, "ratio")]),
+ARCHIVE = {"driver.class_archive": True, "driver.class_archive_delay": "100ms"}
+WAYS = {
+    "a session": Way({}, [at_most(1.1, "ratio")], []),
+    "a session, with the archive": Way(ARCHIVE, [at_most(0.6, "ratio")], [at_most(0.45, "ratio")]),
 }
-"""Of the time to idle, and of the first job's own."""
 
 
-def compare(report: Report, spark: Spark, binary: Path, rounds: int, home: Path) -> None:
+def compare(report: Report, spark: Spark, rounds: int, home: Path) -> None:
     """The figures of one Spark."""
     script = home / "bare.py"
     script.write_text(BARE)
-    settings = {**spark.plain_settings, "spark.master": MASTER}
-    without = Server({**settings, "driver.class_archive": False}, program=binary)
-    archive = {"driver.class_archive": True, "driver.class_archive_delay": "100ms"}
-    with_it = Server({**settings, **archive}, program=binary)
-    try:
-        begun = time.time()
-        wait_until("the archive is there", lambda: "from now on" in with_it.log(), 300)
-        report.value(f"the archive of Spark {spark.version} is made in", "s", time.time() - begun)
-        ways = {
-            BARE_NAME: lambda: bare(spark, script),
-            PLAIN: lambda: session(without),
-            ARCHIVED: lambda: session(with_it),
-        }
-        found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+    with contextlib.ExitStack() as ending:
+        runs = {BARE_NAME: lambda: bare(spark, script)}
+        for name, way in WAYS.items():
+            server = Server({**spark.plain_settings, "spark.master": MASTER, **way.settings})
+            ending.callback(server.stop)
+            runs[name] = lambda server=server: session(server)
+            if "driver.class_archive" in way.settings:
+                begun = time.time()
+                wait_until("the archive is there", lambda server=server: "from now on" in server.log(), 300)
+                what = f"{name}, Spark {spark.version}: the archive is made in"
+                report.value(what, "s", time.time() - begun)
+        found: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
         loads = []
         for _ in range(rounds):
             loads.append(os.getloadavg()[0])
-            for name, way in ways.items():
-                found[name].append(way())
-        for name, (idle_aims, job_aims) in AIMS.items():
-            what = f"{name}, Spark {spark.version}: "
-            kinds = (("idle", at_idle, idle_aims), ("first job's result", at_job, []))
-            for kind, of, aims in (*kinds, ("first job itself", of_job, job_aims)):
-                ours, peer = ([[of(pair)] for pair in found[one]] for one in (name, BARE_NAME))
-                theirs = {"peer_name": BARE_NAME, "peer": peer, "loads": loads}
-                report.rounds(what + kind, "s", ours, *aims, **theirs)
-    finally:
-        without.stop()
-        with_it.stop()
-
-
-def at_idle(times: tuple[float, float]) -> float:
-    """Seconds until it can be used."""
-    return times[0]
-
-
-def at_job(times: tuple[float, float]) -> float:
-    """Until the first job has ended."""
-    return times[1]
-
-
-def of_job(times: tuple[float, float]) -> float:
-    """What the first job took."""
-    return times[1] - times[0]
+            for name, run in runs.items():
+                found[name].append(run())
+    theirs = found[BARE_NAME]
+    for name, way in WAYS.items():
+        for at, (what, aims) in enumerate((("idle", way.idle), ("first job after that", way.job))):
+            ours, peer = ([[pair[at]] for pair in pairs] for pairs in (found[name], theirs))
+            told = {"peer_name": BARE_NAME, "peer": peer, "loads": loads}
+            report.rounds(f"{name}, Spark {spark.version}: {what}", "s", ours, *aims, **told)
 
 
 def main() -> None:
@@ -131,7 +114,7 @@ def main() -> None:
     report = Report("Start", given.json)
     with tempfile.TemporaryDirectory(prefix="firesteel-start-") as home:
         for spark in sparks():
-            compare(report, spark, given.binary, given.rounds, Path(home))
+            compare(report, spark, given.rounds, Path(home))
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ from turns import take_turns
 COUNT = 200
 """Round trips of each peer in a round."""
 
-SQL_COUNT = 20
+SQL_COUNT = 15
 JOB = "spark.range(10**6).count()"
 SELECT = "spark.sql('SELECT 1').collect()"
 SELECTED = "[Row(1=1)]"
@@ -45,8 +45,9 @@ SELECTED = "[Row(1=1)]"
 
 def statements(report: Report, server: Server, session: Session, rounds: int, count: int) -> None:
     """`1 + 1`."""
+    session.ok(CODE)
     ours = OverHttp(server.port, session.path)
-    with bare_http((server.port, f"{session.path}/state")) as (port, path):
+    with bare_http(server.api, f"{session.path}/statements/0") as (port, path):
         floor = Floor(port, path)
         peers = [ours, ExecLoop(), floor, python_shell(), Kernel(), JupyterServer(), *livy()]
         turns = take_turns(peers, rounds, count, 50)
