@@ -18,7 +18,7 @@ export FIRESTEEL_TEST_BIN ?= $(CURDIR)/target/debug/firesteel
 export FIRESTEEL_TEST_FAILPOINTS_BIN ?= $(CURDIR)/target/debug/firesteel-failpoints
 export FIRESTEEL_TEST_SPARKS ?= $(CURDIR)/.venv/spark-3.5/bin/python:$(CURDIR)/.venv/spark-4.1/bin/python
 
-.PHONY: help run test check check-rust check-python test-rust test-python chaos fuzz soak bench notebook deps
+.PHONY: help run test check check-rust check-python test-rust test-python chaos fuzz soak bench bench-soak profile notebook deps
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -82,17 +82,23 @@ soak: ## the chaos rounds again and again, each time with another seed, for SOAK
 	@scripts/binaries.sh release
 	$(CHAOS_ENV) scripts/soak.sh '$(or $(SOAK),8h)' $(PYTEST)
 
-bench: ## latencies, start-up times and drained output, each beside its peer in the same run (OUTPUT='--gigabytes 10')
+bench: ## figures, each beside its peer in the same run, into benches/report.md (BENCH='trips storm', BENCH='output -- --gigabytes 10')
 	@scripts/need.sh java python cc cargo
 	@scripts/envs test spark-3.5 spark-4.1 arrow
 	$(CARGO) build --release --locked
-	.venv/test/bin/python benches/scale.py --binary target/release/firesteel
-	.venv/test/bin/python benches/outputs.py --binary target/release/firesteel
-	.venv/test/bin/python benches/bench.py --binary target/release/firesteel $(BENCH)
-	.venv/test/bin/python benches/kinds.py --binary target/release/firesteel
-	.venv/test/bin/python benches/start.py --binary target/release/firesteel
-	.venv/test/bin/python benches/output.py --binary target/release/firesteel $(OUTPUT)
-	.venv/test/bin/python benches/results.py --binary target/release/firesteel
+	.venv/test/bin/python benches/run.py $(BENCH)
+
+bench-soak: ## half an hour of sessions made, used, crashed and deleted: whether the server stays flat (MINUTES=30)
+	@scripts/need.sh python cc cargo
+	@scripts/envs test
+	$(CARGO) build --release --locked
+	.venv/test/bin/python benches/soak.py --minutes '$(or $(MINUTES),30)'
+
+profile: ## flame graphs of the server under load, into target/profile (needs perf; LOADS='statements gets')
+	@scripts/need.sh perf python cc cargo
+	@scripts/envs test
+	$(CARGO) build --release --locked
+	.venv/test/bin/python benches/flames.py $(LOADS)
 
 notebook: ## a local JupyterLab with sparkmagic against the running server (ENDPOINT= to change)
 	@scripts/need.sh python cc

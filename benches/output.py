@@ -4,26 +4,27 @@ and what it costs the server's memory. A statement counts from its POST until it
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import statistics
+import shutil
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any, Callable
 
-from bench import MASTER, QUIET, ROOT
+from common import MASTER, options, parser
 from harness.api import Session
 from harness.processes import forget_peak, rss_mib
 from harness.server import Server, environment
 from harness.spark import newest
+from report import Report, at_least
 
+OURS = "firesteel"
 LIMIT = 3600.0
 """Seconds that a statement may take."""
 
 READ_BYTES = 64 << 10
+LEAST = 110.0
+"""MB/s: ten times what a Livy does."""
 
 
 def code(shape: str, size: int) -> str:
@@ -79,84 +80,65 @@ def rate(size: int, once: Callable[[], Any]) -> float:
     return size / (time.perf_counter() - begun) / 1e6
 
 
-def drained(server: Server, size: int, rounds: int, shapes: list[str]) -> dict[str, Any]:
+def drained(report: Report, server: Server, size: int, rounds: int, shapes: list[str]) -> None:
     """Each shape by each of the peers in turn, for each round; other languages by themselves."""
     session = server.api.create(conf={"spark.ui.enabled": "false"})
     session.wait("idle")
     session.text("1")
-    found: dict[str, Any] = {}
     for shape in (shape for shape in SHAPES if shape in shapes):
         source = code(shape, size)
         peers: dict[str, Callable[[], Any]] = {
-            "firesteel": lambda source=source: statement(session, source),
+            OURS: lambda source=source: statement(session, source),
             "plain reader": lambda source=source: read_by_us(source),
             "| cat": lambda source=source: through_cat(source),
         }
-        found[shape] = in_turn(server, peers, size, rounds)
-        print(row(shape, found[shape]), flush=True)
+        in_turn(report, f"{size / 1e9:g} GB, {shape}", server, peers, size, rounds)
     for name, kind, source in (language for language in LANGUAGES if language[0] in shapes):
+        if kind == "sparkr" and not shutil.which("R"):
+            print(f"  {name}: skipped, R is not installed")
+            continue
         source = source.format(pieces=size // 65536)
         session.run("1", kind)
-        peers = {"firesteel": lambda source=source, kind=kind: statement(session, source, kind)}
-        found[name] = in_turn(server, peers, size, rounds)
-        print(row(name, found[name]), flush=True)
+        peers = {OURS: lambda source=source, kind=kind: statement(session, source, kind)}
+        in_turn(report, f"{size / 1e9:g} GB, {name}", server, peers, size, rounds)
     session.delete()
-    return found
 
 
-def in_turn(server: Server, peers: dict[str, Callable[[], Any]], size: int, rounds: int) -> dict[str, Any]:
+def in_turn(
+    report: Report, name: str, server: Server, peers: dict[str, Callable[[], Any]], size: int, rounds: int
+) -> None:
     """The rates of each, and the most that the server's memory has risen by."""
     before = rss_mib(server.pid)
     forget_peak(server.pid)
-    rates: dict[str, list[float]] = {name: [] for name in peers}
+    rates: dict[str, list[list[float]]] = {peer: [] for peer in peers}
+    loads = []
     for _ in range(rounds):
-        for name, once in peers.items():
-            rates[name].append(rate(size, once))
-    return {"rates": rates, "server_rise_mib": rss_mib(server.pid, peak=True) - before}
-
-
-def heading(size: int) -> str:
-    """What stands above the rows."""
-    return (
-        f"output of {size / 1e9:g} GB, drained, MB/s\n"
-        f"{'':22} {'firesteel':>10} {'reader':>8} {'| cat':>8} {'ours/reader':>12} {'server':>10}"
-    )
-
-
-def row(shape: str, found: dict[str, Any]) -> str:
-    """The figures of one shape: medians in MB/s, ours to the plain reader's, and memory."""
-    rates = {name: statistics.median(each) for name, each in found["rates"].items()}
-    reader, cat = rates.get("plain reader"), rates.get("| cat")
-    cells = [f"{reader:8.0f} {cat:8.0f}" if reader and cat else " " * 17]
-    cells.append(f"{rates['firesteel'] / reader:12.2f}" if reader else " " * 12)
-    return f"{shape:22} {rates['firesteel']:10.0f} {' '.join(cells)} {found['server_rise_mib']:+8.1f} MiB"
+        loads.append(os.getloadavg()[0])
+        for peer, once in peers.items():
+            rates[peer].append([rate(size, once)])
+    ours = rates.pop(OURS)
+    for peer, theirs in rates.items():
+        aims = [at_least(LEAST)] if peer == "plain reader" else []
+        report.rounds(name, "MB/s", ours, *aims, peer_name=peer, peer=theirs, loads=loads)
+    if not rates:
+        report.rounds(name, "MB/s", ours, loads=loads)
+    rise = rss_mib(server.pid, peak=True) - before
+    report.value(f"{name}: server's memory rose by", "MiB", rise)
 
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--binary", type=Path, default=ROOT / "target/release/firesteel")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--gigabytes", type=float, default=1.0, help="how much is printed, such as 10")
+    given = parser(__doc__, rounds=3)
+    given.add_argument("--gigabytes", type=float, default=1.0, help="how much is printed, such as 10")
     every = [*SHAPES, *(name for name, _kind, _source in LANGUAGES)]
-    parser.add_argument("--shapes", nargs="+", choices=every, default=every)
-    parser.add_argument("--json", type=Path, default=ROOT / "target/bench-output.json")
-    given = parser.parse_args()
-    os.environ["FIRESTEEL_TEST_BIN"] = str(given.binary.resolve())
-    size = int(given.gigabytes * 1e9)
-    load = os.getloadavg()[0]
-    print(heading(size), flush=True)
+    given.add_argument("--shapes", nargs="+", choices=every, default=every)
+    chosen = options(given)
+    report = Report("Output, drained", chosen.json)
     server = Server({**newest().plain_settings, "spark.master": MASTER})
     try:
-        found = drained(server, size, given.rounds, given.shapes)
+        drained(report, server, int(chosen.gigabytes * 1e9), chosen.rounds, chosen.shapes)
     finally:
         server.stop()
-    if load > QUIET:
-        print(f"load {load:.2f} at the start: trust the ratios only")
-    given.json.parent.mkdir(parents=True, exist_ok=True)
-    given.json.write_text(json.dumps({"bytes": size, "load": load, "drained": found}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -9,29 +9,23 @@ second, as notebooks do.
 
 from __future__ import annotations
 
-import argparse
 import os
 import random
 import selectors
 import socket
-import sys
-import tempfile
 import threading
 import time
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
-
-from harness.api import Session  # noqa: E402
-from harness.fake import Fake  # noqa: E402
-from harness.processes import rss_mib  # noqa: E402
-from harness.server import Server  # noqa: E402
-from harness.volume import p99  # noqa: E402
+from common import options, parser
+from fakes import faked
+from harness.api import Session
+from harness.processes import rss_mib
+from report import Report, at_most
 
 SIZE = 1_000_000
 """Bytes of an output, which zstd can't make much smaller."""
 
+P99 = at_most(20, "p99")
 POLLERS = 64
 EVERY_SECONDS = 0.5
 AT_ONCE = 8
@@ -113,49 +107,44 @@ def poll(port: int, names: list[tuple[int, int]], seconds: float, every: float) 
     return times, seen
 
 
+def run_all(sessions: list[Session], statements: int) -> float:
+    """Fill all of them, some at a time; the seconds."""
+    begun = time.perf_counter()
+    for at in range(0, len(sessions), AT_ONCE):
+        part = sessions[at : at + AT_ONCE]
+        fillers = [threading.Thread(target=fill, args=(one, statements)) for one in part]
+        for filler in fillers:
+            filler.start()
+        for filler in fillers:
+            filler.join()
+    return time.perf_counter() - begun
+
+
 def main() -> None:
-    """Print what was found."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--binary", type=Path, default=ROOT / "target/release/firesteel")
-    parser.add_argument("--sessions", type=int, default=100)
-    parser.add_argument("--statements", type=int, default=100)
-    parser.add_argument("--seconds", type=float, default=20)
-    options = parser.parse_args()
-    os.environ["FIRESTEEL_TEST_BIN"] = str(options.binary.resolve())
-    print(f"load {os.getloadavg()[0]:.1f}")
-    with tempfile.TemporaryDirectory(prefix="firesteel-outputs-") as home:
-        settings = {"limits.sessions": options.sessions, "output.total_bytes": "20GiB"}
-        server = Server({**Fake(Path(home)).settings, **settings}, state_dir=Path(home) / "state")
-        sessions = [server.api.create() for _ in range(options.sessions)]
-        for session in sessions:
-            session.wait("idle")
-        idle = rss_mib(server.pid)
+    """The command line."""
+    given = parser(__doc__)
+    given.add_argument("--sessions", type=int, default=100)
+    given.add_argument("--statements", type=int, default=100)
+    given.add_argument("--seconds", type=float, default=20)
+    chosen = options(given)
+    report = Report("Large outputs", chosen.json)
+    with faked(chosen.sessions, settings={"output.total_bytes": "20GiB"}) as made:
+        pid, port = made.server.pid, made.server.port
+        sessions = [Session(made.server.api, {"id": number}) for number in made.sessions]
+        report.value("server's memory, idle", "MiB", rss_mib(pid))
+        took = run_all(sessions, chosen.statements)
+        size = f"{chosen.sessions} sessions with {chosen.statements} outputs of 1 MB"
+        peak = rss_mib(pid, peak=True)
+        report.value(f"server's memory, {size}", "MiB", peak, at_most(150), note=f"they ran for {took:.0f} s")
+        names = [(session.id, number) for session in sessions for number in range(chosen.statements)]
+        load = os.getloadavg()[0]
+        times, _seen = poll(port, names, chosen.seconds, EVERY_SECONDS)
+        milliseconds = [seconds * 1000 for seconds in times]
+        report.rounds(f"an answer of 1 MB to {POLLERS} pollers", "ms", [milliseconds], P99, loads=[load])
         begun = time.perf_counter()
-        for at in range(0, len(sessions), AT_ONCE):
-            part = sessions[at : at + AT_ONCE]
-            fillers = [threading.Thread(target=fill, args=(one, options.statements)) for one in part]
-            for filler in fillers:
-                filler.start()
-            for filler in fillers:
-                filler.join()
-        took = time.perf_counter() - begun
-        filled = rss_mib(server.pid, peak=True)
-        names = [(session.id, number) for session in sessions for number in range(options.statements)]
-        size = f"{options.sessions} sessions with {options.statements} outputs of 1 MB"
-        print(f"{size}: {idle:.0f} MiB idle, {filled:.0f} at most while they ran ({took:.0f} s)", flush=True)
-        times, _seen = poll(server.port, names, options.seconds, EVERY_SECONDS)
-        middle = sorted(times)[len(times) // 2] * 1000
-        shown = f"p50 {middle:.1f} ms, p99 {p99(times):.1f} ms (aim: 20)"
-        peak = rss_mib(server.pid, peak=True)
-        print(f"{len(times)} answers to {POLLERS} pollers: {shown}, {peak:.0f} MiB at most", flush=True)
-        begun = time.perf_counter()
-        _times, seen = poll(server.port, names, options.seconds, 0)
-        rate = seen / (time.perf_counter() - begun) / 1e6
-        peak = rss_mib(server.pid, peak=True)
-        print(f"as fast as it goes: {rate:.0f} MB/s, {peak:.0f} MiB at most (aim: 150)", flush=True)
-        for session in sessions:
-            session.delete()
-        server.stop()
+        _times, seen = poll(port, names, chosen.seconds, 0)
+        report.value("as fast as it goes", "MB/s", seen / (time.perf_counter() - begun) / 1e6)
+        report.value("server's memory, at most", "MiB", rss_mib(pid, peak=True), at_most(150))
 
 
 if __name__ == "__main__":

@@ -11,20 +11,19 @@ from __future__ import annotations
 import argparse
 import os
 import subprocess
-import sys
 import time
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
-
-from harness.processes import rss_mib, wait_until  # noqa: E402
-from harness.server import Server  # noqa: E402
-from harness.spark import newest  # noqa: E402
+from common import MASTER, options, parser
+from harness.processes import rss_mib
+from harness.server import Server
+from harness.spark import newest
+from peers import CONNECT_PYTHON, connect_server
+from report import Report
 
 ROW_BYTES = 1000
 PARTITIONS = 100
-CONF = {"spark.ui.enabled": "false", "spark.driver.memory": "2g"}
+MEMORY = "2g"
+CONF = {"spark.ui.enabled": "false", "spark.driver.memory": MEMORY}
 CONNECT = """
 import sys, time
 from pyspark.sql import SparkSession
@@ -56,73 +55,58 @@ def read(answer, pace: float = 0, most: float = float("inf")) -> tuple[float, fl
     return seen / 1e6, time.monotonic() - begin
 
 
-def firesteel(arguments: argparse.Namespace) -> None:
+def ours(report: Report, given: argparse.Namespace, peer: float | None, load: float) -> None:
     """The stream, at full speed, slowly, and left half way."""
     spark = newest()
-    server = Server(
-        {**spark.settings, "spark.master": "local[2]", "sql.max_rows": 1}, program=arguments.binary
-    )
+    server = Server({**spark.settings, "spark.master": MASTER, "sql.max_rows": 1})
     try:
         session = server.api.create(conf=CONF)
         session.wait("idle")
-        number = session.run(query(arguments.mb), "sql")["id"]
+        number = session.run(query(given.mb), "sql")["id"]
         path = f"{session.path}/statements/{number}/result"
         fetch = lambda **more: server.api.get(path, params=more, stream=True, timeout=600)  # noqa: E731
-        before = rss_mib(server.process.pid)
-        megabytes, seconds = read(fetch())
-        print(f"arrow at full speed: {megabytes:.0f} MB, {megabytes / seconds:.0f} MB/s")
+        before = rss_mib(server.pid)
+        rates = []
+        for _ in range(given.rounds):
+            megabytes, seconds = read(fetch())
+            rates.append([megabytes / seconds])
+        theirs = {"peer_name": "Spark Connect, toPandas", "peer": [[peer]] * len(rates)} if peer else {}
+        report.rounds(f"Arrow, {given.mb} MB", "MB/s", rates, loads=[load], **theirs)
         for kind in ("csv", "parquet"):
             _got, seconds = read(fetch(format=kind))
-            print(f"{kind}: {arguments.mb / seconds:.0f} MB/s of Arrow")
+            report.value(f"{kind}, of so many MB of Arrow", "MB/s", given.mb / seconds)
         left = fetch()
-        read(left, most=arguments.mb * 5e5)
-        megabytes, seconds = read(fetch(), arguments.pace)
-        print(f"arrow at {arguments.pace} MB/s beside one that left: {megabytes / seconds:.1f} MB/s")
-        print(f"server's memory: {rss_mib(server.process.pid) - before:+.0f} MiB")
+        read(left, most=given.mb * 5e5)
+        megabytes, seconds = read(fetch(), given.pace)
+        report.value(f"Arrow at {given.pace:g} MB/s beside one that left", "MB/s", megabytes / seconds)
+        report.value("server's memory rose by", "MiB", rss_mib(server.pid) - before)
     finally:
         server.stop()
 
 
-def connect(arguments: argparse.Namespace) -> None:
-    """Spark Connect's way, with the same Spark."""
-    spark = newest()
-    home = Path(spark.home)
-    port = "15092"
-    argv = [
-        str(home / "bin/spark-submit"), "--master", "local[2]", "--driver-memory", "2g",
-        "--conf", f"spark.connect.grpc.binding.port={port}", "--conf", "spark.ui.enabled=false",
-        "--class", "org.apache.spark.sql.connect.service.SparkConnectServer", "spark-internal",
-    ]  # fmt: skip
-    env = {**os.environ, "SPARK_HOME": str(home), "SPARK_LOCAL_IP": "127.0.0.1"}
-    serving = subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        python = str(ROOT / ".venv/arrow/bin/python")
-
-        def ask(sql: str) -> subprocess.CompletedProcess[str]:
-            run = [python, "-c", CONNECT, f"sc://127.0.0.1:{port}", sql]
-            return subprocess.run(run, capture_output=True, text=True, check=False)
-
-        wait_until("Spark Connect answers", lambda: ask("select 1").returncode == 0, 300)
-        done = ask(query(arguments.mb))
-        if done.returncode == 0:
-            seconds = float(done.stdout.split()[-1])
-            print(f"Spark Connect, toPandas: {arguments.mb / seconds:.0f} MB/s")
-        else:
-            print(f"Spark Connect, toPandas: failed: {done.stderr.strip().splitlines()[-1][:300]}")
-    finally:
-        serving.terminate()
-        serving.wait()
+def connect(megabytes: int) -> float | None:
+    """MB/s of Spark Connect's way, with the same Spark; None where it can't be had."""
+    if not CONNECT_PYTHON.is_file():
+        print("  Spark Connect: skipped, .venv/arrow is not there")
+        return None
+    with connect_server(newest(), "--driver-memory", MEMORY) as url:
+        run = [str(CONNECT_PYTHON), "-c", CONNECT, url, query(megabytes)]
+        done = subprocess.run(run, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        print(f"  Spark Connect, toPandas: failed: {done.stderr.strip().splitlines()[-1][:300]}")
+        return None
+    return megabytes / float(done.stdout.split()[-1])
 
 
 def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--binary", type=Path, default=ROOT / "target/release/firesteel")
-    parser.add_argument("--mb", type=int, default=2000)
-    parser.add_argument("--pace", type=float, default=20)
-    arguments = parser.parse_args()
-    firesteel(arguments)
-    connect(arguments)
+    """The command line."""
+    given = parser(__doc__, rounds=3)
+    given.add_argument("--mb", type=int, default=2000)
+    given.add_argument("--pace", type=float, default=20)
+    chosen = options(given)
+    report = Report("Whole results", chosen.json)
+    load = os.getloadavg()[0]
+    ours(report, chosen, connect(chosen.mb), load)
 
 
 if __name__ == "__main__":

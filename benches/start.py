@@ -6,24 +6,21 @@ an empty session: in turns, in one run.
 
 from __future__ import annotations
 
-import argparse
+import contextlib
 import os
-import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any, NamedTuple
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
-
-from harness.processes import wait_until  # noqa: E402
-from harness.server import Server, environment  # noqa: E402
-from harness.spark import Spark, sparks  # noqa: E402
+from common import MASTER, options, parser
+from harness.processes import wait_until
+from harness.server import Server, environment
+from harness.spark import Spark, sparks
+from report import Aim, Report, at_most
 
 CONF = {"spark.ui.enabled": "false"}
-MASTER = "local[2]"
 BARE = """
 import time
 from pyspark.sql import SparkSession
@@ -35,13 +32,13 @@ print("job", time.time(), flush=True)
 
 
 def session(server: Server) -> tuple[float, float]:
-    """Seconds from the request to idle, and to the first job's result."""
+    """Seconds from the request to idle, and from then to the first job's result."""
     begun = time.time()
     made = server.api.create(conf=CONF)
     made.wait("idle")
     idle = time.time() - begun
     made.text("spark.range(10).count()")
-    job = time.time() - begun
+    job = time.time() - begun - idle
     made.delete()
     wait_until("it is gone", lambda: not server.running_drivers())
     return idle, job
@@ -49,14 +46,8 @@ def session(server: Server) -> tuple[float, float]:
 
 def bare(spark: Spark, script: Path) -> tuple[float, float]:
     """The same of a spark-submit with stock flags."""
-    argv = [
-        f"{spark.home}/bin/spark-submit",
-        "--master",
-        MASTER,
-        "--conf",
-        "spark.ui.enabled=false",
-        str(script),
-    ]
+    submit = f"{spark.home}/bin/spark-submit"
+    argv = [submit, "--master", MASTER, "--conf", "spark.ui.enabled=false", str(script)]
     more = {"SPARK_HOME": spark.home, "PYSPARK_PYTHON": spark.python, "PYSPARK_DRIVER_PYTHON": spark.python}
     begun = time.time()
     done = subprocess.run(
@@ -68,50 +59,62 @@ def bare(spark: Spark, script: Path) -> tuple[float, float]:
         check=True,
     )
     times = dict(line.split() for line in done.stdout.splitlines())
-    return float(times["idle"]) - begun, float(times["job"]) - begun
+    idle, job = float(times["idle"]), float(times["job"])
+    return idle - begun, job - idle
 
 
-def compare(spark: Spark, binary: Path, rounds: int, home: Path) -> None:
-    """Print what was found for one Spark."""
+class Way(NamedTuple):
+    """A server's settings, and the aims for the time to idle and for the first job's."""
+
+    settings: dict[str, Any]
+    idle: list[Aim]
+    job: list[Aim]
+
+
+BARE_NAME = "bare spark-submit"
+ARCHIVE = {"driver.class_archive": True, "driver.class_archive_delay": "100ms"}
+WAYS = {
+    "a session": Way({}, [at_most(1.1, "ratio")], []),
+    "a session, with the archive": Way(ARCHIVE, [at_most(0.6, "ratio")], [at_most(0.45, "ratio")]),
+}
+
+
+def compare(report: Report, spark: Spark, rounds: int, home: Path) -> None:
+    """The figures of one Spark."""
     script = home / "bare.py"
     script.write_text(BARE)
-    settings = {**spark.plain_settings, "spark.master": MASTER}
-    without = Server({**settings, "driver.class_archive": False}, program=binary)
-    archive = {"driver.class_archive": True, "driver.class_archive_delay": "100ms"}
-    with_it = Server({**settings, **archive}, program=binary)
-    try:
-        begun = time.time()
-        wait_until("the archive is there", lambda: "from now on" in with_it.log(), 300)
-        print(f"Spark {spark.version}: the archive took {time.time() - begun:.1f} s", flush=True)
-        ways = {
-            "bare spark-submit": lambda: bare(spark, script),
-            "a session": lambda: session(without),
-            "a session, with the archive": lambda: session(with_it),
-        }
-        found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+    with contextlib.ExitStack() as ending:
+        runs = {BARE_NAME: lambda: bare(spark, script)}
+        for name, way in WAYS.items():
+            server = Server({**spark.plain_settings, "spark.master": MASTER, **way.settings})
+            ending.callback(server.stop)
+            runs[name] = lambda server=server: session(server)
+            if "driver.class_archive" in way.settings:
+                begun = time.time()
+                wait_until("the archive is there", lambda server=server: "from now on" in server.log(), 300)
+                what = f"{name}, Spark {spark.version}: the archive is made in"
+                report.value(what, "s", time.time() - begun)
+        found: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
+        loads = []
         for _ in range(rounds):
-            for name, way in ways.items():
-                found[name].append(way())
-        base = [statistics.median(column) for column in zip(*found["bare spark-submit"])]
-        for name, times in found.items():
-            idle, job = (statistics.median(column) for column in zip(*times))
-            first = f"idle {idle:5.2f} s ({idle / base[0]:.2f})"
-            print(f"  {name:28} {first}  first job {job:5.2f} s ({job / base[1]:.2f})", flush=True)
-    finally:
-        without.stop()
-        with_it.stop()
+            loads.append(os.getloadavg()[0])
+            for name, run in runs.items():
+                found[name].append(run())
+    theirs = found[BARE_NAME]
+    for name, way in WAYS.items():
+        for at, (what, aims) in enumerate((("idle", way.idle), ("first job after that", way.job))):
+            ours, peer = ([[pair[at]] for pair in pairs] for pairs in (found[name], theirs))
+            told = {"peer_name": BARE_NAME, "peer": peer, "loads": loads}
+            report.rounds(f"{name}, Spark {spark.version}: {what}", "s", ours, *aims, **told)
 
 
 def main() -> None:
     """Each Spark in turn."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--binary", type=Path, default=ROOT / "target/release/firesteel")
-    parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args()
-    print(f"load {os.getloadavg()[0]:.1f}")
+    given = options(parser(__doc__, rounds=5))
+    report = Report("Start", given.json)
     with tempfile.TemporaryDirectory(prefix="firesteel-start-") as home:
         for spark in sparks():
-            compare(spark, options.binary.resolve(), options.rounds, Path(home))
+            compare(report, spark, given.rounds, Path(home))
 
 
 if __name__ == "__main__":

@@ -30,6 +30,10 @@ for tool in "$@"; do
         command -v cargo >/dev/null ||
             missing "Rust is missing: install Rust 1.95 or newer with rustup (https://rustup.rs)."
         ;;
+    perf)
+        command -v perf >/dev/null ||
+            missing "perf is missing: install it (Debian: apt-get install linux-perf)."
+        ;;
     maven)
         command -v mvn >/dev/null ||
             missing "Maven is missing: run 'make deps' first, or install it (Debian: apt-get install maven)."
