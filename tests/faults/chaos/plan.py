@@ -9,7 +9,7 @@ from harness.chance import SEED
 from harness.volume import SCALE
 
 SEEDS = int((25 if SCALE > 1 else 10) * SCALE)
-"""Kills at each point (R1): the plan's 25 in `make chaos`, fewer in each `make test`, which has other work."""
+"""Kills at each point (R1): the plan's 25 in `make chaos`, fewer in each `make test`."""
 
 INSTANTS = int(100 * SCALE)
 """Kills at random instants (R2), and rounds of kills on the way back (R3)."""
