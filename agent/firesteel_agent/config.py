@@ -28,6 +28,7 @@ class Config(NamedTuple):
     result_kept: int = 20
     result_max_rows: int = 0
     result_max_bytes: int = 0
+    warm_up: bool = False
 
 
 def load(run_dir: str) -> Config:

@@ -18,6 +18,7 @@ pub mod log;
 mod process;
 mod run_dir;
 mod spark;
+mod start_options;
 mod submit;
 mod supervise;
 mod training;
@@ -285,6 +286,7 @@ impl Drivers {
                 spec,
                 id,
                 &run_dir.work(),
+                &conf,
                 class_archive.as_ref(),
                 |name| std::env::var(name).ok(),
             ),
@@ -327,6 +329,7 @@ impl Drivers {
             "result_kept": config.result.kept,
             "result_max_rows": config.result.max_rows,
             "result_max_bytes": config.result.max_bytes.bytes(),
+            "warm_up": config.driver.warm_up && !spec.makes_class_archive,
         });
         run_dir.write("agent.json", agent.to_string().as_bytes())
     }
