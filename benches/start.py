@@ -1,5 +1,5 @@
-"""How long a session takes to start, with the class-data archive and without, beside a bare `spark-submit` of
-an empty session: in turns, in one run.
+"""How long a session takes to start, and its first Spark job after that: with the class-data archive, with it
+and the start options, and without, beside a bare `spark-submit` of an empty session; in turns, in one run.
 
     .venv/test/bin/python benches/start.py --binary target/release/firesteel [--rounds 5]
 """
@@ -32,16 +32,17 @@ print("idle", time.time(), flush=True)
 spark.range(10).count()
 print("job", time.time(), flush=True)
 """
+QUICK = {"driver.quick_jvm": True, "driver.warm_up": True}
 
 
 def session(server: Server) -> tuple[float, float]:
-    """Seconds from the request to idle, and to the first job's result."""
+    """Seconds from the request to idle, and from then to the first job's result."""
     begun = time.time()
     made = server.api.create(conf=CONF)
     made.wait("idle")
     idle = time.time() - begun
     made.text("spark.range(10).count()")
-    job = time.time() - begun
+    job = time.time() - begun - idle
     made.delete()
     wait_until("it is gone", lambda: not server.running_drivers())
     return idle, job
@@ -68,7 +69,8 @@ def bare(spark: Spark, script: Path) -> tuple[float, float]:
         check=True,
     )
     times = dict(line.split() for line in done.stdout.splitlines())
-    return float(times["idle"]) - begun, float(times["job"]) - begun
+    idle, job = float(times["idle"]), float(times["job"])
+    return idle - begun, job - idle
 
 
 def compare(spark: Spark, binary: Path, rounds: int, home: Path) -> None:
@@ -79,14 +81,17 @@ def compare(spark: Spark, binary: Path, rounds: int, home: Path) -> None:
     without = Server({**settings, "driver.class_archive": False}, program=binary)
     archive = {"driver.class_archive": True, "driver.class_archive_delay": "100ms"}
     with_it = Server({**settings, **archive}, program=binary)
+    quick = Server({**settings, **archive, **QUICK}, program=binary)
     try:
         begun = time.time()
         wait_until("the archive is there", lambda: "from now on" in with_it.log(), 300)
         print(f"Spark {spark.version}: the archive took {time.time() - begun:.1f} s", flush=True)
+        wait_until("the other is there", lambda: "from now on" in quick.log(), 300)
         ways = {
             "bare spark-submit": lambda: bare(spark, script),
             "a session": lambda: session(without),
             "a session, with the archive": lambda: session(with_it),
+            "... and the start options": lambda: session(quick),
         }
         found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
         for _ in range(rounds):
@@ -100,6 +105,7 @@ def compare(spark: Spark, binary: Path, rounds: int, home: Path) -> None:
     finally:
         without.stop()
         with_it.stop()
+        quick.stop()
 
 
 def main() -> None:

@@ -20,6 +20,8 @@ def warm_up(spark: "Spark", is_needed: Callable[[], bool] = lambda: True) -> Non
     """
     if spark.has_hive():
         return  # The first query that reads the catalog opens the metastore: that is for users to ask for.
+    # Compiled code is kept, and belongs to the class loader it was compiled under: that of cells.
+    spark.jvm.java.lang.Thread.currentThread().setContextClassLoader(spark.loader)
     session = spark.session().newSession()
     # An adaptive plan has its code only once it runs.
     session.conf().set("spark.sql.adaptive.enabled", "false")
