@@ -73,9 +73,13 @@ class Way(NamedTuple):
 
 BARE_NAME = "bare spark-submit"
 ARCHIVE = {"driver.class_archive": True, "driver.class_archive_delay": "100ms"}
+QUICK = {"driver.quick_jvm": True, "driver.warm_up": True}
 WAYS = {
     "a session": Way({}, [at_most(1.1, "ratio")], []),
-    "a session, with the archive": Way(ARCHIVE, [at_most(0.6, "ratio")], [at_most(0.45, "ratio")]),
+    "a session, with the archive": Way(ARCHIVE, [], []),
+    "a session, with the archive and the start options": Way(
+        {**ARCHIVE, **QUICK}, [at_most(0.6, "ratio")], [at_most(0.45, "ratio")]
+    ),
 }
 
 

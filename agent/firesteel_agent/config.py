@@ -31,6 +31,8 @@ class Config(NamedTuple):
     warm: Optional[Dict[str, Any]] = None
     """What a driver does that waits for its session: `imports`, `first_job`."""
 
+    warm_up: bool = False
+
 
 def load(run_dir: str) -> Config:
     """Read the run directory's `agent.json`, then read the secret and unlink its file."""

@@ -246,6 +246,10 @@ class Spark:
             self._conf.set(key, value)
             system.setProperty(key, value)
 
+    def has_hive(self) -> bool:
+        """Whether the catalog is a Hive metastore, which opens with the first query."""
+        return self._conf.get("spark.sql.catalogImplementation", "in-memory") == "hive"
+
     def files_root(self) -> str:
         """Where Spark puts the session's files, and unpacks its archives, on this host."""
         return self.named("org.apache.spark.SparkFiles").getRootDirectory()

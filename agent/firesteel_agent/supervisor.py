@@ -26,6 +26,7 @@ from .numbers import is_job
 from .output import Output, error
 from .progress import Progress
 from .say import say
+from .unpacked import prefer_unpacked
 from .warm import Warm
 from .watch import ProcessWatch
 from .worker import Worker
@@ -40,11 +41,18 @@ SHARED = "shared"
 """The kind of a session that has no language of its own: Python is started for it."""
 
 
+LAUNCHER_OPTIONS, LAUNCHER_JAR = "SPARK_LAUNCHER_OPTS", "/jars/spark-launcher_"
+"""What the server gives the launcher of this Spark, and no other Spark's."""
+
+
 def main(arguments: List[str]) -> int:
     """Run the agent on a run directory; the exit code."""
     # spark-submit's secret must be gone before the first child starts.
     gateway = {name: os.environ.pop(f"PYSPARK_GATEWAY_{name.upper()}") for name in ("port", "secret")}
+    if LAUNCHER_JAR in os.environ.get(LAUNCHER_OPTIONS, ""):
+        del os.environ[LAUNCHER_OPTIONS]
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    prefer_unpacked()
     config = load(arguments[0])
     supervisor = Supervisor(config)
     supervisor.start(gateway["port"], gateway["secret"])
@@ -90,15 +98,16 @@ class Supervisor:
         """Start the interpreter, the SparkContext and the watches, all at once."""
         signal.signal(signal.SIGTERM, lambda _signal, _frame: self._loop.post(self._stop))
         self._watch_orphan()
-        self._interpreter(self._own_kind).start()
 
         def make_context():
-            from .spark import Spark  # py4j takes a while to import: the child is on its way meanwhile.
+            from .spark import Spark  # py4j takes a while to import.
 
             self._spark = Spark(gateway_port, gateway_secret, self._config.run_dir, self._jvm_output)
             return self._spark.start()
 
+        # First of all: everything else is done before it is.
         self._worker.submit(make_context, self._context_made)
+        self._interpreter(self._own_kind).start()
         parent = os.getppid()
         ProcessWatch(self._loop, parent, lambda: self._end_now("the driver's JVM ended"))
         keeper = os.environ.get("FIRESTEEL_KEEPER_PID", "")
@@ -163,6 +172,7 @@ class Supervisor:
             return
         if self._warm is None:
             self._tell_ready()
+            self._warm_up()
         elif self._spark is not None:
             self._warm.prepare(self._spark, self._worker, self._interpreter("pyspark"), self._prepared)
 
@@ -226,6 +236,23 @@ class Supervisor:
                 "epoch": self._link.epoch,
             }
         )
+
+    def _warm_up(self) -> None:
+        """Have the JVM ready for the first query, while there is no statement yet."""
+        if self._config.warm_up:
+            from .warm_up import warm_up
+
+            worker = Worker(self._loop, "warm-up")
+            worker.submit(lambda: warm_up(self._spark, self._is_untouched), self._warmed_up)
+            worker.submit(self._spark.release_thread)
+            worker.close()
+
+    def _is_untouched(self) -> bool:
+        return self._last_run is None and self._last_job is None and self._exit_code is None
+
+    def _warmed_up(self, _done: None, failure: Optional[Exception]) -> None:
+        if failure is not None and self._is_untouched():
+            say(f"the first query was not prepared: {self._spark.sentence_of(failure)}")
 
     def _other_server(self) -> None:
         """A server was restarted: it knows the session, and must be told how far the driver has come."""

@@ -253,6 +253,8 @@ fn check_driver(driver: &Driver, fail: &Fail<'_>) -> Result<(), ConfigError> {
         class_archive: _,
         class_archive_delay: _,
         class_archive_bytes: _,
+        quick_jvm: _,
+        warm_up: _,
         env,
         env_pass,
     } = driver;

@@ -232,6 +232,12 @@ tables! {
         class_archive_delay: Span = Span::secs(30);
         /// The most bytes of all archives, those of other Javas and Sparks too; the oldest go first.
         class_archive_bytes: Size = Size::mib(1024);
+        /// Whether sessions' JVMs compile quickly instead of well and collect on one thread: they start sooner, and what computes for long in the driver, with
+        /// a local master all of it, is slower. A collector that the conf names leaves it out.
+        quick_jvm: bool = false;
+        /// Whether an idle session's JVM plans and compiles a query before its first statement comes, which takes a second or two of a core: the first
+        /// Spark job then is quicker. It runs no job.
+        warm_up: bool = false;
         /// Variables set in each driver's environment.
         env: TextMap = TextMap::default();
         /// Names of variables that drivers get from the server's environment, beside the built-in list.

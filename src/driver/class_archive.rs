@@ -16,6 +16,9 @@ use super::spark::Spark;
 
 /// The first Java whose archives of an application's classes are made at its exit and take no list.
 const JAVA: u32 = 17;
+/// The first Java with an ahead-of-time cache that one JVM makes at its exit (JEP 514): it has linked classes and lambdas as well, and needs no archive
+/// of the JDK's own below it.
+const JAVA_WITH_CACHE: u32 = 25;
 /// The smallest file that can be one: the JVM leaves an empty one behind where it fails.
 const LEAST_BYTES: u64 = 1 << 20;
 /// Changes when archives are made in another way.
@@ -37,6 +40,8 @@ pub(super) struct ClassArchive {
     name: String,
     /// Whether drivers get an empty directory for Spark's conf, which has nothing in it that they need.
     hides_conf: bool,
+    /// Whether it is Java's ahead-of-time cache.
+    is_cache: bool,
     is_ready: AtomicBool,
 }
 
@@ -63,9 +68,10 @@ impl ClassArchive {
         let java = java(variable).ok_or("there is no Java")?;
         let release = fs::read_to_string(java.join("release"))
             .map_err(|error| format!("{}: {error}", java.join("release").display()))?;
-        if major(&release).is_none_or(|major| major < JAVA) {
+        let major = major(&release).filter(|major| *major >= JAVA);
+        let Some(major) = major else {
             return Err(format!("Java {JAVA} or later makes them"));
-        }
+        };
         let mut digest = Sha256::new();
         for part in [
             FORMAT,
@@ -93,6 +99,7 @@ impl ClassArchive {
             directory: directory.to_owned(),
             name: hex(&digest.finalize()[..12]),
             hides_conf,
+            is_cache: major >= JAVA_WITH_CACHE,
             is_ready: AtomicBool::new(false),
         })
     }
@@ -101,16 +108,27 @@ impl ClassArchive {
     pub(super) fn to_use(&self) -> Option<Start> {
         self.is_ready.load(Ordering::Relaxed).then(|| {
             // Its own word on an archive that does not fit would be the first line of every log.
-            self.start(format!(
-                "\"-XX:SharedArchiveFile={}\" -Xshare:auto -Xlog:cds=off -Xlog:cds+dynamic=off",
-                self.path().display()
-            ))
+            let path = self.path();
+            self.start(match self.is_cache {
+                true => format!(
+                    "\"-XX:AOTCache={}\" -XX:AOTMode=auto \"-Xlog:aot*=off\"",
+                    path.display()
+                ),
+                false => format!(
+                    "\"-XX:SharedArchiveFile={}\" -Xshare:auto -Xlog:cds=off -Xlog:cds+dynamic=off",
+                    path.display()
+                ),
+            })
         })
     }
 
     /// What the driver is started with whose JVM makes it, at its exit.
     pub(super) fn to_make(&self) -> Start {
-        self.start(format!("\"-XX:ArchiveClassesAtExit={}\"", self.fresh().display()))
+        let option = match self.is_cache {
+            true => "AOTCacheOutput",
+            false => "ArchiveClassesAtExit",
+        };
+        self.start(format!("\"-XX:{option}={}\"", self.fresh().display()))
     }
 
     fn start(&self, options: String) -> Start {
@@ -285,6 +303,7 @@ mod tests {
             directory: directory.to_owned(),
             name: "a".to_owned(),
             hides_conf: false,
+            is_cache: false,
             is_ready: AtomicBool::new(false),
         }
     }

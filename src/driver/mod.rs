@@ -19,6 +19,7 @@ pub mod log;
 mod process;
 mod run_dir;
 mod spark;
+mod start_options;
 mod submit;
 mod supervise;
 mod training;
@@ -54,7 +55,7 @@ pub use link::{ResultPiece, ResultStream};
 pub use process::{ProcessName, driver_of};
 pub use run_dir::{Exit, RunDir};
 pub use spark::{NoSpark, Spark};
-pub use submit::{Application, DriverSpec, Resources, WarmUp, spark_defaults};
+pub use submit::{Ahead, Application, DriverSpec, Resources, spark_defaults};
 
 /// Events that may wait for the session; more wait in the link.
 const EVENTS_WAITING: usize = 64;
@@ -288,13 +289,14 @@ impl Drivers {
                 spec,
                 id,
                 &run_dir.work(),
+                &conf,
                 class_archive.as_ref(),
                 |name| std::env::var(name).ok(),
             ),
             directory: run_dir.work(),
             log_max_bytes: config.log.max_bytes.len() as u64,
             kill_grace_ms: u64::try_from(config.driver.kill_grace.get().as_millis()).unwrap_or(u64::MAX),
-            nice: match spec.warm_up.is_some() || spec.makes_class_archive {
+            nice: match spec.ahead.is_some() || spec.makes_class_archive {
                 true => config.driver.background_nice,
                 false => 0,
             },
@@ -334,7 +336,8 @@ impl Drivers {
             "result_kept": config.result.kept,
             "result_max_rows": config.result.max_rows,
             "result_max_bytes": config.result.max_bytes.bytes(),
-            "warm": spec.warm_up,
+            "warm": spec.ahead,
+            "warm_up": config.driver.warm_up && !spec.makes_class_archive,
         });
         run_dir.write("agent.json", agent.to_string().as_bytes())
     }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::class_archive::Start;
 use super::spark::Spark;
+use super::start_options;
 use crate::config::{Config, DeployMode};
 use crate::gpu::Mask;
 
@@ -34,7 +35,7 @@ pub struct DriverSpec {
     pub makes_class_archive: bool,
     /// What it does before a session claims it; none for one that is started for its session.
     #[serde(skip)]
-    pub warm_up: Option<WarmUp>,
+    pub ahead: Option<Ahead>,
     /// What it sees of the GPUs; none where the host has none. Not the request's: it is settled when the driver is launched.
     #[serde(skip)]
     pub gpus: Option<Mask>,
@@ -42,7 +43,7 @@ pub struct DriverSpec {
 
 /// What a warm driver does before it waits for its session.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct WarmUp {
+pub struct Ahead {
     /// Modules that its Python imports.
     pub imports: Vec<String>,
     /// Whether it runs a Spark job.
@@ -281,6 +282,7 @@ pub fn environment(
     spec: &DriverSpec,
     driver: uuid::Uuid,
     work: &Path,
+    conf: &BTreeMap<String, String>,
     class_archive: Option<&Start>,
     server: impl Fn(&str) -> Option<String>,
 ) -> BTreeMap<String, String> {
@@ -291,6 +293,11 @@ pub fn environment(
     let mut environment: BTreeMap<String, String> = passed
         .filter_map(|name| Some((name.to_owned(), server(name)?)))
         .collect();
+    let launcher = start_options::of_launcher(spark, spec);
+    // One that the administrator passes on stays.
+    if let Some(options) = launcher.filter(|_| !environment.contains_key(start_options::LAUNCHER)) {
+        environment.insert(start_options::LAUNCHER.to_owned(), options);
+    }
     let mut set = |name: &str, value: String| environment.insert(name.to_owned(), value);
     set("SPARK_HOME", spark.home.display().to_string());
     set("PYSPARK_PYTHON", spark.python.clone());
@@ -300,8 +307,9 @@ pub fn environment(
         "SPARK_SUBMIT_OPTS",
         // The Scala compiler is recursive: with 1 MiB a sum of 300 numbers is too deep for it.
         format!(
-            "\"-Djava.io.tmpdir={}\" -Xss4m {}",
+            "\"-Djava.io.tmpdir={}\" -Xss4m {} {}",
             work.display(),
+            start_options::of_driver(config, spec, conf),
             class_archive.map_or("", |start| &start.options)
         ),
     );
@@ -423,6 +431,7 @@ mod tests {
             &DriverSpec::default(),
             uuid::Uuid::nil(),
             Path::new("/run/work"),
+            &BTreeMap::new(),
             None,
             server,
         );

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{Pool, Suit};
 use crate::clock::now_ms;
-use crate::driver::{self, Driver, DriverEvent, Events, WarmUp};
+use crate::driver::{self, Ahead, Driver, DriverEvent, Events};
 use crate::gpu::{Lease, stored};
 use crate::store::{DriverRow, Op};
 
@@ -35,7 +35,7 @@ impl Warm {
         let parts = lease.as_ref().map_or(&[][..], Lease::parts);
         let mut spec = suit.spec.clone();
         spec.gpus = inner.gpus.mask(parts);
-        spec.warm_up = Some(WarmUp {
+        spec.ahead = Some(Ahead {
             imports: inner.config.pool.imports.clone(),
             first_job: inner.config.pool.first_job,
         });

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, Callable
 
+import pytest
 from conftest import SMALL
 from harness.processes import wait_until
 from harness.server import Server, free_port
@@ -63,6 +65,19 @@ def test_made_once_and_used(serve: Callable[..., Server], spark: Spark, tmp_path
     (tmp_path / "spark/conf/hive-site.xml").write_text("<configuration/>")
     server.restart()
     assert "start without a class-data archive: " in server.log() and "hive-site.xml" in server.log()
+
+
+def test_the_cache_of_a_later_java(serve: Callable[..., Server], default_spark: Spark) -> None:
+    """Java 25 has an ahead-of-time cache in its place."""
+    java = os.environ.get("FIRESTEEL_TEST_JAVA_25")
+    if not java:
+        pytest.skip("no Java 25: FIRESTEEL_TEST_JAVA_25 is not its home")
+    if default_spark.short.startswith("3."):
+        pytest.skip("Spark 3 does not run on Java 25")
+    settings = {"JAVA_HOME": java}
+    server = start(serve, default_spark, **{"driver.env": settings})
+    wait_until("it is made", lambda: bool(made(server)), 600)
+    assert mapped(server) == [str(path) for path in made(server)]
 
 
 def with_templates(spark: Spark, tmp_path: Path) -> Path:

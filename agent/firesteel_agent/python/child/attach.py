@@ -1,6 +1,6 @@
 """Wraps the SparkContext that the agent made: `spark`, `sc`, `sqlContext`.
 
-Calls numbers, own_context and PySpark.
+Calls numbers, own_context, unpacked and PySpark.
 """
 
 import importlib
@@ -13,22 +13,7 @@ from typing import Any, Dict
 
 from ...numbers import group_of, name_of
 from ...own_context import makes_its_own
-
-
-def prefer_unpacked() -> None:
-    """Import PySpark from where it lies unpacked beside its archive, if it does.
-
-    Python compiles all that it imports from an archive anew, 0.6 s for each interpreter.
-    """
-    home = os.environ.get("SPARK_HOME", "")
-    archive = f"{home}/python/lib/pyspark.zip"
-    if archive not in sys.path:
-        return
-    unpacked, parent = Path(home, "python"), Path(home).parent
-    if (unpacked / "pyspark" / "__init__.py").exists():
-        sys.path[sys.path.index(archive)] = str(unpacked)
-    elif Path(home).name == "pyspark" and Path(home, "__init__.py").exists() and str(parent) in sys.path:
-        sys.path.remove(archive)  # An installed package: its archive holds the same files.
+from ...unpacked import prefer_unpacked
 
 
 def import_pyspark() -> None:
