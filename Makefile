@@ -93,6 +93,7 @@ bench: ## latencies, start-up times and drained output, each beside its peer in 
 	.venv/test/bin/python benches/start.py --binary target/release/firesteel
 	.venv/test/bin/python benches/output.py --binary target/release/firesteel $(OUTPUT)
 	.venv/test/bin/python benches/results.py --binary target/release/firesteel
+	.venv/test/bin/python benches/gets.py --binary target/release/firesteel
 
 notebook: ## a local JupyterLab with sparkmagic against the running server (ENDPOINT= to change)
 	@scripts/need.sh python cc

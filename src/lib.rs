@@ -21,6 +21,7 @@ pub mod idempotency;
 pub mod output;
 pub mod policy;
 pub mod profile;
+pub mod ready;
 pub mod serve;
 pub mod service;
 pub mod session;
