@@ -22,6 +22,7 @@ pub mod output;
 pub mod policy;
 pub mod pool;
 pub mod profile;
+pub mod ready;
 pub mod serve;
 pub mod service;
 pub mod session;

@@ -10,26 +10,28 @@ use super::answered::answered;
 use super::error::ApiError;
 use super::followed_log::{Follow, follow};
 use super::guard::{Create, List, Modify, OnBatch, OnServer, See, View};
-use super::json::{REPLAYED, ok, read_keyed, respond};
+use super::json::{REPLAYED, ok, read_keyed};
 use super::link_to;
 use super::named_uploads::NamedUploads;
 use super::pages::{PageQuery, log_page};
 use super::sessions::{DoAs, LOG_LINES};
+use super::tagged::{NotModified, Tagged, json_of, page, send, tagged};
 use super::wire::{BatchView, BatchesView, CreateBatch, Log, Message, StateView};
 use crate::access::target_user;
 use crate::batch::{Application, Batch, DriverSpec, NewBatch, Resources};
 use crate::policy;
 use crate::profile::spark_conf;
+use crate::ready::Ready;
 
 /// All batches that the caller may see.
-#[utoipa::path(operation_id = "listBatches", tag = "batches", params(PageQuery), responses((status = 200, body = BatchesView)))]
+#[utoipa::path(operation_id = "listBatches", tag = "batches", params(PageQuery, Tagged), responses((status = 200, body = BatchesView), NotModified))]
 #[get("/batches")]
 pub async fn list(
     on: OnServer<List>,
-    page: Query<PageQuery>,
+    wanted: Query<PageQuery>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    let window = page.window(on.app.config.limits.page)?;
+    let window = wanted.window(on.app.config.limits.page)?;
     let all: Vec<Batch> = on
         .app
         .batches
@@ -43,16 +45,13 @@ pub async fn list(
         .into_iter()
         .map(|batch| (on.is_stranger_to(&batch), batch))
         .collect();
-    let from = window.from;
-    let sessions = views(&on.app, shown).await;
-    Ok(ok(
-        &request,
-        &BatchesView {
-            from,
-            total,
-            sessions,
-        },
-    ))
+    let rows = all_shown(&on.app, shown).await?;
+    let around = BatchesView {
+        from: window.from,
+        total,
+        sessions: Vec::new(),
+    };
+    Ok(page(&request, &around, &rows))
 }
 
 /// Starts a batch.
@@ -103,8 +102,8 @@ pub async fn create(
     if replayed {
         response.insert_header(REPLAYED);
     }
-    let view = view(&app, &batch, false).await;
-    Ok(answered("batch.answered", respond(&request, response, &view)))
+    let ready = shown(&app, &batch, false).await?;
+    Ok(answered("batch.answered", send(&request, response, &ready)))
 }
 
 /// Applies the policy to a request; nothing is used up when it is refused.
@@ -202,36 +201,39 @@ fn accept(
 #[utoipa::path(
     operation_id = "getBatch",
     tag = "batches",
-    params(("id" = String, Path, description = "id or name")),
-    responses((status = 200, body = BatchView), (status = 404, description = "there is none, or it is somebody else's"))
+    params(("id" = String, Path, description = "id or name"), Tagged),
+    responses((status = 200, body = BatchView), NotModified, (status = 404, description = "there is none, or it is somebody else's"))
 )]
 #[get("/batches/{id}")]
-pub async fn show(on: OnBatch<See>, request: HttpRequest) -> HttpResponse {
-    ok(&request, &view(&on.app, &on.batch, on.is_stranger).await)
+pub async fn show(on: OnBatch<See>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let ready = shown(&on.app, &on.batch, on.is_stranger).await?;
+    Ok(send(&request, HttpResponse::Ok(), &ready))
 }
 
 /// One batch's state.
 #[utoipa::path(
     operation_id = "getBatchState",
     tag = "batches",
-    params(("id" = String, Path, description = "id or name")),
-    responses((status = 200, body = StateView), (status = 404))
+    params(("id" = String, Path, description = "id or name"), Tagged),
+    responses((status = 200, body = StateView), NotModified, (status = 404))
 )]
 #[get("/batches/{id}/state")]
 pub async fn state(on: OnBatch<See>, request: HttpRequest) -> HttpResponse {
+    let snapshot = on.batch.snapshot();
     let view = StateView {
         id: on.batch.id,
-        state: on.batch.snapshot().state.as_str(),
+        state: snapshot.state.as_str(),
     };
-    ok(&request, &view)
+    let ready = snapshot.state_body.or_make(|| json_of(&view));
+    send(&request, HttpResponse::Ok(), &ready)
 }
 
 /// A page of the batch's log: standard output, standard error, and what the server adds.
 #[utoipa::path(
     operation_id = "getBatchLog",
     tag = "batches",
-    params(("id" = String, Path, description = "id or name"), PageQuery, Follow),
-    responses((status = 200, body = Log, description = "with follow=true plain text"), (status = 403), (status = 404), (status = 503, description = "too many clients follow (events.clients)"))
+    params(("id" = String, Path, description = "id or name"), PageQuery, Follow, Tagged),
+    responses((status = 200, body = Log, description = "with follow=true plain text"), NotModified, (status = 403), (status = 404), (status = 503, description = "too many clients follow (events.clients)"))
 )]
 #[get("/batches/{id}/log")]
 pub async fn log(
@@ -251,7 +253,7 @@ pub async fn log(
     let lines = read.await.unwrap_or_default();
     let (id, total) = (on.batch.id, lines.len());
     let (from, log) = log_page(from, size, lines);
-    Ok(ok(&request, &Log { id, from, total, log }))
+    Ok(tagged(&request, &Log { id, from, total, log }))
 }
 
 /// Deletes a batch and ends its driver. It is not found from the answer on.
@@ -267,20 +269,38 @@ pub async fn delete(on: OnBatch<Modify>, request: HttpRequest) -> Result<HttpRes
     Ok(ok(&request, &Message { msg: "deleted" }))
 }
 
-async fn view(app: &App, batch: &Batch, is_stranger: bool) -> BatchView {
-    let mut all = views(app, vec![(is_stranger, batch.clone())]).await;
-    all.remove(0)
+/// A batch as JSON, as this caller may see it.
+async fn shown(app: &App, batch: &Batch, is_stranger: bool) -> Result<Ready, ApiError> {
+    let snapshot = batch.snapshot();
+    if let Some(ready) = snapshot.bodies[usize::from(is_stranger)].still(snapshot.gpu_usage.as_ref()) {
+        return Ok(ready);
+    }
+    let batch = batch.clone();
+    let made = app
+        .background
+        .blocking(move || look_at(&batch, is_stranger))
+        .await;
+    made.map_err(ApiError::from)
 }
 
-/// The views of batches, each with whether the caller is a stranger to it. Logs are read off the workers.
-async fn views(app: &App, batches: Vec<(bool, Batch)>) -> Vec<BatchView> {
-    let read = move || {
-        let view = |(is_stranger, batch): (bool, Batch)| {
-            let snapshot = batch.snapshot();
-            let count = if is_stranger { 0 } else { LOG_LINES };
-            BatchView::new(&batch, &snapshot, snapshot.log_tail(count))
-        };
-        batches.into_iter().map(view).collect()
+/// The same of many, each with whether the caller is a stranger to it. Logs are read off the workers.
+async fn all_shown(app: &App, batches: Vec<(bool, Batch)>) -> Result<Vec<Ready>, ApiError> {
+    let look = move || {
+        let look = |(is_stranger, batch): &(bool, Batch)| look_at(batch, *is_stranger);
+        batches.iter().map(look).collect()
     };
-    app.background.blocking(read).await.unwrap_or_default()
+    app.background.blocking(look).await.map_err(ApiError::from)
+}
+
+/// A batch as JSON. Reads its log, unless nothing has changed.
+fn look_at(batch: &Batch, is_stranger: bool) -> Ready {
+    let snapshot = batch.snapshot();
+    let (run_dir, usage) = (snapshot.run_dir.as_ref(), snapshot.gpu_usage.as_ref());
+    let kept = &snapshot.bodies[usize::from(is_stranger)];
+    let make = || {
+        let count = if is_stranger { 0 } else { LOG_LINES };
+        json_of(&BatchView::new(batch, &snapshot, snapshot.log_tail(count)))
+    };
+    kept.still(usage)
+        .unwrap_or_else(|| kept.make(run_dir, usage, make))
 }

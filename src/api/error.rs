@@ -8,6 +8,7 @@ use tracing::{debug, warn};
 
 use super::wire::JSON;
 use crate::access;
+use crate::background::WorkPanicked;
 use crate::batch;
 use crate::session::{AddError, BadKind, CreateError, FetchError, SubmitError};
 use crate::store::{StoreError, Trouble};
@@ -130,6 +131,12 @@ impl ResponseError for ApiError {
             _ => json!({"msg": self.to_string()}),
         };
         response.body(body.to_string())
+    }
+}
+
+impl From<WorkPanicked> for ApiError {
+    fn from(_: WorkPanicked) -> Self {
+        Self::Unavailable("The answer could not be made; the server's log says why.".to_owned())
     }
 }
 

@@ -319,6 +319,9 @@ fn find<T: Owned>(app: &App, caller: &Caller, named: &str) -> Result<T, ApiError
 }
 
 fn acting(app: &App, caller: &Caller, request: &HttpRequest) -> Result<Caller, ApiError> {
+    if request.query_string().is_empty() {
+        return Ok(effective(caller, None, &app.config.access)?);
+    }
     let do_as = Query::<Acting>::from_query(request.query_string())
         .ok()
         .and_then(|query| query.into_inner().do_as);

@@ -7,8 +7,9 @@ use base64::prelude::BASE64_STANDARD;
 
 use super::error::ApiError;
 use super::guard::{Modify, OnSession, View};
-use super::json::{REPLAYED, ignore, ok, read_keyed, respond};
+use super::json::{REPLAYED, ignore, read_keyed, respond};
 use super::pages::number;
+use super::tagged::{NotModified, Tagged, tagged};
 use super::wire::{JobRequest, JobView};
 use crate::session::Kind;
 
@@ -62,8 +63,8 @@ pub async fn run(
 #[utoipa::path(
     operation_id = "getJob",
     tag = "jobs",
-    params(("id" = String, Path, description = "id or name"), ("job" = i32, Path)),
-    responses((status = 200, body = JobView), (status = 403), (status = 404))
+    params(("id" = String, Path, description = "id or name"), ("job" = i32, Path), Tagged),
+    responses((status = 200, body = JobView), NotModified, (status = 403), (status = 404))
 )]
 #[get("/sessions/{id}/jobs/{job}")]
 pub async fn show(on: OnSession<View>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
@@ -73,7 +74,7 @@ pub async fn show(on: OnSession<View>, request: HttpRequest) -> Result<HttpRespo
         _ => None,
     };
     let job = found.ok_or(ApiError::JobNotFound(id))?;
-    Ok(ok(&request, &JobView::from(&*job)))
+    Ok(tagged(&request, &JobView::from(&*job)))
 }
 
 /// Cancels a job: one that waits never runs, one that runs is interrupted.

@@ -3,7 +3,9 @@
 use std::io::Read as _;
 use std::time::Duration;
 
-use actix_web::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap, VARY};
+use actix_web::http::header::{
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, VARY,
+};
 use actix_web::web::{Bytes, BytesMut, Payload};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use flate2::Compression;
@@ -161,27 +163,37 @@ fn expand(reader: impl std::io::Read, limit: usize) -> std::io::Result<Vec<u8>> 
 }
 
 /// An answer with a JSON body. Long ones are compressed for a client that takes gzip.
-pub fn respond(
-    request: &HttpRequest,
-    mut response: HttpResponseBuilder,
-    body: &impl Serialize,
-) -> HttpResponse {
-    let Ok(mut bytes) = serde_json::to_vec(body) else {
-        return HttpResponse::InternalServerError().finish();
-    };
-    response.content_type(JSON);
-    if bytes.len() >= COMPRESS_FROM && takes_gzip(request.headers()) {
-        let mut small = Vec::with_capacity(bytes.len() / 4);
-        if GzEncoder::new(&bytes[..], Compression::fast())
-            .read_to_end(&mut small)
-            .is_ok()
-        {
-            response.insert_header((CONTENT_ENCODING, "gzip"));
-            bytes = small;
-        }
-        response.insert_header((VARY, "Accept-Encoding"));
+pub fn respond(request: &HttpRequest, response: HttpResponseBuilder, body: &impl Serialize) -> HttpResponse {
+    match serde_json::to_vec(body) {
+        Ok(bytes) => respond_with(request, response, bytes.into()),
+        Err(_) => HttpResponse::InternalServerError().finish(),
     }
-    response.body(bytes)
+}
+
+/// An answer with a body that is JSON already.
+pub fn respond_with(request: &HttpRequest, mut response: HttpResponseBuilder, body: Bytes) -> HttpResponse {
+    match encode(request, &mut response, &body) {
+        Some(compressed) => response.body(compressed),
+        None => response.body(body),
+    }
+}
+
+/// Says in the headers how a JSON body is sent; gives it compressed where it is sent so.
+pub fn encode(request: &HttpRequest, response: &mut HttpResponseBuilder, body: &[u8]) -> Option<Vec<u8>> {
+    response.insert_header((CONTENT_TYPE, HeaderValue::from_static(JSON)));
+    if body.len() < COMPRESS_FROM {
+        return None;
+    }
+    response.insert_header((VARY, "Accept-Encoding"));
+    if !takes_gzip(request.headers()) {
+        return None;
+    }
+    let mut small = Vec::with_capacity(body.len() / 4);
+    GzEncoder::new(body, Compression::fast())
+        .read_to_end(&mut small)
+        .ok()?;
+    response.insert_header((CONTENT_ENCODING, "gzip"));
+    Some(small)
 }
 
 /// A 200 with a JSON body.
@@ -202,7 +214,7 @@ pub fn takes_gzip(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::http::header::{HeaderName, HeaderValue};
+    use actix_web::http::header::HeaderName;
 
     use super::*;
 

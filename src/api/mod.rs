@@ -27,6 +27,7 @@ mod sessions;
 mod statement_body;
 mod statement_text;
 mod statements;
+mod tagged;
 mod ui;
 mod uploads;
 mod wire;
@@ -97,10 +98,13 @@ impl App {
 
 /// Every route. The OpenAPI document is made from the same list, so neither can be without the other.
 pub fn routes(config: &mut ServiceConfig<'_>) {
+    // They are tried in this order: what is polled comes first.
     config
+        .service(statements::show)
+        .service(sessions::state)
+        .service(sessions::show)
         .service(sessions::list)
         .service(sessions::create)
-        .service(sessions::state)
         .service(sessions::log)
         .service(events::follow)
         .service(sessions::connect)
@@ -115,14 +119,12 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(statements::list)
         .service(statements::run)
         .service(statements::cancel)
-        .service(statements::show)
         .service(statement_text::show_text)
         .service(results::fetch)
         .service(jobs::submit)
         .service(jobs::run)
         .service(jobs::cancel)
         .service(jobs::show)
-        .service(sessions::show)
         .service(sessions::delete)
         .service(batches::list)
         .service(batches::create)

@@ -14,15 +14,17 @@ use super::answered::answered;
 use super::error::ApiError;
 use super::followed_log::{Follow, follow};
 use super::guard::{Create, List, Modify, OnServer, OnSession, See, View};
-use super::json::{REPLAYED, ignore, ok, read_keyed, respond};
+use super::json::{REPLAYED, ignore, ok, read_keyed};
 use super::link_to;
 use super::named_uploads::NamedUploads;
 use super::pages::{PageQuery, log_page};
+use super::tagged::{NotModified, Tagged, json_of, page, send, tagged};
 use super::wire::{CreateSession, Log, Message, SessionView, SessionsView, StateView};
 use crate::access::target_user;
 use crate::policy;
 use crate::profile::spark_conf;
-use crate::session::{DriverSpec, Echo, Kind, NewSession, Resources, Session};
+use crate::ready::{Kept, Ready};
+use crate::session::{DriverMark, DriverSpec, Echo, Kind, NewSession, Resources, Session, Snapshot};
 
 /// Log lines that a session shows of itself (livy-spec.md, 1.3).
 pub const LOG_LINES: usize = 10;
@@ -39,14 +41,14 @@ pub struct DoAs {
 }
 
 /// All sessions that the caller may see.
-#[utoipa::path(operation_id = "listSessions", tag = "sessions", params(PageQuery), responses((status = 200, body = SessionsView)))]
+#[utoipa::path(operation_id = "listSessions", tag = "sessions", params(PageQuery, Tagged), responses((status = 200, body = SessionsView), NotModified))]
 #[get("/sessions")]
 pub async fn list(
     on: OnServer<List>,
-    page: Query<PageQuery>,
+    wanted: Query<PageQuery>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    let window = page.window(on.app.config.limits.page)?;
+    let window = wanted.window(on.app.config.limits.page)?;
     let all: Vec<Session> = on
         .app
         .sessions
@@ -60,15 +62,13 @@ pub async fn list(
         .into_iter()
         .map(|session| (on.is_stranger_to(&session), session))
         .collect();
-    let sessions = views(&on.app, &request, shown).await;
-    Ok(ok(
-        &request,
-        &SessionsView {
-            from: window.from,
-            total,
-            sessions,
-        },
-    ))
+    let rows = all_shown(&on.app, &request, shown).await?;
+    let around = SessionsView {
+        from: window.from,
+        total,
+        sessions: Vec::new(),
+    };
+    Ok(page(&request, &around, &rows))
 }
 
 /// Starts a session.
@@ -125,8 +125,8 @@ pub async fn create(
     if replayed {
         response.insert_header(REPLAYED);
     }
-    let view = view(&app, &request, &session, false).await;
-    Ok(answered("create.answered", respond(&request, response, &view)))
+    let ready = shown(&app, &request, &session, false).await?;
+    Ok(answered("create.answered", send(&request, response, &ready)))
 }
 
 /// Applies the policy to a request; nothing is used up when it is refused.
@@ -251,37 +251,39 @@ fn sql_rows(
 #[utoipa::path(
     operation_id = "getSession",
     tag = "sessions",
-    params(("id" = String, Path, description = "id or name")),
-    responses((status = 200, body = SessionView), (status = 404, description = "there is none, or it is somebody else's"))
+    params(("id" = String, Path, description = "id or name"), Tagged),
+    responses((status = 200, body = SessionView), NotModified, (status = 404, description = "there is none, or it is somebody else's"))
 )]
 #[get("/sessions/{id}")]
-pub async fn show(on: OnSession<See>, request: HttpRequest) -> HttpResponse {
-    let view = view(&on.app, &request, &on.session, on.is_stranger).await;
-    ok(&request, &view)
+pub async fn show(on: OnSession<See>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let ready = shown(&on.app, &request, &on.session, on.is_stranger).await?;
+    Ok(send(&request, HttpResponse::Ok(), &ready))
 }
 
 /// One session's state.
 #[utoipa::path(
     operation_id = "getSessionState",
     tag = "sessions",
-    params(("id" = String, Path, description = "id or name")),
-    responses((status = 200, body = StateView), (status = 404))
+    params(("id" = String, Path, description = "id or name"), Tagged),
+    responses((status = 200, body = StateView), NotModified, (status = 404))
 )]
 #[get("/sessions/{id}/state")]
 pub async fn state(on: OnSession<See>, request: HttpRequest) -> HttpResponse {
+    let snapshot = on.session.snapshot();
     let view = StateView {
         id: on.session.id,
-        state: on.session.snapshot().state.as_str(),
+        state: snapshot.state.as_str(),
     };
-    ok(&request, &view)
+    let ready = snapshot.state_body.or_make(|| json_of(&view));
+    send(&request, HttpResponse::Ok(), &ready)
 }
 
 /// A page of the session's log: standard output, standard error, and what the server adds.
 #[utoipa::path(
     operation_id = "getSessionLog",
     tag = "sessions",
-    params(("id" = String, Path, description = "id or name"), PageQuery, Follow),
-    responses((status = 200, body = Log, description = "with follow=true plain text"), (status = 403), (status = 404), (status = 503, description = "too many clients follow (events.clients)"))
+    params(("id" = String, Path, description = "id or name"), PageQuery, Follow, Tagged),
+    responses((status = 200, body = Log, description = "with follow=true plain text"), NotModified, (status = 403), (status = 404), (status = 503, description = "too many clients follow (events.clients)"))
 )]
 #[get("/sessions/{id}/log")]
 pub async fn log(
@@ -305,7 +307,7 @@ pub async fn log(
         .unwrap_or_default();
     let total = lines.len();
     let (from, log) = log_page(from, size, lines);
-    Ok(ok(
+    Ok(tagged(
         &request,
         &Log {
             id: on.session.id,
@@ -331,8 +333,8 @@ pub async fn connect(
 ) -> Result<HttpResponse, ApiError> {
     ignore(&request, payload).await?;
     on.session.active();
-    let view = view(&on.app, &request, &on.session, false).await;
-    Ok(ok(&request, &view))
+    let ready = shown(&on.app, &request, &on.session, false).await?;
+    Ok(send(&request, HttpResponse::Ok(), &ready))
 }
 
 /// Cancels the statement that runs. Livy stops the session here; Hue calls this to cancel.
@@ -366,31 +368,76 @@ pub async fn delete(on: OnSession<Modify>, request: HttpRequest) -> Result<HttpR
     Ok(ok(&request, &Message { msg: "deleted" }))
 }
 
-async fn view(app: &App, request: &HttpRequest, session: &Session, is_stranger: bool) -> SessionView {
-    let mut all = views(app, request, vec![(is_stranger, session.clone())]).await;
-    all.remove(0)
+/// A session as JSON, as this caller may see it.
+async fn shown(
+    app: &App,
+    request: &HttpRequest,
+    session: &Session,
+    is_stranger: bool,
+) -> Result<Ready, ApiError> {
+    let look = Look::of(request, is_stranger);
+    let snapshot = session.snapshot();
+    if let Some(ready) = look.kept(&snapshot).still(snapshot.gpu_usage.as_ref()) {
+        return Ok(ready);
+    }
+    let session = session.clone();
+    let made = app.background.blocking(move || look.at(&session)).await;
+    made.map_err(ApiError::from)
 }
 
-/// The views of sessions, each with whether the caller is a stranger to it. Logs are read off the workers.
-async fn views(app: &App, request: &HttpRequest, sessions: Vec<(bool, Session)>) -> Vec<SessionView> {
-    let agent = request
-        .headers()
-        .get(USER_AGENT)
-        .and_then(|agent| agent.to_str().ok());
-    let is_java_client = agent.is_some_and(|agent| agent.contains("livy-client-http"));
-    let read = move || {
-        let view = |(is_stranger, session): (bool, Session)| {
-            let snapshot = session.snapshot();
-            let mut view = SessionView::new(&session, &snapshot, snapshot.log_tail(LOG_LINES));
-            if is_stranger {
+/// The same of many, each with whether the caller is a stranger to it. Logs are read off the workers.
+async fn all_shown(
+    app: &App,
+    request: &HttpRequest,
+    sessions: Vec<(bool, Session)>,
+) -> Result<Vec<Ready>, ApiError> {
+    let looks: Vec<(Look, Session)> = sessions
+        .into_iter()
+        .map(|(is_stranger, session)| (Look::of(request, is_stranger), session))
+        .collect();
+    let look = move || looks.iter().map(|(look, session)| look.at(session)).collect();
+    app.background.blocking(look).await.map_err(ApiError::from)
+}
+
+/// What of a session is shown.
+#[derive(Clone, Copy)]
+struct Look {
+    is_stranger: bool,
+    /// Livy's own Java client fails on keys that its version does not know.
+    is_java_client: bool,
+}
+
+impl Look {
+    fn of(request: &HttpRequest, is_stranger: bool) -> Self {
+        let agent = request.headers().get(USER_AGENT);
+        let agent = agent.and_then(|agent| agent.to_str().ok());
+        Self {
+            is_stranger,
+            is_java_client: agent.is_some_and(|agent| agent.contains("livy-client-http")),
+        }
+    }
+
+    /// Where such a look is kept.
+    fn kept(self, snapshot: &Snapshot) -> &Kept<DriverMark> {
+        &snapshot.bodies[usize::from(self.is_stranger) + 2 * usize::from(self.is_java_client)]
+    }
+
+    /// The session as JSON. Reads its log, unless nothing has changed.
+    fn at(self, session: &Session) -> Ready {
+        let snapshot = session.snapshot();
+        let (run_dir, usage) = (snapshot.run_dir.as_ref(), snapshot.gpu_usage.as_ref());
+        let kept = self.kept(&snapshot);
+        let make = || {
+            let mut view = SessionView::new(session, &snapshot, snapshot.log_tail(LOG_LINES));
+            if self.is_stranger {
                 view = view.redacted();
             }
-            if is_java_client {
+            if self.is_java_client {
                 view.details = None;
             }
-            view
+            json_of(&view)
         };
-        sessions.into_iter().map(view).collect()
-    };
-    app.background.blocking(read).await.unwrap_or_default()
+        kept.still(usage)
+            .unwrap_or_else(|| kept.make(run_dir, usage, make))
+    }
 }

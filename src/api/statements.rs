@@ -1,5 +1,6 @@
 //! `/sessions/{id}/statements` and completion.
 
+use actix_web::http::Method;
 use actix_web::http::header::LOCATION;
 use actix_web::web::{Payload, Query};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, get, post};
@@ -13,6 +14,7 @@ use super::link_to;
 use super::pages::{PageQuery, statement_number};
 use super::statement_body::StatementBody;
 use super::statement_text::with_text_so_far;
+use super::tagged::{NotModified, Tagged, json_of, send, tagged};
 use super::wire::{Candidates, CompletionRequest, Message, StatementRequest, StatementView, StatementsView};
 use crate::session::{Kind, Statement};
 
@@ -26,8 +28,8 @@ const LIVE: &str = "x-firesteel-live";
 #[utoipa::path(
     operation_id = "listStatements",
     tag = "statements",
-    params(("id" = String, Path, description = "id or name"), PageQuery),
-    responses((status = 200, body = StatementsView), (status = 403), (status = 404))
+    params(("id" = String, Path, description = "id or name"), PageQuery, Tagged),
+    responses((status = 200, body = StatementsView), NotModified, (status = 403), (status = 404))
 )]
 #[get("/sessions/{id}/statements")]
 pub async fn list(
@@ -100,8 +102,9 @@ pub async fn run(
         ("id" = String, Path, description = "id or name"),
         ("statement" = i32, Path),
         ("X-Firesteel-Live" = Option<bool>, Header, description = "true: while it runs, output has what it has printed so far"),
+        Tagged,
     ),
-    responses((status = 200, body = StatementView), (status = 403), (status = 404))
+    responses((status = 200, body = StatementView), NotModified, (status = 403), (status = 404))
 )]
 #[get("/sessions/{id}/statements/{statement}")]
 pub async fn show(on: OnSession<View>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
@@ -182,7 +185,14 @@ pub(super) fn answer(
     }
     match StatementBody::of_one(statement) {
         Some(body) => body.answer(request, response, app.background.clone()),
-        None => respond(request, response, &StatementView::from(statement)),
+        // What nobody asks for again is not kept.
+        None if request.method() != Method::GET => {
+            respond(request, response, &StatementView::from(statement))
+        }
+        None => {
+            let make = || json_of(&StatementView::from(statement));
+            send(request, response, &statement.body.or_make(make))
+        }
     }
 }
 
@@ -195,7 +205,7 @@ pub(super) fn answer_page<'a>(
 ) -> HttpResponse {
     match StatementBody::of_page(total_statements, statements.clone()) {
         Some(body) => body.answer(request, HttpResponse::Ok(), app.background.clone()),
-        None => ok(
+        None => tagged(
             request,
             &StatementsView {
                 total_statements,

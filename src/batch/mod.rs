@@ -13,7 +13,7 @@ mod request;
 mod snapshot;
 mod state;
 
-pub use crate::driver::{Application, DriverSpec, Resources};
+pub use crate::driver::{Application, DriverMark, DriverSpec, Resources};
 pub use registry::{Batch, Batches, CreateError};
 pub use request::NewBatch;
 pub use snapshot::Snapshot;

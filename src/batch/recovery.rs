@@ -53,15 +53,10 @@ impl Batches {
             .ok_or_else(|| format!("{:?} is no state of a batch.", row.state))?;
         let shared = &self.shared;
         let driver: Option<Uuid> = row.driver_id.as_deref().and_then(|id| id.parse().ok());
-        let mut snapshot = Snapshot {
-            state,
-            exit_code: row.exit_code.and_then(|code| i32::try_from(code).ok()),
-            run_dir: driver.map(|id| shared.drivers.run_dir(id)),
-            gpus: None,
-            gpu_usage: None,
-            notes: Arc::default(),
-            diagnosis: row.diagnosis.as_deref().map(Into::into),
-        };
+        let mut snapshot = Snapshot::new(state);
+        snapshot.exit_code = row.exit_code.and_then(|code| i32::try_from(code).ok());
+        snapshot.run_dir = driver.map(|id| shared.drivers.run_dir(id));
+        snapshot.diagnosis = row.diagnosis.as_deref().map(Into::into);
         snapshot.notes = Arc::new(snapshot.run_dir.as_ref().map_or_else(Vec::new, RunDir::notes));
         if let Some(ended) = row.ended {
             let ago = u64::try_from(now_ms().saturating_sub(ended)).unwrap_or(0);

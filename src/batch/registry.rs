@@ -266,15 +266,8 @@ impl Batches {
         }
         crate::kill_point!("batch.inserted");
         info!(batch.id = id, "a batch was created");
-        let snapshot = Snapshot {
-            state: BatchState::Starting,
-            exit_code: None,
-            run_dir: None,
-            gpus: None,
-            gpu_usage: None,
-            notes: Arc::new(request.notes.clone()),
-            diagnosis: None,
-        };
+        let mut snapshot = Snapshot::new(BatchState::Starting);
+        snapshot.notes = Arc::new(request.notes.clone());
         let turn = turn.with_gpus(wanted(id, &request));
         Ok(self.enrol(id, request, snapshot, Begin::Queued(turn)))
     }

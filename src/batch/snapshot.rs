@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::state::BatchState;
-use crate::driver::{LogNow, RunDir, log};
+use crate::driver::{DriverMark, LogNow, RunDir, log};
 use crate::gpu::Usage;
+use crate::ready::Kept;
 
 /// A batch at one moment.
 #[derive(Clone, Debug)]
@@ -23,9 +24,27 @@ pub struct Snapshot {
     pub notes: Arc<Vec<String>>,
     /// The sentence that explains the end, where that was no success.
     pub diagnosis: Option<Arc<str>>,
+    /// Its state as JSON.
+    pub state_body: Kept,
+    /// The batch as JSON, for those who may see all of it and for strangers.
+    pub bodies: [Kept<DriverMark>; 2],
 }
 
 impl Snapshot {
+    pub(super) fn new(state: BatchState) -> Self {
+        Self {
+            state,
+            exit_code: None,
+            run_dir: None,
+            gpus: None,
+            gpu_usage: None,
+            notes: Arc::default(),
+            diagnosis: None,
+            state_body: Kept::default(),
+            bodies: Default::default(),
+        }
+    }
+
     /// The whole log, as Livy lays it out, with at most `max_bytes` of each stream. Reads files.
     #[must_use]
     pub fn log(&self, max_bytes: u64) -> Vec<String> {

@@ -15,12 +15,15 @@ const KEPT: u64 = 2;
 /// Bytes read from the end of a stream for the last lines that a session shows.
 const TAIL_BYTES: u64 = 16 * 1024;
 
+/// The least bytes of a segment that another follows.
+pub(super) const SEGMENT_LEAST: u64 = 4096;
+
 /// Bytes of one segment.
 pub(super) fn segment_bytes(max_bytes: u64) -> u64 {
-    (max_bytes / (2 * KEPT)).max(4096)
+    (max_bytes / (2 * KEPT)).max(SEGMENT_LEAST)
 }
 
-fn segment_path(directory: &Path, stream: &str, number: u64) -> PathBuf {
+pub(super) fn segment_path(directory: &Path, stream: &str, number: u64) -> PathBuf {
     directory.join(format!("{stream}.{number:06}"))
 }
 

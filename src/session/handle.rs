@@ -1,5 +1,6 @@
 //! What the rest of the server holds of a session: its fixed facts, its snapshots, and a way to ask its actor.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,9 +24,13 @@ use crate::idempotency::{Begun, IdempotencyKey, KeyReused, Keys};
 use crate::output::Outputs;
 use crate::store::{IdempotencyRow, Store, StoreError};
 
-/// A session. Clones name the same one.
+/// A session. Clones name the same one, and cost nothing.
 #[derive(Clone, Debug)]
-pub struct Session {
+pub struct Session(Arc<Parts>);
+
+/// What a session is made of, which does not change; what changes is seen through its snapshots.
+#[derive(Debug)]
+pub struct Parts {
     /// Livy's small integer.
     pub id: i64,
     /// Unique per owner among what has not ended.
@@ -55,6 +60,20 @@ pub struct Session {
     /// Whether a warm driver was there for it.
     pub(super) is_warm: bool,
     pub(super) downloads: Downloads,
+}
+
+impl Deref for Session {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl From<Parts> for Session {
+    fn from(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
 }
 
 impl Session {
@@ -174,10 +193,10 @@ impl Session {
     /// # Errors
     /// The store can't be read. Cancel safe.
     pub async fn held(&self, id: i64) -> Result<Option<Arc<Statement>>, StoreError> {
-        let mut snapshots = self.snapshot.clone();
         let runs =
             |snapshot: &Arc<Snapshot>| snapshot.live(id).is_some_and(|statement| statement.started > 0);
         if runs(&self.snapshot()) {
+            let mut snapshots = self.snapshot.clone();
             // Out of time, an actor that has ended, or a server that ends: in each case, what is there now is the answer.
             tokio::select! {
                 _ = tokio::time::timeout(self.answer_within, snapshots.wait_for(|now| !runs(now))) => {}

@@ -25,7 +25,7 @@ mod stored;
 mod text;
 mod times;
 
-pub use crate::driver::{Addition, DriverSpec, LogFollower, LogNow, Resources, ResultPiece};
+pub use crate::driver::{Addition, DriverMark, DriverSpec, LogFollower, LogNow, Resources, ResultPiece};
 pub use command::{AddError, SubmitError};
 pub use download::{Download, FetchError};
 pub use feed::{Because, Event, EventId, Feed, Mark, News, Reader, Reset};

@@ -11,7 +11,7 @@ use tracing::info;
 use super::actor::{Actor, Begin, Past};
 use super::download::Downloads;
 use super::feed::Feed;
-use super::handle::Session;
+use super::handle::{Parts, Session};
 use super::request::NewSession;
 use super::shared::{Shared, Table};
 use super::state::SessionState;
@@ -218,7 +218,7 @@ impl Sessions {
         let limits = (config.events.replay_bytes.len(), config.output.live_bytes.len());
         let live = past.statements.iter().map(|statement| &**statement);
         let feed = Feed::new(shared.store.epoch(), limits, past.snapshot.state, live);
-        let session = Session {
+        let session = Session::from(Parts {
             id,
             name: request.name.clone(),
             owner: request.owner.clone(),
@@ -239,7 +239,7 @@ impl Sessions {
             draining: shared.background.draining().clone(),
             is_warm: matches!(begin, Begin::Queued(_, Some(_))),
             downloads: Downloads::new(&shared.config.result, &shared.downloads),
-        };
+        });
         shared.sessions.by_id.insert(id, session.clone());
         let actor = Actor::new(
             &session,
@@ -369,10 +369,10 @@ impl Sessions {
             session.end("The server was shut down (shutdown.sessions).").await;
         }
         let wait = async {
-            for mut session in all {
+            for session in all {
                 // An error means that its actor is gone, and so is its driver.
-                let _ = session
-                    .snapshot
+                let mut snapshots = session.snapshot.clone();
+                let _ = snapshots
                     .wait_for(|snapshot| snapshot.state == SessionState::Dead)
                     .await;
             }

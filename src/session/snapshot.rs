@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::state::SessionState;
 use super::statement::Statement;
-use crate::driver::{Driver, LogNow, RunDir, log};
+use crate::driver::{Driver, DriverMark, LogNow, RunDir, log};
 use crate::gpu::Usage;
+use crate::ready::Kept;
 
 /// Statements that have ended and are small enough to be answered without the store.
 pub(super) const RECENT: usize = 32;
@@ -37,6 +38,10 @@ pub struct Snapshot {
     pub live: Arc<Vec<Arc<Statement>>>,
     /// Statements that ended lately.
     pub recent: Arc<Vec<Arc<Statement>>>,
+    /// Its state as JSON.
+    pub state_body: Kept,
+    /// The session as JSON, for each of the ways to look at it.
+    pub bodies: [Kept<DriverMark>; 4],
 }
 
 impl Snapshot {
@@ -53,6 +58,8 @@ impl Snapshot {
             diagnosis: None,
             live: Arc::default(),
             recent: Arc::default(),
+            state_body: Kept::default(),
+            bodies: Default::default(),
         }
     }
 

@@ -14,6 +14,7 @@ use crate::clock::now_ms;
 use crate::counters::Cap;
 use crate::driver::StatementResult;
 use crate::output::{Kept, OutputFile, Outputs};
+use crate::ready;
 use crate::store::{IdempotencyRow, Op, StatementRow, Store};
 
 /// One statement, at one moment. Times are epoch milliseconds, 0 until they come.
@@ -45,6 +46,8 @@ pub struct Statement {
     pub started: i64,
     /// When it ended.
     pub completed: i64,
+    /// The statement as JSON.
+    pub body: ready::Kept,
 }
 
 impl Statement {
@@ -63,6 +66,7 @@ impl Statement {
             accepted: now_ms(),
             started: 0,
             completed: 0,
+            body: ready::Kept::default(),
         }
     }
 
@@ -273,6 +277,7 @@ impl Statement {
             accepted: row.accepted,
             started: row.started,
             completed: row.completed,
+            body: ready::Kept::default(),
         })
     }
 

@@ -7,6 +7,7 @@ use tracing::{debug, info};
 use super::{Actor, Done, Running, one_line};
 use crate::counters::Cap;
 use crate::driver::{DriverEvent, Exit, StatementResult, diagnose};
+use crate::ready::Kept;
 use crate::session::snapshot::{RECENT, RECENT_BYTES};
 use crate::session::state::{SessionEvent, SessionState, StatementState};
 use crate::session::statement::Statement;
@@ -192,7 +193,9 @@ impl Actor {
 
     fn update_running(&mut self, id: i64, change: impl FnOnce(&mut Statement)) {
         if let Some(running) = self.running.as_mut().filter(|running| running.statement.id == id) {
-            change(Arc::make_mut(&mut running.statement));
+            let statement = Arc::make_mut(&mut running.statement);
+            statement.body = Kept::default();
+            change(statement);
             self.publish();
         }
     }
