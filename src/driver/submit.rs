@@ -274,6 +274,16 @@ fn escape(text: &mut String, raw: &str) {
     }
 }
 
+/// What the driver's JVM gets its options from.
+#[derive(Debug)]
+pub struct Jvm<'a> {
+    /// Its temporary directory.
+    pub work: &'a Path,
+    /// The session's whole conf.
+    pub conf: &'a BTreeMap<String, String>,
+    pub(super) class_archive: Option<&'a Start>,
+}
+
 /// The driver's whole environment. `server` is the server's own; of it only a list passes.
 #[must_use]
 pub fn environment(
@@ -281,9 +291,7 @@ pub fn environment(
     spark: &Spark,
     spec: &DriverSpec,
     driver: uuid::Uuid,
-    work: &Path,
-    conf: &BTreeMap<String, String>,
-    class_archive: Option<&Start>,
+    jvm: &Jvm<'_>,
     server: impl Fn(&str) -> Option<String>,
 ) -> BTreeMap<String, String> {
     let passed = PASSED
@@ -308,9 +316,9 @@ pub fn environment(
         // The Scala compiler is recursive: with 1 MiB a sum of 300 numbers is too deep for it.
         format!(
             "\"-Djava.io.tmpdir={}\" -Xss4m {} {}",
-            work.display(),
-            start_options::of_driver(config, spec, conf),
-            class_archive.map_or("", |start| &start.options)
+            jvm.work.display(),
+            start_options::of_driver(config, spec, jvm.conf),
+            jvm.class_archive.map_or("", |start| &start.options)
         ),
     );
     if config.spark.is_local() && !config.spark.local_ip.is_empty() {
@@ -319,7 +327,7 @@ pub fn environment(
     for (name, value) in config.driver.env.iter() {
         set(name, value.clone());
     }
-    if let Some(conf_dir) = class_archive.and_then(|start| start.conf_dir.as_ref()) {
+    if let Some(conf_dir) = jvm.class_archive.and_then(|start| start.conf_dir.as_ref()) {
         set("SPARK_CONF_DIR", conf_dir.display().to_string());
     }
     for (name, value) in spec.gpus.iter().flat_map(|mask| &mask.environment) {
@@ -430,9 +438,11 @@ mod tests {
             &spark(),
             &DriverSpec::default(),
             uuid::Uuid::nil(),
-            Path::new("/run/work"),
-            &BTreeMap::new(),
-            None,
+            &Jvm {
+                work: Path::new("/run/work"),
+                conf: &BTreeMap::new(),
+                class_archive: None,
+            },
             server,
         );
         let names: Vec<&str> = environment.keys().map(String::as_str).collect();
