@@ -97,8 +97,8 @@ bench-soak: ## half an hour of sessions made, used, crashed and deleted: whether
 profile: ## flame graphs of the server under load, into target/profile (needs perf; LOADS='statements gets')
 	@scripts/need.sh perf python cc cargo
 	@scripts/envs test
-	$(CARGO) build --release --locked
-	.venv/test/bin/python benches/flames.py $(LOADS)
+	CARGO_PROFILE_RELEASE_STRIP=none $(CARGO) build --release --locked --target-dir target/unstripped
+	.venv/test/bin/python benches/flames.py --binary target/unstripped/release/firesteel $(LOADS)
 
 notebook: ## a local JupyterLab with sparkmagic against the running server (ENDPOINT= to change)
 	@scripts/need.sh python cc
