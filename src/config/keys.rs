@@ -287,7 +287,7 @@ tables! {
 
     /// Statements.
     Statement at "statement" {
-        /// How long the answer to a POST is held for a quick result; `0s`: answered at once.
+        /// How long the answer to a POST is held for a quick result, and that of a session that takes a warm driver until it is idle; `0s`: answered at once.
         answer_within: Span = Span::millis(100);
         /// From the first interrupt of a cancelled statement to the second.
         interrupt_again: Span = Span::secs(1);
