@@ -390,6 +390,8 @@ class World:
             if not (session.lives and session.settles and drivers):
                 continue
             pid = found.get(drivers[-1])
+            if pid is None and drivers[-1] in self.ledger.claimed:
+                continue  # The server was killed before it knew whose that one was: another is on its way.
             start = processes.start_time(pid) if pid else None
             if pid is None or start is None:
                 self.complaints.append(f"{session.token}'s driver {drivers[-1]} is gone")
