@@ -24,20 +24,21 @@ def take(spark: Spark, name: str, conf: Dict[str, str]) -> Optional[str]:
         # What Spark reads at its start alone, and what it does not know.
         if not runtime.isModifiable(key):
             return key
-    done = []
+    # The session has a copy of what the context had at its start.
+    copied = spark.session().sessionState().conf()
+    before: Dict[str, Optional[str]] = {}
     for key, value in queries.items():
+        former = copied.getConfString(key) if copied.contains(key) else None
         try:
             runtime.set(key, value)
         except Py4JError:
             # No value for this key: a fresh driver says so best.
-            for earlier in done:
-                runtime.unset(earlier)
+            for changed, had in before.items():
+                runtime.unset(changed) if had is None else runtime.set(changed, had)
             return key
-        done.append(key)
+        before[key] = former
     whole = {**conf, "spark.app.name": name}
     spark.put_conf(whole)
-    # The session has a copy of what the context had at its start.
-    copied = spark.session().sessionState().conf()
     for key in whole.keys() - queries.keys():
         copied.setConfString(key, whole[key])
     ui = spark.context().ui()

@@ -164,7 +164,8 @@ def test_what_it_did_ahead(serve: Callable[..., Server], default_spark: Spark) -
 
 def test_static_conf(serve: Callable[..., Server], default_spark: Spark, tmp_path: Path) -> None:
     """Conf that is read at a driver's start gets a driver of its own, and costs no warm one."""
-    server = start(serve, default_spark, **{"pool.size": 1})
+    partitions = {"spark.sql.files.maxPartitionBytes": "2m"}
+    server = start(serve, default_spark, **{"pool.size": 1, "conf": partitions})
     ready(server)
     for _ in range(2):
         session = server.api.create(conf={"spark.sql.warehouse.dir": str(tmp_path)})
@@ -176,7 +177,13 @@ def test_static_conf(serve: Callable[..., Server], default_spark: Spark, tmp_pat
     assert (told["ready"], told["claimed"], told["started"]) == (1, 0, 1)
     # No value for that key.
     server.api.create(conf={"spark.sql.shuffle.partitions": "many"}).delete()
-    assert server.api.create().created["state"] == "idle"
+    # The first is set, and put back once the second turns out to be none.
+    bad = {"spark.sql.files.maxPartitionBytes": "1m", "spark.sql.sources.partitionOverwriteMode": "sideways"}
+    server.api.create(conf=bad).delete()
+    after = server.api.create()
+    assert after.created["state"] == "idle"
+    read = "spark.conf.get('spark.sql.files.maxPartitionBytes')"
+    assert after.text(read) == "'2m'"
 
 
 def test_a_restart(serve: Callable[..., Server], default_spark: Spark) -> None:
