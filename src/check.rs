@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
+use firesteel::authentication::BasicFile;
 use firesteel::config::{AccessMode, Config, ConfigError};
 use firesteel::driver::Spark;
 use firesteel::gpu;
@@ -143,13 +144,19 @@ fn state_directory(path: &Path) -> Finding {
 }
 
 fn access(config: &Config) -> Finding {
-    match config.access.mode {
-        AccessMode::None => Ok("none, so only this host is listened to".to_owned()),
-        AccessMode::Basic => {
-            match firesteel::access::BasicFile::open(&config.access.basic_file, config.access.cache.get()) {
-                Ok(_) => Ok(format!("basic, users in {}", config.access.basic_file.display())),
-                Err(error) => Err(format!("{error}; write it with firesteel passwd")),
-            }
-        }
+    let access = &config.access;
+    if access.mode.is_open() {
+        return Ok("none, so only this host is listened to".to_owned());
     }
+    let mut ways = Vec::new();
+    for mode in access.mode.iter() {
+        ways.push(match mode {
+            AccessMode::Basic => match BasicFile::open(&access.basic_file, access.cache.get()) {
+                Ok(_) => format!("basic, users in {}", access.basic_file.display()),
+                Err(error) => return Err(format!("{error}; write it with firesteel passwd")),
+            },
+            other => other.as_str().to_owned(),
+        });
+    }
+    Ok(ways.join("; "))
 }

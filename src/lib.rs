@@ -8,6 +8,7 @@
 pub mod access;
 pub mod admission;
 pub mod api;
+pub mod authentication;
 pub mod background;
 pub mod batch;
 pub mod client;

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 use firesteel::config::{Config, Sources};
-use firesteel::{access, api, client, driver, serve, service, telemetry};
+use firesteel::{api, authentication, client, driver, serve, service, telemetry};
 
 /// Wrong usage or a wrong configuration: sysexits' EX_USAGE.
 const USAGE: u8 = 64;
@@ -139,7 +139,7 @@ fn run(command: Command) -> Result<ExitCode> {
             writeln!(std::io::stdout(), "{}", api::document().to_pretty_json()?)?;
         }
         Command::Passwd { file, user } => {
-            access::set_password(&file, &user, &read_password()?)?;
+            authentication::set_password(&file, &user, &read_password()?)?;
         }
         Command::Client(command) => return Ok(client::run(command)),
         Command::Completions { shell } => generated::completions(Cli::command(), shell)?,

@@ -17,12 +17,12 @@ use tokio::task::JoinHandle;
 use tracing::{info, warn};
 use utoipa_actix_web::AppExt as _;
 
-use crate::access::BasicFile;
 use crate::api::{self, App, RouteTable};
+use crate::authentication::Authentication;
 use crate::background::Background;
 use crate::batch::Batches;
 use crate::clock::now_ms;
-use crate::config::{AccessMode, AtShutdown, Config, Listen};
+use crate::config::{AtShutdown, Config, Listen};
 use crate::counters::Cap;
 use crate::driver::{Drivers, Spark, driver_of};
 use crate::gpu::{self, Gpus};
@@ -109,13 +109,7 @@ impl Server {
             "Spark was chosen by {}",
             spark.chosen_by
         );
-        let users = match config.access.mode {
-            AccessMode::None => None,
-            AccessMode::Basic => Some(Arc::new(BasicFile::open(
-                &config.access.basic_file,
-                config.access.cache.get(),
-            )?)),
-        };
+        let authentication = Authentication::open(&config.access, background)?;
 
         notify::starting("opening the store", START_STEP);
         let store = Store::open(&state_dir.join("firesteel.db"), &config.store, background).await?;
@@ -144,7 +138,7 @@ impl Server {
             batches.clone(),
             uploads,
             background.clone(),
-            users,
+            authentication,
         );
         let workers = Workers::default();
         let traffic = Traffic::new(background.draining().clone());

@@ -20,22 +20,23 @@ const LEAVES: &[&str] = &[
 const MAY_USE: &[(&str, &str)] = &[
     (
         "main",
-        "check generated client serve service api web access session batch upload output idempotency policy driver store telemetry config",
+        "check generated client serve service api web access authentication session batch upload output idempotency policy driver store telemetry config",
     ),
-    ("check", "access driver gpu config"),
+    ("check", "authentication driver gpu config"),
     ("generated", ""),
     // It speaks HTTP, so that it works with any server.
     ("client", ""),
     (
         "serve",
-        "service api access session batch upload output pool gpu driver store telemetry config",
+        "service api access authentication session batch upload output pool gpu driver store telemetry config",
     ),
     ("service", "driver config"),
     (
         "api",
-        "web access session batch upload output tabular idempotency pool profile gpu policy store config",
+        "web access authentication session batch upload output tabular idempotency pool profile gpu policy store config",
     ),
     ("web", ""),
+    ("authentication", "access config"),
     ("access", "config"),
     ("session", "idempotency output turn pool gpu driver store config"),
     ("batch", "idempotency turn gpu driver store config"),

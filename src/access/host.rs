@@ -3,15 +3,15 @@
 
 use std::net::IpAddr;
 
-use crate::config::{AccessMode, Server};
+use crate::config::{Modes, Server};
 
 /// Whether the server answers to this `Host`; else the answer is 421. Any port will do.
 ///
 /// Accepted are localhost, 127.0.0.1, `[::1]`, the listen address and `server.hosts`. With authentication and an empty
 /// `server.hosts`, every well-formed name is, and so is none at all.
 #[must_use]
-pub fn host_allowed(host: Option<&str>, server: &Server, mode: AccessMode) -> bool {
-    let open = mode != AccessMode::None && server.hosts.is_empty();
+pub fn host_allowed(host: Option<&str>, server: &Server, mode: &Modes) -> bool {
+    let open = !mode.is_open() && server.hosts.is_empty();
     let Some(host) = host else {
         return open;
     };
@@ -76,6 +76,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::config::AccessMode;
+
+    fn basic() -> Modes {
+        Modes::of(vec![AccessMode::Basic])
+    }
     use crate::config::Listen;
 
     fn server(listen: &str, hosts: &[&str]) -> Server {
@@ -109,7 +114,7 @@ mod tests {
             "[FD00:0::1]",
             "localhost:",
         ] {
-            assert!(host_allowed(Some(host), &server, AccessMode::None), "{host}");
+            assert!(host_allowed(Some(host), &server, &Modes::default()), "{host}");
         }
         for host in [
             "",
@@ -149,33 +154,29 @@ mod tests {
             "[::2]",
             "app.localhost",
         ] {
-            assert!(!host_allowed(Some(host), &server, AccessMode::None), "{host:?}");
+            assert!(!host_allowed(Some(host), &server, &Modes::default()), "{host:?}");
         }
-        assert!(!host_allowed(None, &server, AccessMode::None));
+        assert!(!host_allowed(None, &server, &Modes::default()));
     }
 
     #[test]
     fn with_authentication() {
         let open = server("0.0.0.0:8998", &[]);
-        assert!(host_allowed(Some("any.name:80"), &open, AccessMode::Basic));
-        assert!(host_allowed(None, &open, AccessMode::Basic));
-        assert!(!host_allowed(Some("a b"), &open, AccessMode::Basic));
+        assert!(host_allowed(Some("any.name:80"), &open, &basic()));
+        assert!(host_allowed(None, &open, &basic()));
+        assert!(!host_allowed(Some("a b"), &open, &basic()));
         let named = server("0.0.0.0:8998", &["spark.example.com"]);
-        assert!(host_allowed(Some("spark.example.com"), &named, AccessMode::Basic));
-        assert!(host_allowed(Some("localhost:8998"), &named, AccessMode::Basic));
-        assert!(!host_allowed(
-            Some("other.example.com"),
-            &named,
-            AccessMode::Basic
-        ));
-        assert!(!host_allowed(Some("0.0.0.0"), &named, AccessMode::Basic));
-        assert!(!host_allowed(None, &named, AccessMode::Basic));
+        assert!(host_allowed(Some("spark.example.com"), &named, &basic()));
+        assert!(host_allowed(Some("localhost:8998"), &named, &basic()));
+        assert!(!host_allowed(Some("other.example.com"), &named, &basic()));
+        assert!(!host_allowed(Some("0.0.0.0"), &named, &basic()));
+        assert!(!host_allowed(None, &named, &basic()));
     }
 
     proptest! {
         #[test]
         fn nothing_panics(host in "(\\[)?.{0,20}(\\])?(:.{0,6})?") {
-            let _ = host_allowed(Some(&host), &Server::default(), AccessMode::None);
+            let _ = host_allowed(Some(&host), &Server::default(), &Modes::default());
         }
     }
 }

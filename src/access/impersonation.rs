@@ -75,7 +75,7 @@ pub fn target_user(
 /// As [`target_user`].
 pub fn effective(caller: &Caller, do_as: Option<&str>, access: &Access) -> Result<Caller, Refused> {
     match target_user(caller, do_as, None, access)? {
-        Some(user) if caller.user.as_deref() != Some(&user) => Ok(Caller::named(&user, access)),
+        Some(user) if caller.user.as_deref() != Some(&user) => Ok(Caller::named(&user, Vec::new(), access)),
         _ => Ok(caller.clone()),
     }
 }
@@ -83,12 +83,12 @@ pub fn effective(caller: &Caller, do_as: Option<&str>, access: &Access) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::AccessMode;
+    use crate::config::{AccessMode, Modes};
 
     fn access(impersonation: bool) -> Access {
         let superusers = vec!["root".to_owned()];
         Access {
-            mode: AccessMode::Basic,
+            mode: Modes::of(vec![AccessMode::Basic]),
             impersonation,
             superusers,
             ..Access::default()
@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn off_ignores_both() {
         let access = access(false);
-        let caller = Caller::named("alice", &access);
+        let caller = Caller::named("alice", Vec::new(), &access);
         assert_eq!(target_user(&caller, Some("bob"), Some("-x"), &access), Ok(None));
         assert_eq!(effective(&caller, Some("bob"), &access), Ok(caller));
     }
@@ -106,8 +106,8 @@ mod tests {
     #[test]
     fn on_follows_livy() {
         let access = access(true);
-        let alice = Caller::named("alice", &access);
-        let root = Caller::named("root", &access);
+        let alice = Caller::named("alice", Vec::new(), &access);
+        let root = Caller::named("root", Vec::new(), &access);
         let named = |name: &str| Ok(Some(name.to_owned()));
         assert_eq!(target_user(&alice, None, None, &access), named("alice"));
         assert_eq!(target_user(&alice, Some(""), Some(""), &access), named("alice"));
@@ -137,13 +137,8 @@ mod tests {
             );
         }
         let bob = effective(&root, Some("bob"), &access).unwrap();
-        assert_eq!(
-            bob,
-            Caller {
-                user: Some("bob".to_owned()),
-                admin: false
-            }
-        );
+        assert_eq!(bob, Caller::named("bob", Vec::new(), &access));
+        assert!(!bob.admin);
         assert_eq!(effective(&root, None, &access), Ok(root.clone()));
         assert!(effective(&alice, Some("root"), &access).is_err());
         for odd in ["Alice", "alice.", "ALICE"] {
@@ -187,7 +182,7 @@ mod tests {
             &"x".repeat(129),
         ] {
             assert!(!valid_user(name), "{name:?}");
-            let root = Caller::named("root", &access(true));
+            let root = Caller::named("root", Vec::new(), &access(true));
             assert_eq!(
                 target_user(&root, Some(name), None, &access(true)).is_err(),
                 !name.is_empty()

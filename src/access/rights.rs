@@ -1,12 +1,15 @@
 //! What a caller may do to a session or batch (contracts: access to others'; livy-spec 6.2).
 
-use crate::config::{Access, AccessMode, Lists};
+use std::sync::Arc;
+
+use crate::config::{Access, Lists};
 
 /// Who sends a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     /// The name that was proved; `None` without authentication.
     pub user: Option<String>,
+    groups: Arc<[String]>,
     /// Whether it is one of `access.superusers`.
     pub admin: bool,
 }
@@ -14,20 +17,28 @@ pub struct Caller {
 impl Caller {
     /// A caller who needed no proof.
     #[must_use]
-    pub const fn anonymous() -> Self {
+    pub fn anonymous() -> Self {
         Self {
             user: None,
+            groups: Arc::default(),
             admin: false,
         }
     }
 
-    /// The caller of this name, compared with `access.superusers` letter by letter.
+    /// The caller of this name, compared with `access.superusers` letter by letter, in these groups.
     #[must_use]
-    pub fn named(user: &str, access: &Access) -> Self {
+    pub fn named(user: &str, groups: Vec<String>, access: &Access) -> Self {
         Self {
             user: Some(user.to_owned()),
+            groups: groups.into(),
             admin: access.superusers.iter().any(|name| name == user),
         }
+    }
+
+    /// The groups that the caller is in, as what proved its name tells them.
+    #[must_use]
+    pub fn groups(&self) -> &[String] {
+        &self.groups
     }
 }
 
@@ -74,7 +85,7 @@ pub fn may(
     proxy_user: Option<&str>,
     access: &Access,
 ) -> Verdict {
-    if access.mode == AccessMode::None {
+    if access.mode.is_open() {
         return Verdict::Allowed;
     }
     let Some(user) = caller.user.as_deref() else {
@@ -95,6 +106,7 @@ pub fn may(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{AccessMode, Modes};
 
     const ACTIONS: [Action; 6] = [
         Action::Create,
@@ -107,7 +119,7 @@ mod tests {
 
     fn access(lists: Lists) -> Access {
         Access {
-            mode: AccessMode::Basic,
+            mode: Modes::of(vec![AccessMode::Basic]),
             lists,
             superusers: vec!["root".to_owned()],
             ..Access::default()
@@ -188,7 +200,7 @@ mod tests {
             (Lists::Livy, "root", None, None, [Allowed; 6]),
         ] {
             let access = access(lists);
-            let caller = Caller::named(user, &access);
+            let caller = Caller::named(user, Vec::new(), &access);
             let given = ACTIONS.map(|action| may(&caller, action, owner, proxy_user, &access));
             assert_eq!(given, verdicts, "{lists:?} {user} {owner:?} {proxy_user:?}");
         }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::error::ApiError;
 use super::named_uploads::NamedUploads;
-use crate::config::{AccessMode, Config};
+use crate::config::Config;
 use crate::gpu::{self, Ask, Gpus};
 use crate::policy;
 use crate::profile;
@@ -71,7 +71,7 @@ pub fn accept(
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let given = wanted.conf.iter();
     let mut conf: BTreeMap<String, String> = given.map(|(key, value)| (key.clone(), text(value))).collect();
-    let authenticated = config.access.mode != AccessMode::None;
+    let authenticated = !config.access.mode.is_open();
     uploads.in_conf(&mut conf)?;
     let jars = uploads.in_list("jars", wanted.jars)?;
     let py_files = uploads.in_list("pyFiles", wanted.py_files)?;

@@ -8,6 +8,7 @@ use tracing::{debug, warn};
 
 use super::wire::JSON;
 use crate::access;
+use crate::authentication::Refusal;
 use crate::background::WorkPanicked;
 use crate::batch;
 use crate::session::{AddError, BadKind, CreateError, FetchError, SubmitError};
@@ -39,9 +40,9 @@ pub enum ApiError {
     /// 400, a bare string: a body that can't be read.
     #[error("{0}")]
     BadBody(String),
-    /// 401 with the scheme to use.
+    /// 401 with the schemes to use, a `WWW-Authenticate` header each.
     #[error("Authentication is required.")]
-    Unauthenticated,
+    Unauthenticated(Vec<String>),
     /// 403 `{}`: Livy's answer to a caller without the right.
     #[error("forbidden")]
     Forbidden,
@@ -96,7 +97,7 @@ impl ResponseError for ApiError {
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::NoRoom(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BadRequest(_) | Self::Rejected(_) | Self::BadBody(_) => StatusCode::BAD_REQUEST,
-            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Self::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
             Self::Forbidden | Self::Refused(_) => StatusCode::FORBIDDEN,
             Self::UnknownVersion(_) => StatusCode::NOT_ACCEPTABLE,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -113,8 +114,10 @@ impl ResponseError for ApiError {
         let mut response = HttpResponseBuilder::new(self.status_code());
         response.content_type(JSON);
         match self {
-            Self::Unauthenticated => {
-                response.insert_header((WWW_AUTHENTICATE, "Basic realm=\"firesteel\", charset=\"UTF-8\""));
+            Self::Unauthenticated(challenges) => {
+                for challenge in challenges {
+                    response.append_header((WWW_AUTHENTICATE, challenge.as_str()));
+                }
             }
             Self::Unavailable(_) => {
                 response.insert_header((RETRY_AFTER, RETRY_SECONDS));
@@ -241,6 +244,15 @@ impl From<access::Refused> for ApiError {
         match reason {
             access::Refused::NotAllowed { .. } => Self::Refused(reason.to_string()),
             access::Refused::Name => Self::BadRequest(reason.to_string()),
+        }
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(reason: Refusal) -> Self {
+        match reason {
+            Refusal::Unproved(challenges) => Self::Unauthenticated(challenges),
+            Refusal::Unavailable(why) => Self::Unavailable(why),
         }
     }
 }

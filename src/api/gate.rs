@@ -5,15 +5,16 @@ use actix_web::body::{BodySize, BoxBody, MessageBody, None as NoBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::http::header::{
-    ACCEPT, CONTENT_SECURITY_POLICY, HOST, HeaderName, HeaderValue, ORIGIN, X_CONTENT_TYPE_OPTIONS,
-    X_FRAME_OPTIONS, X_XSS_PROTECTION,
+    ACCEPT, CONTENT_SECURITY_POLICY, HOST, HeaderName, HeaderValue, ORIGIN, WWW_AUTHENTICATE,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS, X_XSS_PROTECTION,
 };
 use actix_web::middleware::Next;
-use actix_web::{Error, web};
+use actix_web::{Error, HttpMessage as _, web};
 
 use super::App;
 use super::error::ApiError;
 use crate::access::{host_allowed, origin_allowed};
+use crate::authentication::Proved;
 
 /// What a version of Livy's API looks like in `Accept`.
 const VERSION_PREFIX: &str = "application/vnd.livy.v";
@@ -45,7 +46,8 @@ pub async fn pass(
         // Routed as GET; the protocol's encoder knows that it was a HEAD and sends no body.
         request.head_mut().method = Method::GET;
     }
-    let answered = next.call(request).await?.map_into_boxed_body();
+    let mut answered = next.call(request).await?.map_into_boxed_body();
+    prove_in_turn(&mut answered);
     Ok(with_headers(answered.map_body(|_, body| {
         // One that is made as it is taken may never come to its end.
         if is_head && matches!(body.size(), BodySize::Stream) {
@@ -54,6 +56,15 @@ pub async fn pass(
             body
         }
     })))
+}
+
+/// Where a caller has proved itself in a way that asks the server to do the same, the answer does.
+fn prove_in_turn<B>(response: &mut ServiceResponse<B>) {
+    let proved = response.request().extensions().get::<Proved>().cloned();
+    let answer = proved.and_then(|proved| HeaderValue::from_str(&proved.answer?).ok());
+    if let Some(answer) = answer {
+        response.headers_mut().append(WWW_AUTHENTICATE, answer);
+    }
 }
 
 fn with_headers<B>(mut response: ServiceResponse<B>) -> ServiceResponse<B> {
@@ -73,7 +84,7 @@ fn check(request: &ServiceRequest) -> Result<(), ApiError> {
     // HTTP/1.0 clients and absolute request targets name no host, or name it in the target.
     let host =
         header(HOST.as_str()).or_else(|| request.uri().authority().map(|authority| authority.as_str()));
-    if !host_allowed(host, &app.config.server, app.config.access.mode) {
+    if !host_allowed(host, &app.config.server, &app.config.access.mode) {
         return Err(ApiError::WrongHost);
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {

@@ -7,7 +7,6 @@ use utoipa::ToSchema;
 use super::guard::{List, OnServer};
 use super::json::ok;
 use crate::access::Caller;
-use crate::config::AccessMode;
 use crate::gpu::{Holder, Part, Seen};
 
 /// `GET /gpus`.
@@ -73,7 +72,7 @@ impl HeldView {
 #[get("/gpus")]
 pub async fn list(on: OnServer<List>, request: HttpRequest) -> HttpResponse {
     let gpus = on.app.sessions.gpus();
-    let is_open = on.app.config.access.mode == AccessMode::None;
+    let is_open = on.app.config.access.mode.is_open();
     let view = |(seen, held): (Seen, Vec<(Holder, Part)>)| GpuView {
         uuid: seen.device.uuid,
         name: seen.device.name,

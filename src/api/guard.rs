@@ -10,17 +10,15 @@ use std::pin::Pin;
 use actix_web::dev::Payload;
 use actix_web::http::header::AUTHORIZATION;
 use actix_web::web::{Data, Query};
-use actix_web::{FromRequest, HttpRequest};
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
+use actix_web::{FromRequest, HttpMessage as _, HttpRequest};
 use serde::Deserialize;
 
 use super::App;
 use super::error::ApiError;
 use super::pages::number;
 use crate::access::{Action, Caller, Verdict, effective, may};
+use crate::authentication::Presented;
 use crate::batch::Batch;
-use crate::config::AccessMode;
 use crate::session::Session;
 use crate::store::SessionRow;
 
@@ -328,70 +326,21 @@ fn acting(app: &App, caller: &Caller, request: &HttpRequest) -> Result<Caller, A
     Ok(effective(caller, do_as.as_deref(), &app.config.access)?)
 }
 
-/// Name and password of a Basic header (RFC 7617). Bytes that are no UTF-8 are taken as Latin-1, which Python's requests, and so
-/// sparkmagic and pylivy, send.
-fn credentials(header: &str) -> Option<(String, String)> {
-    let (scheme, encoded) = header.trim().split_once(' ')?;
-    let bytes = BASE64_STANDARD
-        .decode(encoded.trim())
-        .ok()
-        .filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
-    let text = String::from_utf8(bytes)
-        .unwrap_or_else(|error| error.into_bytes().into_iter().map(char::from).collect());
-    let (user, password) = text.split_once(':')?;
-    Some((user.to_owned(), password.to_owned()))
+/// What a request says of who sends it.
+fn presented(request: &HttpRequest) -> Presented {
+    let header = |name| {
+        let value = request.headers().get(name)?;
+        value.to_str().ok().map(str::to_owned)
+    };
+    Presented {
+        authorization: header(AUTHORIZATION),
+    }
 }
 
-/// Who calls: nobody in particular without authentication, else the user whose password the request has.
+/// Who calls: nobody in particular without authentication. What was proved stays with the request, for its answer (`gate.rs`).
 async fn caller(app: &Data<App>, request: &HttpRequest) -> Result<Caller, ApiError> {
-    if app.config.access.mode == AccessMode::None {
-        return Ok(Caller::anonymous());
-    }
-    let header = request
-        .headers()
-        .get(AUTHORIZATION)
-        .and_then(|header| header.to_str().ok());
-    let (user, password) = header.and_then(credentials).ok_or(ApiError::Unauthenticated)?;
-    let Some(users) = app.users.clone() else {
-        return Err(ApiError::Unauthenticated);
-    };
-    let is_right = match users.verify_cached(&user, &password) {
-        Some(known) => known,
-        None => {
-            // A hash takes tens of milliseconds of a core on purpose: only so many at once, off the workers.
-            let permit = app
-                .password_checks
-                .acquire()
-                .await
-                .map_err(|_| ApiError::Unauthenticated)?;
-            let name = user.clone();
-            let verified = app
-                .background
-                .blocking(move || users.verify(&name, &password))
-                .await;
-            drop(permit);
-            verified.unwrap_or(false)
-        }
-    };
-    if is_right {
-        Ok(Caller::named(&user, &app.config.access))
-    } else {
-        Err(ApiError::Unauthenticated)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn credentials_are_utf_8_or_latin_1() {
-        let header = |bytes: &[u8]| format!("Basic {}", BASE64_STANDARD.encode(bytes));
-        let pair = |user: &str, password: &str| Some((user.to_owned(), password.to_owned()));
-        assert_eq!(credentials(&header("ada:ä:b".as_bytes())), pair("ada", "ä:b"));
-        assert_eq!(credentials(&header(b"ada:\xe4")), pair("ada", "ä"));
-        for broken in ["Basic", "Basic ###", "Bearer YTpi", "Basic YWRh"] {
-            assert_eq!(credentials(broken), None);
-        }
-    }
+    let proved = app.authentication.prove(&presented(request)).await?;
+    let caller = proved.caller.clone();
+    request.extensions_mut().insert(proved);
+    Ok(caller)
 }

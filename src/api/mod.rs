@@ -39,7 +39,7 @@ use actix_web::web::Data;
 use tokio::sync::Semaphore;
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use crate::access::BasicFile;
+use crate::authentication::Authentication;
 use crate::background::Background;
 use crate::batch::Batches;
 use crate::config::Config;
@@ -48,9 +48,6 @@ use crate::upload::Uploads;
 
 pub use gate::pass;
 pub use openapi::{RouteTable, document, not_routed};
-
-/// Passwords that are checked at once; more wait. Each takes a core for tens of milliseconds and argon2's memory.
-const PASSWORD_CHECKS: usize = 2;
 
 /// What handlers work with.
 #[derive(Debug)]
@@ -65,9 +62,8 @@ pub struct App {
     pub uploads: Uploads,
     /// For work that must not block a worker.
     pub background: Background,
-    /// Users and their passwords, with `access.mode = "basic"`.
-    pub users: Option<Arc<BasicFile>>,
-    password_checks: Semaphore,
+    /// Who calls.
+    pub authentication: Authentication,
     /// Places of clients that follow events or logs.
     followers: Arc<Semaphore>,
 }
@@ -81,7 +77,7 @@ impl App {
         batches: Batches,
         uploads: Uploads,
         background: Background,
-        users: Option<Arc<BasicFile>>,
+        authentication: Authentication,
     ) -> Self {
         Self {
             followers: Arc::new(Semaphore::new(config.events.clients)),
@@ -90,8 +86,7 @@ impl App {
             batches,
             uploads,
             background,
-            users,
-            password_checks: Semaphore::new(PASSWORD_CHECKS),
+            authentication,
         }
     }
 }

@@ -9,6 +9,7 @@ use super::keys::{
     Access, AccessMode, DeployMode, Driver, Events, Files, Gpu, Job, Limits, Link, Log, Output, PolicyConf,
     Pool, Profile, ResultStreams, Retention, Server, Session, Shutdown, Spark, Sql, Statement, Store, Upload,
 };
+use super::modes::Modes;
 use super::sources::Origins;
 use super::values::{Size, Span};
 use super::{Config, Policy};
@@ -596,17 +597,24 @@ fn check_access(access: &Access, server: &Server, fail: &Fail<'_>) -> Result<(),
             "a user's name must not be empty or have control characters",
         );
     }
-    match mode {
-        AccessMode::None => match may_listen(*mode, *server.listen) {
-            Ok(()) => Ok(()),
-            Err(exposed) => fail.because("server.listen", exposed.to_string()),
-        },
-        AccessMode::Basic if basic_file == Path::new("") => fail.because(
-            "access.basic_file",
-            "access.mode = \"basic\" needs a file of users; `firesteel passwd` makes one",
-        ),
-        AccessMode::Basic => Ok(()),
+    if let Err(exposed) = may_listen(mode, *server.listen) {
+        return fail.because("server.listen", exposed.to_string());
     }
+    for mode in mode.iter() {
+        match mode {
+            AccessMode::Basic if basic_file == Path::new("") => {
+                return fail.because(
+                    "access.basic_file",
+                    "access.mode = \"basic\" needs a file of users; `firesteel passwd` makes one",
+                );
+            }
+            AccessMode::Basic => {}
+            _ => {
+                return fail.because("access.mode", format!("{:?} is not in this build", mode.as_str()));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// An address that others reach, where nobody is asked for a name.
@@ -618,8 +626,8 @@ fn check_access(access: &Access, server: &Server, fail: &Fail<'_>) -> Result<(),
 pub struct Exposed(SocketAddr);
 
 /// Without authentication only this host may reach the server, whoever made the socket.
-pub(super) fn may_listen(mode: AccessMode, address: SocketAddr) -> Result<(), Exposed> {
-    if mode == AccessMode::None && !address.ip().to_canonical().is_loopback() {
+pub(super) fn may_listen(mode: &Modes, address: SocketAddr) -> Result<(), Exposed> {
+    if mode.is_open() && !address.ip().to_canonical().is_loopback() {
         return Err(Exposed(address));
     }
     Ok(())

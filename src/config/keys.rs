@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::modes::Modes;
 use super::values::{KeyType, Kind, Listen, Size, Span, TextMap};
 
 /// What stands in a table's path for a name that is the administrator's.
@@ -119,12 +120,20 @@ choices! {
         Allow = "allow",
     }
 
-    /// How callers prove who they are.
+    /// A way in which callers prove who they are.
     AccessMode {
-        /// Not at all: everybody may do everything.
-        None = "none",
-        /// By name and password (HTTP Basic).
+        /// By name and password (HTTP Basic), against a file.
         Basic = "basic",
+        /// By name and password (HTTP Basic), against an LDAP directory.
+        Ldap = "ldap",
+        /// By a Kerberos ticket (SPNEGO).
+        Kerberos = "kerberos",
+        /// By a signed token of an identity provider (JWT, OpenID Connect).
+        Jwt = "jwt",
+        /// By a token that this server has made.
+        Token = "token",
+        /// By a header of a reverse proxy that has proved itself.
+        Proxy = "proxy",
     }
 
     /// How much callers see of others' sessions.
@@ -473,9 +482,9 @@ tables! {
 
     /// Who may call, and what callers may do.
     Access at "access" {
-        /// How callers prove who they are. `none`: not at all, which needs a loopback `server.listen`; `basic`: by name and
-        /// password.
-        mode: AccessMode = AccessMode::None;
+        /// How callers prove who they are, one way or several, tried in this order. `none`: not at all, which needs a loopback
+        /// `server.listen`; `basic`: by name and password of `access.basic_file`.
+        mode: Modes = Modes::default();
         /// The file of users, `name:hash` lines with argon2id or bcrypt hashes; `firesteel passwd` writes it.
         basic_file: PathBuf = PathBuf::new();
         /// Whether state changes need the header `X-Requested-By`, as Livy's `livy.server.csrf-protection.enabled`. A foreign

@@ -7,6 +7,7 @@
 mod check;
 mod error;
 mod keys;
+mod modes;
 mod reference;
 mod sources;
 #[cfg(test)]
@@ -26,6 +27,7 @@ pub use keys::{
     IdleGpus, Job, Key, Limits, Link, Lists, Log, LogFormat, Output, PolicyConf, Pool, Profile,
     ResultStreams, Retention, Server, Session, Shutdown, Spark, Sql, Statement, Store, TABLES, Table, Upload,
 };
+pub use modes::Modes;
 pub use reference::reference;
 pub use values::{Kind, Listen, Size, Span, TextMap};
 
@@ -144,6 +146,6 @@ impl Config {
     /// # Errors
     /// Others reach the address, and nobody is asked for a name.
     pub fn may_listen(&self, address: SocketAddr) -> Result<(), Exposed> {
-        check::may_listen(self.access.mode, address)
+        check::may_listen(&self.access.mode, address)
     }
 }

@@ -12,7 +12,7 @@ use argon2::password_hash::phc::PasswordHash;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-use super::valid_user;
+use crate::access::valid_user;
 
 /// The most bytes of a password.
 pub(super) const MOST_PASSWORD_BYTES: usize = 1024;

@@ -9,7 +9,7 @@ use argon2::password_hash::PasswordHasher as _;
 use nix::fcntl::{Flock, FlockArg};
 
 use super::basic::{BasicFileError, MOST_PASSWORD_BYTES};
-use super::valid_user;
+use crate::access::valid_user;
 
 /// Sets the password of a user: the user's line is replaced or added, all other lines stay as they are. The file is
 /// replaced as a whole, with mode 0600 and argon2id; two runs at a time wait for one another.

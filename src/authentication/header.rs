@@ -1,0 +1,36 @@
+//! The header `Authorization`, read.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+
+/// Name and password of a Basic header (RFC 7617). Bytes that are no UTF-8 are taken as Latin-1, which Python's requests, and so
+/// sparkmagic and pylivy, send.
+pub(super) fn basic(header: &str) -> Option<(String, String)> {
+    let bytes = BASE64_STANDARD.decode(after(header, "basic")?).ok()?;
+    let text = String::from_utf8(bytes)
+        .unwrap_or_else(|error| error.into_bytes().into_iter().map(char::from).collect());
+    let (user, password) = text.split_once(':')?;
+    Some((user.to_owned(), password.to_owned()))
+}
+
+/// What stands after a scheme's name, which is compared without regard to case.
+fn after<'a>(header: &'a str, scheme: &str) -> Option<&'a str> {
+    let (name, rest) = header.trim().split_once(' ')?;
+    name.eq_ignore_ascii_case(scheme).then(|| rest.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_utf_8_or_latin_1() {
+        let header = |bytes: &[u8]| format!("Basic {}", BASE64_STANDARD.encode(bytes));
+        let pair = |user: &str, password: &str| Some((user.to_owned(), password.to_owned()));
+        assert_eq!(basic(&header("ada:ä:b".as_bytes())), pair("ada", "ä:b"));
+        assert_eq!(basic(&header(b"ada:\xe4")), pair("ada", "ä"));
+        for broken in ["Basic", "Basic ###", "Bearer YTpi", "Basic YWRh"] {
+            assert_eq!(basic(broken), None);
+        }
+    }
+}
