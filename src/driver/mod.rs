@@ -9,6 +9,7 @@ mod claim;
 mod class_archive;
 mod collect;
 mod diagnosis;
+mod direct_output;
 mod event;
 mod follow;
 pub mod keeper;
@@ -264,6 +265,7 @@ impl Drivers {
             submit::own_python(&mut conf, config, &self.spark);
             self.write_agent(id, run_dir, spec, secret, &python)?;
         }
+        direct_output::install(run_dir, spec, &mut conf, config, &self.spark)?;
         if let Some(resources) = spec.gpus.as_ref().and_then(|mask| mask.resources.as_ref()) {
             run_dir.write("resources.json", resources.as_bytes())?;
             let path = run_dir.file("resources.json").display().to_string();

@@ -115,10 +115,22 @@ impl RunDir {
     /// # Errors
     /// It exists already, or the disk says no.
     pub fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        self.write_new(name, 0o600, content)
+    }
+
+    /// Writes a program that only its owner can read and run.
+    ///
+    /// # Errors
+    /// It exists already, or the disk says no.
+    pub fn write_program(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        self.write_new(name, 0o700, content)
+    }
+
+    fn write_new(&self, name: &str, mode: u32, content: &[u8]) -> io::Result<()> {
         OpenOptions::new()
             .write(true)
             .create_new(true)
-            .mode(0o600)
+            .mode(mode)
             .open(self.file(name))?
             .write_all(content)
     }

@@ -105,7 +105,7 @@ const PASSED: &[&str] = &[
 ];
 
 /// The conf key of the Python that Spark starts the application with.
-const DRIVER_PYTHON: &str = "spark.pyspark.driver.python";
+pub(super) const DRIVER_PYTHON: &str = "spark.pyspark.driver.python";
 
 /// The argument vector. A value that begins with `-` stays a value: `spark-submit` takes the argument after an option as it is.
 #[must_use]

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
+import os
+import signal
 import sqlite3
+import struct
+import termios
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
 import pytest
 from harness.api import Api
-from harness.processes import wait_until
+from harness.processes import children, wait_until
 from harness.server import Server
 from harness.spark import Spark
 
@@ -94,6 +100,46 @@ def test_an_application(server: Server, jobs: Path) -> None:
     assert api.delete(f"/batches/{batch['id']}").json() == {"msg": "deleted"}
     assert api.get(f"/batches/{batch['id']}").status_code == 404
     wait_until("its directory is gone", lambda: server.run_files() == before, 20)
+
+
+LATE = """\
+import pathlib, time
+print("ready", flush=True)
+while not pathlib.Path({go!r}).exists():
+    time.sleep(0.01)
+for number in range(2000):
+    print(f"line {{number:04}} " + "x" * 40)
+raise ValueError("no such table: sales")
+"""
+
+
+def test_nothing_that_a_failed_application_said_is_lost(server: Server, jobs: Path) -> None:
+    """It says more than fits on the way while nobody reads, and fails: Spark ends the JVM with the rest."""
+    api = server.api
+    go = jobs / "go"
+    number = api.post("/batches", {"file": script(jobs, "late.py", LATE.format(go=str(go)))}).json()["id"]
+    wait_until("it runs", lambda: "ready" in api.get(f"/batches/{number}").json()["log"])
+    (named,) = (server.state_dir / "run").glob("*/keeper.json")
+    keeper = json.loads(named.read_text())["pid"]
+    # The driver's standard output, which it inherited: how much of it waits to be read.
+    pipe = os.open(f"/proc/{children(keeper)[0]}/fd/1", os.O_RDONLY | os.O_NONBLOCK)
+    os.kill(keeper, signal.SIGSTOP)
+    try:
+        go.touch()
+
+        def waiting() -> int:
+            return struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))[0]
+
+        wait_until("no more fits", lambda: waiting() > 60_000)
+    finally:
+        os.kill(keeper, signal.SIGCONT)
+        os.close(pipe)
+    assert ended(api, number)["state"] == "dead"
+    log = whole_log(api, number)
+    assert [line for line in log if line.startswith("line ")] == [
+        f"line {number:04} " + "x" * 40 for number in range(2000)
+    ]
+    assert "exit code 1: ValueError: no such table: sales" in log[0]
 
 
 @pytest.mark.parametrize(

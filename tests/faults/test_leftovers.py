@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+from faults.chaos.plan import IS_MEASURED
 from harness import processes
 from harness.chance import seeded
 from harness.drivers import again, keeper_of
@@ -22,7 +23,9 @@ from harness.stub import SLEEPS, Stub
 
 CANARIES = 100
 TOGETHER = 25
-LEFT_SECONDS = 5
+# R21's figure is five seconds; on a machine that runs other tests only that it ends is asserted.
+LEFT_SECONDS = 5 if IS_MEASURED else 30
+ZOMBIE_SECONDS = 2
 
 # Each starts something that means to outlive the session. `note` leaves its pid; `SLEEP` is what stays.
 PROGRAMS = """
@@ -104,20 +107,19 @@ def test_daemons_of_a_cell(default_spark: Spark) -> None:
         session.delete()
         began = time.monotonic()
         never_waited_for: set[int] = set()
-        last: set[int] = set()
+        seen: dict[int, float] = {}
 
         def gone() -> bool:
-            nonlocal last
-            zombies = set(zombies_of(parents))
-            # One that ended this moment is waited for at the next.
-            never_waited_for.update(zombies & last)
-            last = zombies
+            nonlocal seen
+            now = time.monotonic()
+            seen = {pid: seen.get(pid, now) for pid in zombies_of(parents)}
+            never_waited_for.update(pid for pid, since in seen.items() if now - since > ZOMBIE_SECONDS)
             here = processes.processes()
             return not any(p.environ.get("FIRESTEEL_DRIVER_ID") == driver for p in here)
 
         wait_until("nothing of the driver is left", gone, LEFT_SECONDS, pause=0.1)
         took = time.monotonic() - began
-        wait_until("no zombie is left", lambda: not zombies_of(parents), 1)
+        wait_until("no zombie is left", lambda: not zombies_of(parents), LEFT_SECONDS)
         assert all(look(pid) is None or pid not in before for pid in before)
         print(f"{programs} programs, {len(before)} processes: gone {took:.2f} s after the delete")
         assert not never_waited_for, never_waited_for
