@@ -9,6 +9,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 use actix_web::web::{self, Bytes, Data};
 use actix_web::{App, HttpResponse, HttpServer, get};
@@ -45,6 +46,8 @@ async fn main() -> std::io::Result<()> {
     };
     let server = HttpServer::new(app)
         .workers(workers.ok_or_else(usage)?)
+        // As the server: a connection outlives its turn while the other peers have theirs.
+        .keep_alive(Duration::from_secs(75))
         .bind("127.0.0.1:0")?;
     for address in server.addrs() {
         println!("{address}");
