@@ -9,6 +9,8 @@ use firesteel::config::{AccessMode, Config, ConfigError};
 use firesteel::driver::Spark;
 use firesteel::gpu;
 
+use crate::security::findings;
+
 /// The oldest Java that a current Spark runs on.
 const JAVA: u32 = 17;
 /// The oldest Python that the agent runs on.
@@ -48,6 +50,22 @@ pub(crate) fn check(config: Result<Config, ConfigError>) -> ExitCode {
         }
     }
     ExitCode::from(u8::from(!is_well))
+}
+
+/// Prints what the configuration leaves open, a line each. Exit code 1 only when there is no valid configuration: what is open may be meant.
+pub(crate) fn security(config: Result<Config, ConfigError>) -> ExitCode {
+    let mut out = std::io::stdout().lock();
+    let (lines, code) = match config {
+        Err(error) => (vec![format!("WRONG configuration: {error}")], 1),
+        Ok(config) => (findings(&config), 0),
+    };
+    for line in &lines {
+        let _ = writeln!(out, "{line}");
+    }
+    if lines.is_empty() {
+        let _ = writeln!(out, "Nothing is known to be open.");
+    }
+    ExitCode::from(code)
 }
 
 /// The GPUs that sessions may get, and the jar of RAPIDS where one is named.

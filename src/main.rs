@@ -2,6 +2,7 @@
 
 mod check;
 mod generated;
+mod security;
 
 use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::path::PathBuf;
@@ -29,7 +30,13 @@ enum Command {
     /// Serve until SIGTERM.
     Serve(ConfigArgs),
     /// Look at Java, Python, Spark, the state directory and the configuration, and say what is wrong.
-    Check(ConfigArgs),
+    Check {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Say instead what the configuration leaves open, to whom, and which key closes it.
+        #[arg(long)]
+        security: bool,
+    },
     /// Print the OpenAPI document.
     Openapi,
     /// Set a user's password in a file for access.mode = "basic"; the password is read from standard input.
@@ -144,7 +151,11 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Client(command) => return Ok(client::run(command)),
         Command::Completions { shell } => generated::completions(Cli::command(), shell)?,
         Command::Man { directory } => generated::manual(Cli::command(), &directory)?,
-        Command::Check(args) => return Ok(check::check(args.load())),
+        Command::Check {
+            config,
+            security: true,
+        } => return Ok(check::security(config.load())),
+        Command::Check { config, .. } => return Ok(check::check(config.load())),
         Command::Serve(args) => {
             let config = match args.load() {
                 Ok(config) => config,

@@ -20,9 +20,10 @@ const LEAVES: &[&str] = &[
 const MAY_USE: &[(&str, &str)] = &[
     (
         "main",
-        "check generated client serve service api web access authentication session batch upload output idempotency policy driver store telemetry config",
+        "check security generated client serve service api web access authentication session batch upload output idempotency policy driver store telemetry config",
     ),
-    ("check", "authentication driver gpu config"),
+    ("check", "security authentication driver gpu config"),
+    ("security", "policy config"),
     ("generated", ""),
     // It speaks HTTP, so that it works with any server.
     ("client", ""),

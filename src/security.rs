@@ -1,0 +1,153 @@
+//! `firesteel check --security`: what a configuration leaves open, in words.
+//!
+//! Each finding says what is open, to whom, and which key closes it. That something is open is no mistake: a server for one person on
+//! their own machine needs no more than its defaults. Called by `check`; calls `config` and looks at the files that it names.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use firesteel::config::{AccessMode, Config};
+use firesteel::policy::LOADS_CODE;
+
+/// Bits of a mode that let others than the owner read.
+const OTHERS_READ: u32 = 0o044;
+/// Bits of a mode that let others than the owner write.
+const OTHERS_WRITE: u32 = 0o022;
+
+/// What a configuration leaves open; empty where nothing is known to be.
+pub(crate) fn findings(config: &Config) -> Vec<String> {
+    let mut open = Vec::new();
+    callers(config, &mut open);
+    requests(config, &mut open);
+    drivers(config, &mut open);
+    files(config, &mut open);
+    open
+}
+
+/// Who gets in, and how.
+fn callers(config: &Config, open: &mut Vec<String>) {
+    let access = &config.access;
+    if access.mode.is_open() {
+        open.push(
+            "Nobody is asked who calls: every user and every program of this host can run code as the server's user \
+             (access.mode)."
+                .to_owned(),
+        );
+        return;
+    }
+    let passwords = [AccessMode::Basic, AccessMode::Ldap];
+    let is_local = config.server.listen.ip().to_canonical().is_loopback();
+    if !is_local && access.mode.iter().any(|mode| passwords.contains(mode)) {
+        open.push(format!(
+            "Passwords come to {} in clear, unless a reverse proxy on this host or a private network brings them by TLS.",
+            *config.server.listen
+        ));
+    }
+    if config.server.hosts.is_empty() {
+        open.push(
+            "Every Host is served: name the server's own, so that no other name can be pointed at it (server.hosts)."
+                .to_owned(),
+        );
+    }
+    if !access.csrf {
+        open.push(
+            "State changes need no X-Requested-By: pages of other origins are refused all the same, by Origin and \
+             Sec-Fetch-Site, which browsers older than 2020 do not all send (access.csrf)."
+                .to_owned(),
+        );
+    }
+    if access.impersonation && !access.superusers.is_empty() {
+        open.push(format!(
+            "{} may act as anybody (access.superusers, access.impersonation).",
+            access.superusers.join(", ")
+        ));
+    }
+}
+
+/// What requests may ask for.
+fn requests(config: &Config, open: &mut Vec<String>) {
+    let policy = &config.policy.conf;
+    let bare = |key: &str| key.trim_end_matches('*').to_owned();
+    let code: Vec<&str> = policy
+        .allow
+        .iter()
+        .map(String::as_str)
+        .filter(|allowed| {
+            let allowed = bare(allowed);
+            LOADS_CODE
+                .iter()
+                .any(|key| bare(key).starts_with(&allowed) || allowed.starts_with(&bare(key)))
+        })
+        .collect();
+    if !code.is_empty() {
+        open.push(format!(
+            "Requests may load code into the submit phase and the driver by {} (policy.conf.allow).",
+            code.join(", ")
+        ));
+    }
+    for directory in &config.files.allow {
+        if directory.parent().is_none() || directory == Path::new("/etc") || directory == Path::new("/home") {
+            open.push(format!(
+                "Requests may have the server's user read all below {} (files.allow).",
+                directory.display()
+            ));
+        }
+    }
+    if config.driver.env_pass.iter().any(|name| name.contains('*')) {
+        open.push(
+            "Drivers get variables of the server's environment by a pattern (driver.env_pass).".to_owned(),
+        );
+    }
+}
+
+/// What a driver's processes are open to, and what they can reach.
+fn drivers(config: &Config, open: &mut Vec<String>) {
+    if config.spark.master.starts_with("spark://") {
+        open.push(
+            "A standalone cluster has one secret for all applications: whoever may run code in one can read the others' \
+             blocks (spark.master)."
+                .to_owned(),
+        );
+    }
+    let conf = &config.spark.conf;
+    let is_on = |key: &str| conf.get(key).is_some_and(|value| value == "true");
+    if !config.access.mode.is_open() && is_on("spark.ui.enabled") {
+        open.push(
+            "Spark's own UI is on, and asks nobody for a name: whoever reaches its port sees jobs, SQL and conf \
+             (spark.conf.\"spark.ui.enabled\")."
+                .to_owned(),
+        );
+    }
+}
+
+/// Files that others may read or change.
+fn files(config: &Config, open: &mut Vec<String>) {
+    let mut look = |path: &Path, bits: u32, what: &str| {
+        if path
+            .metadata()
+            .is_ok_and(|data| data.permissions().mode() & bits != 0)
+        {
+            open.push(format!("{}: {what} by other users of this host.", path.display()));
+        }
+    };
+    look(
+        &config.server.state_dir,
+        OTHERS_READ | OTHERS_WRITE,
+        "can be read or changed",
+    );
+    if config.access.mode.contains(&AccessMode::Basic) {
+        look(
+            &config.access.basic_file,
+            OTHERS_READ,
+            "password hashes can be read",
+        );
+        look(
+            &config.access.basic_file,
+            OTHERS_WRITE,
+            "users can be added or changed",
+        );
+    }
+    for directory in &config.files.allow {
+        look(directory, OTHERS_WRITE, "what requests may name can be changed");
+    }
+}

@@ -1,0 +1,84 @@
+"""`firesteel check --security` says what a configuration leaves open, and no longer once it is closed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from harness.server import command
+
+
+def said(tmp_path: Path, **settings: str) -> list[str]:
+    """Its lines for a configuration."""
+    (tmp_path / "state").mkdir(mode=0o700, exist_ok=True)
+    (tmp_path / "state").chmod(0o700)
+    sets = {"server.state_dir": str(tmp_path / "state"), **settings}
+    ended = command("check", "--security", *(f"--set={key}={value}" for key, value in sets.items()))
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout.splitlines()
+
+
+@pytest.fixture
+def users(tmp_path: Path) -> Path:
+    """A file of users that only its owner reads."""
+    file = tmp_path / "users"
+    assert command("passwd", str(file), "alice", stdin="wonder land\n").returncode == 0
+    return file
+
+
+def test_the_defaults_are_for_one_person(tmp_path: Path) -> None:
+    """Nobody is asked for a name."""
+    (line,) = said(tmp_path)
+    assert line.startswith("Nobody is asked who calls")
+    assert "(access.mode)" in line
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("server.listen", "0.0.0.0:8998", "Passwords come to 0.0.0.0:8998 in clear"),
+        ("server.hosts", "[]", "Every Host is served"),
+        ("access.csrf", "false", "State changes need no X-Requested-By"),
+        ("access.superusers", "root", "root may act as anybody"),
+        ("policy.conf.allow", "spark.driver.extraJava*,spark.app.name", "by spark.driver.extraJava* ("),
+        ("policy.conf.allow", "*", "by * (policy.conf.allow)"),
+        ("files.allow", "/", "read all below / (files.allow)"),
+        ("spark.master", "spark://127.0.0.1:7077", "one secret for all applications"),
+        ("spark.conf.spark.ui.enabled", "true", "Spark's own UI is on"),
+    ],
+)
+def test_what_one_key_opens(tmp_path: Path, users: Path, key: str, value: str, words: str) -> None:
+    """A configuration that closes what is known leaves nothing; each key alone opens one thing."""
+    closed = {
+        "access.mode": "basic",
+        "access.basic_file": str(users),
+        "access.csrf": "true",
+        "access.impersonation": "true",
+        "server.hosts": "spark.example.com",
+    }
+    assert said(tmp_path, **closed) == ["Nothing is known to be open."]
+    (line,) = said(tmp_path, **{**closed, key: value})
+    assert words in line
+
+
+def test_files_that_others_can_read(tmp_path: Path, users: Path) -> None:
+    """The file of users and the state directory."""
+    closed = {
+        "access.mode": "basic",
+        "access.basic_file": str(users),
+        "server.hosts": "a",
+        "access.csrf": "true",
+    }
+    users.chmod(0o666)
+    assert said(tmp_path, **closed) == [
+        f"{users}: password hashes can be read by other users of this host.",
+        f"{users}: users can be added or changed by other users of this host.",
+    ]
+
+
+def test_a_configuration_that_is_wrong(tmp_path: Path) -> None:
+    """Is told as by `firesteel check`."""
+    ended = command("check", "--security", "--set", "access.mode=basic", "--state-dir", str(tmp_path))
+    assert ended.returncode == 1
+    assert ended.stdout.startswith("WRONG configuration: ")
+    assert "access.basic_file" in ended.stdout
