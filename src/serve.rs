@@ -18,6 +18,7 @@ use tracing::{info, warn};
 use utoipa_actix_web::AppExt as _;
 
 use crate::api::{self, App, RouteTable};
+use crate::audit::Audit;
 use crate::authentication::Authentication;
 use crate::background::Background;
 use crate::batch::Batches;
@@ -110,6 +111,8 @@ impl Server {
             spark.chosen_by
         );
         let authentication = Authentication::open(&config.access, background)?;
+        let audit = Audit::open(&config.audit, background)
+            .with_context(|| format!("can't write audit.file = {}", config.audit.file.display()))?;
 
         notify::starting("opening the store", START_STEP);
         let store = Store::open(&state_dir.join("firesteel.db"), &config.store, background).await?;
@@ -139,6 +142,7 @@ impl Server {
             uploads,
             background.clone(),
             authentication,
+            audit,
         );
         let workers = Workers::default();
         let traffic = Traffic::new(background.draining().clone());

@@ -14,6 +14,7 @@ const LEAVES: &[&str] = &[
     "admission",
     "counters",
     "ready",
+    "ownership",
 ];
 
 /// Which modules each may use beside itself and the leaves. `docs/architecture.md` has the same table in words.
@@ -29,18 +30,22 @@ const MAY_USE: &[(&str, &str)] = &[
     ("client", ""),
     (
         "serve",
-        "service api access authentication session batch upload output pool gpu driver store telemetry config",
+        "service api access authentication audit session batch upload output pool gpu driver store telemetry config",
     ),
     ("service", "driver config"),
     (
         "api",
-        "web access authentication session batch upload output tabular idempotency pool profile gpu policy store config",
+        "web access authentication audit session batch upload output tabular idempotency pool profile gpu policy store config",
     ),
     ("web", ""),
+    ("audit", "config"),
     ("authentication", "access config"),
     ("access", "config"),
-    ("session", "idempotency output turn pool gpu driver store config"),
-    ("batch", "idempotency turn gpu driver store config"),
+    (
+        "session",
+        "sharing idempotency output turn pool gpu driver store config",
+    ),
+    ("batch", "sharing idempotency turn gpu driver store config"),
     ("upload", "config"),
     ("output", "config"),
     ("tabular", ""),
@@ -48,6 +53,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("profile", "gpu config"),
     ("policy", "config"),
     ("driver", "gpu config"),
+    ("sharing", "gpu store"),
     ("idempotency", "store"),
     ("store", "config"),
     ("turn", "gpu config"),

@@ -1,15 +1,13 @@
 //! Acting as somebody else: `proxyUser` of a request's body and `doAs` of its query (livy-spec 6.3).
 
-use super::rights::Caller;
+use super::caller::Caller;
+use super::names::{listed, named_in, user_name};
 use crate::config::Access;
-
-/// The most bytes of a user's name.
-const LONGEST: usize = 128;
 
 /// Why a request may not act as somebody.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// The caller is not that user and no superuser: 403 with this text, which is Livy's.
+    /// The caller is not that user, no superuser, and no rule says so: 403 with this text, which is Livy's.
     #[error("User '{user}' not allowed to impersonate 'Some({target})'.")]
     NotAllowed {
         /// The caller.
@@ -19,17 +17,10 @@ pub enum Refused {
     },
     /// No user can have that name: 400.
     #[error(
-        "Invalid user name: it must have letters, digits and any of . _ - @ + = only, at most 128 bytes, and not begin with - or ."
+        "Invalid user name: it must have letters, digits and any of . _ - @ + = only, at most 128 bytes, not begin with - or . or @, \
+         and not end with ."
     )]
     Name,
-}
-
-/// Whether a user may have this name. Names reach command lines and group look-ups (CVE-2022-33891), so only letters,
-/// digits and `. _ - @ + =` are taken, no `-` or `.` first, and 128 bytes at most.
-#[must_use]
-pub fn valid_user(name: &str) -> bool {
-    let fit = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '-' | '@' | '+' | '=');
-    !name.is_empty() && name.len() <= LONGEST && !name.starts_with(['-', '.']) && name.chars().all(fit)
 }
 
 /// The user that a new session runs as, which is its `proxyUser`: `do_as`, else `proxy_user`, else the caller; an empty
@@ -38,7 +29,7 @@ pub fn valid_user(name: &str) -> bool {
 /// # Errors
 ///
 /// [`Refused::Name`], or [`Refused::NotAllowed`] unless the caller is that user, a superuser, or nobody (without
-/// authentication, as Livy).
+/// authentication, as Livy), or `access.impersonate` lets the caller act as that user.
 pub fn target_user(
     caller: &Caller,
     do_as: Option<&str>,
@@ -55,16 +46,33 @@ pub fn target_user(
     let Some(target) = given else {
         return Ok(caller.user.clone());
     };
-    if !valid_user(target) {
-        return Err(Refused::Name);
-    }
+    let target = user_name(target, access).ok_or(Refused::Name)?;
     match &caller.user {
-        Some(user) if user != target && !caller.admin => Err(Refused::NotAllowed {
+        Some(user) if *user != target && !may_be(caller, user, &target, access) => Err(Refused::NotAllowed {
             user: user.clone(),
-            target: target.to_owned(),
+            target,
         }),
-        _ => Ok(Some(target.to_owned())),
+        _ => Ok(Some(target)),
     }
+}
+
+/// Whether the caller may act as that user: a superuser as anybody; others as the rules of `access.impersonate` say, and as a superuser only
+/// where a rule has that name.
+fn may_be(caller: &Caller, user: &str, target: &str, access: &Access) -> bool {
+    if !caller.is_welcome() {
+        return false;
+    }
+    let theirs = access
+        .impersonate
+        .iter()
+        .filter(|(who, _)| listed(std::slice::from_ref(who), user, caller.groups()));
+    // Of one who does not call, only the groups of the configuration are known.
+    let as_target = Caller::named(target, Vec::new(), access);
+    let mut whom = theirs.map(|(_, whom)| whom);
+    caller.admin
+        || whom.any(|whom| {
+            named_in(whom, target) || (!as_target.admin && listed(whom, target, as_target.groups()))
+        })
 }
 
 /// The caller whose rights count on an existing session: with `access.impersonation`, whom `do_as` names; a superuser who
@@ -75,15 +83,17 @@ pub fn target_user(
 /// As [`target_user`].
 pub fn effective(caller: &Caller, do_as: Option<&str>, access: &Access) -> Result<Caller, Refused> {
     match target_user(caller, do_as, None, access)? {
-        Some(user) if caller.user.as_deref() != Some(&user) => Ok(Caller::named(&user, Vec::new(), access)),
+        Some(user) if caller.user.as_deref() != Some(&user) => Ok(caller.acting_as(&user, access)),
         _ => Ok(caller.clone()),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
-    use crate::config::{AccessMode, Modes};
+    use crate::config::{AccessMode, ListMap, Modes};
 
     fn access(impersonation: bool) -> Access {
         let superusers = vec!["root".to_owned()];
@@ -147,46 +157,103 @@ mod tests {
     }
 
     #[test]
-    fn names() {
-        for name in [
-            "alice",
-            "a.b-c_d@EXAMPLE.COM",
-            "ünal",
-            "svc+x",
-            "1",
-            &"x".repeat(128),
+    fn who_may_be_whom() {
+        let list = |entries: &[&str]| {
+            entries
+                .iter()
+                .map(|entry| (*entry).to_owned())
+                .collect::<Vec<_>>()
+        };
+        let rules = [
+            ("hue", &["*"][..]),
+            ("lab", &["@students", "carol"]),
+            ("@ops", &["root", "svc"]),
+        ];
+        let access = Access {
+            superusers: list(&["root", "@wheel"]),
+            groups: ListMap(
+                [
+                    ("students".to_owned(), list(&["dora", "root"])),
+                    ("wheel".to_owned(), list(&["wanda"])),
+                    ("ops".to_owned(), list(&["olga"])),
+                ]
+                .into(),
+            ),
+            impersonate: ListMap(rules.map(|(who, whom)| (who.to_owned(), list(whom))).into()),
+            ..access(true)
+        };
+        let may = |user: &str, groups: &[&str], target: &str| {
+            let caller = Caller::named(user, list(groups), &access);
+            target_user(&caller, Some(target), None, &access).is_ok()
+        };
+        for (user, groups, target) in [
+            ("hue", &[][..], "dora"),
+            ("hue", &[], "anybody"),
+            ("lab", &[], "dora"),
+            ("lab", &[], "carol"),
+            ("olga", &[], "root"),
+            ("olga", &[], "svc"),
+            // A group that the way to log in tells.
+            ("pete", &["ops"], "svc"),
+            ("wanda", &[], "root"),
+            ("dora", &[], "dora"),
         ] {
-            assert!(valid_user(name), "{name}");
+            assert!(may(user, groups, target), "{user} as {target}");
         }
-        for name in [
-            "",
-            "-x",
-            "--proxy-user",
-            ".",
-            "..",
-            "a b",
-            " a",
-            "a\n",
-            "a\0",
-            "a;id",
-            "$(id)",
-            "`id`",
-            "a/b",
-            "a:b",
-            "a'b",
-            "a\u{202e}b",
-            "a|b",
-            "a&b",
-            "a\\b",
-            "*",
-            &"x".repeat(129),
+        for (user, groups, target) in [
+            // No rule for everybody or for a group has a superuser.
+            ("hue", &[][..], "root"),
+            ("hue", &[], "wanda"),
+            ("lab", &[], "root"),
+            ("lab", &[], "wanda"),
+            ("lab", &[], "hue"),
+            ("olga", &[], "dora"),
+            ("dora", &[], "carol"),
+            ("hue", &[], "*"),
+            ("lab", &[], "@students"),
+            ("Hue", &[], "dora"),
+            ("lab", &[], "Carol"),
+            ("lab", &[], "carol."),
+            ("lab", &[], "carol "),
+            ("lab", &[], "carol\0"),
+            ("lab", &[], "ｃarol"),
+            // A user who has a group's name.
+            ("ops", &[], "svc"),
         ] {
-            assert!(!valid_user(name), "{name:?}");
-            let root = Caller::named("root", Vec::new(), &access(true));
-            assert_eq!(
-                target_user(&root, Some(name), None, &access(true)).is_err(),
-                !name.is_empty()
-            );
+            assert!(!may(user, groups, target), "{user} as {target:?}");
+        }
+        // Who is let in as a superuser by a rule has that user's rights.
+        let olga = Caller::named("olga", Vec::new(), &access);
+        assert!(effective(&olga, Some("root"), &access).is_ok_and(|root| root.admin));
+    }
+
+    #[test]
+    fn who_may_not_call_may_be_nobody_else() {
+        let access = Access {
+            allowed_users: vec!["bob".to_owned()],
+            impersonate: ListMap([("hue".to_owned(), vec!["*".to_owned()])].into()),
+            ..access(true)
+        };
+        let hue = Caller::named("hue", Vec::new(), &access);
+        assert!(effective(&hue, Some("bob"), &access).is_err());
+        // Whom it acts as need not be one who may call.
+        let root = Caller::named("root", Vec::new(), &access);
+        assert!(effective(&root, Some("carol"), &access).is_ok_and(|carol| carol.is_welcome()));
+    }
+
+    proptest! {
+        #[test]
+        fn nobody_becomes_who_is_not_named(target in "\\PC{0,8}", rules in proptest::collection::vec("[a-d@*]{1,2}", 0..4)) {
+            let access = Access {
+                impersonate: ListMap([("ada".to_owned(), rules.clone())].into()),
+                ..access(true)
+            };
+            let ada = Caller::named("ada", Vec::new(), &access);
+            if let Ok(Some(given)) = target_user(&ada, Some(&target), None, &access) {
+                let own = given == "ada" && (target.is_empty() || target == "ada");
+                let by_rule = given == target && (rules.contains(&target) || rules.contains(&"*".to_owned()));
+                prop_assert!(own || (by_rule && (target != "root" || rules.contains(&target))), "{target:?} by {rules:?}");
+            }
         }
     }
 }

@@ -1,15 +1,20 @@
-//! What callers may do: rights on sessions (`rights.rs`), acting as somebody else (`impersonation.rs`), and which names and
-//! origins requests may come by (`host.rs`, `origin.rs`). Who calls is found out by `authentication`.
+//! What callers may do: who they are to the configuration (`caller.rs`, `names.rs`), their rights on sessions (`rights.rs`), acting as somebody
+//! else (`impersonation.rs`), and which names and origins requests may come by (`host.rs`, `origin.rs`). Who calls is found out by
+//! `authentication`.
 //!
 //! Pure functions, no types of the HTTP server: `api` has the extractors that call this. May be called by `api`,
-//! `authentication` and `main.rs`; calls `config` only.
+//! `authentication` and `main.rs`; calls `ownership` and `config` only.
 
+mod caller;
 mod host;
 mod impersonation;
+mod names;
 mod origin;
 mod rights;
 
+pub use caller::Caller;
 pub use host::host_allowed;
-pub use impersonation::{Refused, effective, target_user, valid_user};
-pub use origin::origin_allowed;
-pub use rights::{Action, Caller, Verdict, may};
+pub use impersonation::{Refused, effective, target_user};
+pub use names::{user_name, valid_group, valid_user};
+pub use origin::{cors_allowed, origin_allowed};
+pub use rights::{Action, Reach, Verdict, may};

@@ -8,20 +8,30 @@ use super::host::{same_host, split_host};
 /// Without both headers no browser sent it, and it may. `Sec-Fetch-Site` must be `same-origin` or `none`, or `same-site`
 /// with an origin that may. `Origin` must be that of the `Host` header, name and port, or have a name of `hosts`
 /// (`server.hosts`, where a proxy changes `Host`) with its scheme's own port or the `Host` header's. Names are compared
-/// whole.
+/// whole. An origin of `cors` (`server.cors`) may come from any site.
 #[must_use]
 pub fn origin_allowed(
     origin: Option<&str>,
     sec_fetch_site: Option<&str>,
     host: Option<&str>,
     hosts: &[String],
+    cors: &[String],
 ) -> bool {
+    if cors_allowed(origin, cors) {
+        return true;
+    }
     let origin_fits = origin.map(|origin| fits(origin, host, hosts));
     match sec_fetch_site {
         None | Some("same-origin" | "none") => origin_fits.unwrap_or(true),
         Some("same-site") => origin_fits.unwrap_or(false),
         Some(_) => false,
     }
+}
+
+/// Whether pages of this origin may read answers: it is one of `server.cors`, byte for byte as browsers write it.
+#[must_use]
+pub fn cors_allowed(origin: Option<&str>, cors: &[String]) -> bool {
+    origin.is_some_and(|origin| cors.iter().any(|listed| listed == origin))
 }
 
 fn fits(origin: &str, host: Option<&str>, hosts: &[String]) -> bool {
@@ -55,7 +65,13 @@ mod tests {
     const HOST: &str = "spark.example.com:8998";
 
     fn allowed(origin: &str) -> bool {
-        origin_allowed(Some(origin), None, Some(HOST), &["lab.example.org".to_owned()])
+        origin_allowed(
+            Some(origin),
+            None,
+            Some(HOST),
+            &["lab.example.org".to_owned()],
+            &[],
+        )
     }
 
     #[test]
@@ -71,16 +87,17 @@ mod tests {
         ] {
             assert!(allowed(origin), "{origin}");
         }
-        assert!(origin_allowed(None, None, Some(HOST), &[]));
-        assert!(origin_allowed(Some("https://x"), None, Some("x"), &[]));
-        assert!(origin_allowed(Some("https://x"), None, Some("x:443"), &[]));
+        assert!(origin_allowed(None, None, Some(HOST), &[], &[]));
+        assert!(origin_allowed(Some("https://x"), None, Some("x"), &[], &[]));
+        assert!(origin_allowed(Some("https://x"), None, Some("x:443"), &[], &[]));
         assert!(origin_allowed(
             Some("http://[::1]:8998"),
             None,
             Some("[::1]:8998"),
+            &[],
             &[]
         ));
-        assert!(!origin_allowed(Some("http://x"), None, None, &[]));
+        assert!(!origin_allowed(Some("http://x"), None, None, &[], &[]));
     }
 
     #[test]
@@ -150,7 +167,7 @@ mod tests {
     #[test]
     fn what_the_browser_says_of_the_site() {
         let own = Some("http://spark.example.com:8998");
-        let may = |origin, site| origin_allowed(origin, Some(site), Some(HOST), &[]);
+        let may = |origin, site| origin_allowed(origin, Some(site), Some(HOST), &[], &[]);
         assert!(
             may(own, "same-origin") && may(None, "same-origin") && may(None, "none") && may(own, "same-site")
         );
@@ -159,6 +176,32 @@ mod tests {
             assert!(!may(own, site) && !may(None, site), "{site}");
         }
         assert!(!may(Some("http://evil.com"), "same-origin"));
+    }
+
+    #[test]
+    fn a_listed_origin_is_compared_byte_by_byte() {
+        let cors = ["https://lab.example.org".to_owned()];
+        let site = Some("cross-site");
+        let may = |origin| {
+            let listed = cors_allowed(Some(origin), &cors);
+            assert_eq!(origin_allowed(Some(origin), site, Some(HOST), &[], &cors), listed);
+            listed
+        };
+        assert!(may("https://lab.example.org"));
+        for other in [
+            "http://lab.example.org",
+            "https://lab.example.org:443",
+            "https://LAB.example.org",
+            "https://lab.example.org.",
+            "https://lab.example.org.evil.com",
+            "https://evil.lab.example.org",
+            "null",
+            "*",
+            "",
+        ] {
+            assert!(!may(other), "{other}");
+        }
+        assert!(!cors_allowed(None, &cors) && !cors_allowed(Some("*"), &[]));
     }
 
     proptest! {

@@ -11,7 +11,7 @@ use crate::access;
 use crate::authentication::Refusal;
 use crate::background::WorkPanicked;
 use crate::batch;
-use crate::session::{AddError, BadKind, CreateError, FetchError, SubmitError};
+use crate::session::{AddError, BadKind, CreateError, FetchError, SharingError, SubmitError};
 use crate::store::{StoreError, Trouble};
 use crate::tabular::Unfit;
 use crate::upload::UploadError;
@@ -58,6 +58,9 @@ pub enum ApiError {
     /// 404 `{"msg": ...}`.
     #[error("Upload '{0}' not found.")]
     UploadNotFound(String),
+    /// 404 `{"msg": ...}`.
+    #[error("There is no such share.")]
+    ShareNotFound,
     /// 409 `{"msg": ...}`.
     #[error("{0}")]
     Conflict(String),
@@ -93,6 +96,7 @@ impl ResponseError for ApiError {
             Self::SessionNotFound(_)
             | Self::StatementNotFound
             | Self::JobNotFound(_)
+            | Self::ShareNotFound
             | Self::UploadNotFound(_) => StatusCode::NOT_FOUND,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::NoRoom(_) => StatusCode::PAYLOAD_TOO_LARGE,
@@ -235,6 +239,17 @@ impl From<UploadError> for ApiError {
             UploadError::Full | UploadError::Busy(_) | UploadError::Unfinished => {
                 Self::Unavailable(reason.to_string())
             }
+        }
+    }
+}
+
+impl From<SharingError> for ApiError {
+    fn from(reason: SharingError) -> Self {
+        match reason {
+            SharingError::TooMany(_) => Self::BadRequest(reason.to_string()),
+            SharingError::NameTaken(_) | SharingError::TooManyGpus(_) => Self::Conflict(reason.to_string()),
+            SharingError::Gone => Self::Gone(reason.to_string()),
+            SharingError::Store(reason) => reason.into(),
         }
     }
 }

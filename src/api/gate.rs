@@ -4,15 +4,14 @@
 use actix_web::body::{BodySize, BoxBody, MessageBody, None as NoBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
-use actix_web::http::header::{
-    ACCEPT, CONTENT_SECURITY_POLICY, HOST, HeaderName, HeaderValue, ORIGIN, WWW_AUTHENTICATE,
-    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS, X_XSS_PROTECTION,
-};
+use actix_web::http::header::{ACCEPT, HOST, HeaderValue, ORIGIN, WWW_AUTHENTICATE};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpMessage as _, web};
+use actix_web::{Error, HttpMessage as _, ResponseError as _, web};
 
 use super::App;
 use super::error::ApiError;
+use super::headers::{self, cors_origin};
+use super::trail::Trail;
 use crate::access::{host_allowed, origin_allowed};
 use crate::authentication::Proved;
 
@@ -21,25 +20,40 @@ const VERSION_PREFIX: &str = "application/vnd.livy.v";
 /// The only version there is.
 const VERSION: &str = "0.1";
 
-const SECURITY_HEADERS: [(HeaderName, &str); 4] = [
-    (X_FRAME_OPTIONS, "SAMEORIGIN"),
-    (X_XSS_PROTECTION, "1; mode=block"),
-    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (
-        CONTENT_SECURITY_POLICY,
-        "default-src 'self'; frame-ancestors 'self'; object-src 'none'; base-uri 'none'",
-    ),
-];
-
 /// Lets a request through to its route, or answers it here.
 pub async fn pass(
-    mut request: ServiceRequest,
+    request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    if let Err(refusal) = check(&request) {
-        return Ok(with_headers(
-            request.error_response(refusal).map_into_boxed_body(),
-        ));
+    let Some(app) = request.app_data::<web::Data<App>>().cloned() else {
+        let refusal = ApiError::Unavailable("The server is not set up.".to_owned());
+        return Ok(request.error_response(refusal).map_into_boxed_body());
+    };
+    let cors = &app.config.server.cors;
+    let origin = cors_origin(&request, cors);
+    let (mut answered, trail) = match Trail::begin(&app, &request) {
+        Ok(trail) => (answer(&app, request, next, origin.as_ref()).await?, trail),
+        Err(refusal) => (request.error_response(refusal).map_into_boxed_body(), None),
+    };
+    headers::put(&mut answered, origin, !cors.is_empty());
+    if let Some(trail) = trail {
+        trail.end(&mut answered);
+    }
+    Ok(answered)
+}
+
+async fn answer(
+    app: &App,
+    mut request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+    origin: Option<&HeaderValue>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let here = match check(app, &request) {
+        Err(refusal) => Some(refusal.error_response()),
+        Ok(()) => headers::preflight(&request, origin),
+    };
+    if let Some(here) = here {
+        return Ok(request.into_response(here));
     }
     let is_head = request.method() == Method::HEAD;
     if is_head {
@@ -48,14 +62,14 @@ pub async fn pass(
     }
     let mut answered = next.call(request).await?.map_into_boxed_body();
     prove_in_turn(&mut answered);
-    Ok(with_headers(answered.map_body(|_, body| {
+    Ok(answered.map_body(|_, body| {
         // One that is made as it is taken may never come to its end.
         if is_head && matches!(body.size(), BodySize::Stream) {
             BoxBody::new(NoBody::new())
         } else {
             body
         }
-    })))
+    }))
 }
 
 /// Where a caller has proved itself in a way that asks the server to do the same, the answer does.
@@ -67,19 +81,7 @@ fn prove_in_turn<B>(response: &mut ServiceResponse<B>) {
     }
 }
 
-fn with_headers<B>(mut response: ServiceResponse<B>) -> ServiceResponse<B> {
-    for (name, value) in SECURITY_HEADERS {
-        response
-            .headers_mut()
-            .insert(name, HeaderValue::from_static(value));
-    }
-    response
-}
-
-fn check(request: &ServiceRequest) -> Result<(), ApiError> {
-    let Some(app) = request.app_data::<web::Data<App>>() else {
-        return Err(ApiError::Unavailable("The server is not set up.".to_owned()));
-    };
+fn check(app: &App, request: &ServiceRequest) -> Result<(), ApiError> {
     let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
     // HTTP/1.0 clients and absolute request targets name no host, or name it in the target.
     let host =
@@ -89,7 +91,11 @@ fn check(request: &ServiceRequest) -> Result<(), ApiError> {
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
         let site = header("sec-fetch-site");
-        if !origin_allowed(header(ORIGIN.as_str()), site, host, &app.config.server.hosts) {
+        let server = &app.config.server;
+        // One that is no text is somebody's, and not ours.
+        let origin = request.headers().get(ORIGIN);
+        let origin = origin.map(|origin| origin.to_str().unwrap_or_default());
+        if !origin_allowed(origin, site, host, &server.hosts, &server.cors) {
             return Err(ApiError::Refused(
                 "The request comes from a page of another site.".to_owned(),
             ));

@@ -83,7 +83,7 @@ pub async fn list(on: OnServer<List>, request: HttpRequest) -> HttpResponse {
         trouble: seen.trouble,
         held: held
             .into_iter()
-            .map(|(holder, part)| HeldView::new(&on.caller, is_open, holder, &part))
+            .map(|(holder, part)| HeldView::new(on.acting(), is_open, holder, &part))
             .collect(),
     };
     let answer = GpusView {

@@ -6,6 +6,7 @@
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::AUTHORIZATION;
@@ -16,11 +17,13 @@ use serde::Deserialize;
 use super::App;
 use super::error::ApiError;
 use super::pages::number;
-use crate::access::{Action, Caller, Verdict, effective, may};
+use super::trail::Notes;
+use crate::access::{Action, Caller, Reach, Verdict, effective, may};
 use crate::authentication::Presented;
 use crate::batch::Batch;
+use crate::ownership::Ownership;
 use crate::session::Session;
-use crate::store::SessionRow;
+use crate::store::{SessionRow, Subject};
 
 /// What a handler does, as a type.
 pub trait Act {
@@ -50,6 +53,12 @@ acts! {
     View = Some(Action::View);
     /// Changes a session.
     Modify = Some(Action::Modify);
+    /// Makes a session another's.
+    Take = Some(Action::Take);
+    /// Sees and changes with whom a session is shared.
+    Share = Some(Action::Share);
+    /// Asks about the server itself.
+    Administer = Some(Action::Admin);
 }
 
 /// The server, for a caller who may do `A`.
@@ -69,6 +78,11 @@ impl<A> OnServer<A> {
         verdict(&self.app, &self.acting, Action::Show, of)
     }
 
+    /// Whose rights count: who calls, or as whom they act.
+    pub fn acting(&self) -> &Caller {
+        &self.acting
+    }
+
     /// True for a session or batch that a list may show.
     pub fn may_see(&self, of: &impl Owned) -> bool {
         matches!(self.verdict(of), Verdict::Allowed | Verdict::Emptied)
@@ -79,51 +93,60 @@ impl<A> OnServer<A> {
         self.verdict(of) == Verdict::Emptied
     }
 
-    /// Whose ended sessions the caller may see; none for everybody's.
-    pub fn only_owner(&self) -> Option<&str> {
-        self.acting.user.as_deref().filter(|_| !self.acting.admin)
+    /// Whose ended sessions the caller may see, with the groups that some are shared with; none for everybody's.
+    pub fn only_owner(&self) -> Option<(&str, &[String])> {
+        let user = self.acting.user.as_deref()?;
+        (self.acting.everywhere() == Reach::None).then_some((user, self.acting.groups()))
     }
 }
 
 /// What has an owner.
 pub trait Owned: Sized {
-    /// Who created it.
-    fn owner(&self) -> Option<&str>;
-    /// As whom its driver runs.
-    fn proxy_user(&self) -> Option<&str>;
+    /// Whose it is, and with whom it is shared.
+    fn whose(&self) -> Arc<Ownership>;
+    /// What it is.
+    fn subject(&self) -> Subject;
     /// The one with this id.
     fn by_id(app: &App, id: i64) -> Option<Self>;
-    /// The one with this name: the caller's own comes before another's.
-    fn by_name(app: &App, caller: &Caller, name: &str) -> Option<Self>;
+    /// The one of this owner with this name.
+    fn by_name(app: &App, owner: Option<&str>, name: &str) -> Option<Self>;
+    /// The one with this name that runs as this user, and is another's.
+    fn run_as(app: &App, user: &str, name: &str) -> Option<Self>;
 }
 
 impl Owned for Session {
-    fn owner(&self) -> Option<&str> {
-        self.owner.as_deref()
+    fn whose(&self) -> Arc<Ownership> {
+        self.whose.get()
     }
-    fn proxy_user(&self) -> Option<&str> {
-        self.proxy_user.as_deref()
+    fn subject(&self) -> Subject {
+        Subject::Session(self.id)
     }
     fn by_id(app: &App, id: i64) -> Option<Self> {
         app.sessions.by_id(id)
     }
-    fn by_name(app: &App, caller: &Caller, name: &str) -> Option<Self> {
-        app.sessions.by_name(caller.user.as_deref(), name, true)
+    fn by_name(app: &App, owner: Option<&str>, name: &str) -> Option<Self> {
+        app.sessions.by_name(owner, name)
+    }
+    fn run_as(app: &App, user: &str, name: &str) -> Option<Self> {
+        app.sessions.run_as(user, name)
     }
 }
 
 impl Owned for Batch {
-    fn owner(&self) -> Option<&str> {
-        self.owner.as_deref()
+    fn whose(&self) -> Arc<Ownership> {
+        self.whose.get()
     }
-    fn proxy_user(&self) -> Option<&str> {
-        self.proxy_user.as_deref()
+    fn subject(&self) -> Subject {
+        Subject::Batch(self.id)
     }
     fn by_id(app: &App, id: i64) -> Option<Self> {
         app.batches.by_id(id)
     }
-    fn by_name(app: &App, caller: &Caller, name: &str) -> Option<Self> {
-        app.batches.by_name(caller.user.as_deref(), name)
+    fn by_name(app: &App, owner: Option<&str>, name: &str) -> Option<Self> {
+        app.batches.by_name(owner, name)
+    }
+    fn run_as(app: &App, user: &str, name: &str) -> Option<Self> {
+        app.batches.run_as(user, name)
     }
 }
 
@@ -134,6 +157,8 @@ pub struct OnBatch<A> {
     pub app: Data<App>,
     /// The batch that the path names.
     pub batch: Batch,
+    /// Whose rights count: who calls, or as whom they act.
+    pub acting: Caller,
     /// True where only the outside of the batch may be shown.
     pub is_stranger: bool,
     act: PhantomData<A>,
@@ -146,16 +171,19 @@ pub struct OnSession<A> {
     pub app: Data<App>,
     /// The session that the path names.
     pub session: Session,
+    /// Whose rights count: who calls, or as whom they act.
+    pub acting: Caller,
     /// True where only the outside of the session may be shown.
     pub is_stranger: bool,
     act: PhantomData<A>,
 }
 
-/// The part of the query that says as whom to act.
-#[derive(Deserialize)]
+/// The parts of the query that say as whom to act, and whose session a name is of.
+#[derive(Default, Deserialize)]
 struct Acting {
     #[serde(rename = "doAs")]
     do_as: Option<String>,
+    owner: Option<String>,
 }
 
 /// A session that has ended and is kept, for a caller who may do `A` to it.
@@ -184,11 +212,13 @@ impl<A: Act + 'static> FromRequest for OnServer<A> {
             };
             // On creation `doAs` names the new session's proxy user, which the policy looks at.
             let acting = match A::ACTION {
-                Some(Action::List) => acting(&app, &caller, &request)?,
+                Some(Action::List | Action::Admin) => acting(&app, &caller, &request)?,
                 _ => caller.clone(),
             };
             if let Some(action) = A::ACTION {
-                allowed(may(&acting, action, None, None, &app.config.access), "")?;
+                let nobodys = Ownership::default();
+                let verdict = may(&acting, action, &nobodys, &app.config.access);
+                allowed(&request, verdict, "")?;
             }
             Ok(Self {
                 app,
@@ -207,11 +237,14 @@ impl<A: Act + 'static> FromRequest for OnSession<A> {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
         Box::pin(async move {
-            let (app, session, is_stranger) = named::<Session>(&request, A::ACTION).await?;
-            session.heard();
+            let (app, session, acting, is_stranger) = named::<Session>(&request, A::ACTION).await?;
+            if !is_stranger {
+                session.heard();
+            }
             Ok(Self {
                 app,
                 session,
+                acting,
                 is_stranger,
                 act: PhantomData,
             })
@@ -226,10 +259,11 @@ impl<A: Act + 'static> FromRequest for OnBatch<A> {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
         Box::pin(async move {
-            let (app, batch, is_stranger) = named::<Batch>(&request, A::ACTION).await?;
+            let (app, batch, acting, is_stranger) = named::<Batch>(&request, A::ACTION).await?;
             Ok(Self {
                 app,
                 batch,
+                acting,
                 is_stranger,
                 act: PhantomData,
             })
@@ -249,21 +283,18 @@ impl<A: Act + 'static> FromRequest for OnEnded<A> {
             let acting = acting(&app, &caller, &request)?;
             let named = request.match_info().query("id");
             let found = app.sessions.ended(number(named)?).await?;
-            let session = found.ok_or_else(|| ApiError::SessionNotFound(named.to_owned()))?;
-            let verdict = may(
-                &acting,
-                A::ACTION.unwrap_or(Action::Modify),
-                session.owner.as_deref(),
-                session.proxy_user.as_deref(),
-                &app.config.access,
-            );
+            let session = found.ok_or_else(|| not_found(named))?;
+            Notes::of(&request).subject(Subject::Session(session.id));
+            let whose = app.sessions.whose_ended(&session).await?;
+            let action = A::ACTION.unwrap_or(Action::Modify);
+            let verdict = may(&acting, action, &whose, &app.config.access);
             // The history has nothing of others, not even emptied.
             let verdict = if verdict == Verdict::Emptied {
                 Verdict::Hidden
             } else {
                 verdict
             };
-            allowed(verdict, named)?;
+            allowed(&request, verdict, named)?;
             Ok(Self {
                 app,
                 session,
@@ -279,51 +310,73 @@ fn app(request: &HttpRequest) -> Result<Data<App>, ApiError> {
 }
 
 fn verdict(app: &App, caller: &Caller, action: Action, of: &impl Owned) -> Verdict {
-    may(caller, action, of.owner(), of.proxy_user(), &app.config.access)
+    may(caller, action, &of.whose(), &app.config.access)
 }
 
-/// What the path names, where the caller may do that to it, and whether only its outside may be shown.
+/// What the path names, where the caller may do that to it, whose rights count, and whether only its outside may be shown.
 async fn named<T: Owned>(
     request: &HttpRequest,
     action: Option<Action>,
-) -> Result<(Data<App>, T, bool), ApiError> {
+) -> Result<(Data<App>, T, Caller, bool), ApiError> {
     let app = app(request)?;
     let caller = caller(&app, request).await?;
     let acting = acting(&app, &caller, request)?;
     let named = request.match_info().query("id");
-    let found = find(&app, &acting, named)?;
+    let found: T = find(&app, &acting, named, asked(request).owner.as_deref())?;
+    Notes::of(request).subject(found.subject());
     let verdict = verdict(&app, &acting, action.unwrap_or(Action::Modify), &found);
-    allowed(verdict, named)?;
-    Ok((app, found, verdict == Verdict::Emptied))
+    allowed(request, verdict, named)?;
+    Ok((app, found, acting, verdict == Verdict::Emptied))
 }
 
-fn allowed(verdict: Verdict, named: &str) -> Result<(), ApiError> {
+fn allowed(request: &HttpRequest, verdict: Verdict, named: &str) -> Result<(), ApiError> {
     match verdict {
         Verdict::Allowed | Verdict::Emptied => Ok(()),
-        Verdict::Hidden => Err(ApiError::SessionNotFound(named.to_owned())),
+        Verdict::Hidden => {
+            Notes::of(request).refused();
+            Err(not_found(named))
+        }
         Verdict::Forbidden => Err(ApiError::Forbidden),
     }
 }
 
-/// A path element that is all digits is an id, any other a name.
-fn find<T: Owned>(app: &App, caller: &Caller, named: &str) -> Result<T, ApiError> {
+/// The same words for what is not there and for what is another's.
+fn not_found(named: &str) -> ApiError {
+    ApiError::SessionNotFound(named.chars().take(256).collect())
+}
+
+/// A path element that is all digits is an id, any other a name: the caller's own, or that of one that runs as the caller. Another's is found by
+/// its name only where the query says whose (`owner`), so that none is taken for one's own that has just ended.
+fn find<T: Owned>(app: &App, caller: &Caller, named: &str, owner: Option<&str>) -> Result<T, ApiError> {
     let found = if !named.is_empty() && named.bytes().all(|byte| byte.is_ascii_digit()) {
         T::by_id(app, number(named)?)
     } else {
         let name = percent_encoding::percent_decode_str(named).decode_utf8_lossy();
-        T::by_name(app, caller, &name)
+        match (owner, caller.user.as_deref()) {
+            (Some(owner), _) => T::by_name(app, Some(owner), &name),
+            (None, own) => {
+                T::by_name(app, own, &name).or_else(|| own.and_then(|own| T::run_as(app, own, &name)))
+            }
+        }
     };
-    found.ok_or_else(|| ApiError::SessionNotFound(named.chars().take(256).collect()))
+    found.ok_or_else(|| not_found(named))
+}
+
+fn asked(request: &HttpRequest) -> Acting {
+    if request.query_string().is_empty() {
+        return Acting::default();
+    }
+    Query::<Acting>::from_query(request.query_string())
+        .map(Query::into_inner)
+        .unwrap_or_default()
 }
 
 fn acting(app: &App, caller: &Caller, request: &HttpRequest) -> Result<Caller, ApiError> {
-    if request.query_string().is_empty() {
-        return Ok(effective(caller, None, &app.config.access)?);
+    let acting = effective(caller, asked(request).do_as.as_deref(), &app.config.access)?;
+    if acting.user != caller.user {
+        Notes::of(request).acting_as(acting.user.as_deref());
     }
-    let do_as = Query::<Acting>::from_query(request.query_string())
-        .ok()
-        .and_then(|query| query.into_inner().do_as);
-    Ok(effective(caller, do_as.as_deref(), &app.config.access)?)
+    Ok(acting)
 }
 
 /// What a request says of who sends it.
@@ -341,6 +394,11 @@ fn presented(request: &HttpRequest) -> Presented {
 async fn caller(app: &Data<App>, request: &HttpRequest) -> Result<Caller, ApiError> {
     let proved = app.authentication.prove(&presented(request)).await?;
     let caller = proved.caller.clone();
+    Notes::of(request).caller(caller.user.as_deref(), proved.by);
     request.extensions_mut().insert(proved);
+    if !caller.is_welcome() {
+        // Livy's words.
+        return Err(ApiError::Refused("User not authorised to use Livy.".to_owned()));
+    }
     Ok(caller)
 }

@@ -11,7 +11,7 @@ use super::statements::{answer, answer_page};
 use super::wire::{EndedSession, EndedSessions, Log, StatementView, StatementsView};
 use crate::store::SessionRow;
 
-/// The caller's ended sessions; all of them for an administrator and without authentication.
+/// The caller's ended sessions and those that were shared with them; all of them for who may see all, and without authentication.
 #[utoipa::path(
     operation_id = "listHistory",
     tag = "history",
@@ -25,10 +25,12 @@ pub async fn list(
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let window = page.window(on.app.config.limits.page)?;
+    let (owner, groups) = on.only_owner().unzip();
+    let groups = groups.unwrap_or_default();
     let (total, rows) = on
         .app
         .sessions
-        .history(on.only_owner(), window.from.max(0), window.size)
+        .history(owner, groups, window.from.max(0), window.size)
         .await?;
     let sessions = rows.into_iter().map(ended).collect();
     Ok(ok(

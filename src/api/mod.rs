@@ -12,6 +12,7 @@ mod followed_log;
 mod gate;
 mod gpus;
 mod guard;
+mod headers;
 mod history;
 mod jobs;
 mod json;
@@ -24,10 +25,12 @@ mod results;
 mod service;
 mod session_files;
 mod sessions;
+mod shares;
 mod statement_body;
 mod statement_text;
 mod statements;
 mod tagged;
+mod trail;
 mod ui;
 mod uploads;
 mod wire;
@@ -39,6 +42,7 @@ use actix_web::web::Data;
 use tokio::sync::Semaphore;
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use crate::audit::Audit;
 use crate::authentication::Authentication;
 use crate::background::Background;
 use crate::batch::Batches;
@@ -64,6 +68,8 @@ pub struct App {
     pub background: Background,
     /// Who calls.
     pub authentication: Authentication,
+    /// What is told of each request afterwards.
+    pub audit: Audit,
     /// Places of clients that follow events or logs.
     followers: Arc<Semaphore>,
 }
@@ -78,6 +84,7 @@ impl App {
         uploads: Uploads,
         background: Background,
         authentication: Authentication,
+        audit: Audit,
     ) -> Self {
         Self {
             followers: Arc::new(Semaphore::new(config.events.clients)),
@@ -87,6 +94,7 @@ impl App {
             uploads,
             background,
             authentication,
+            audit,
         }
     }
 }
@@ -121,12 +129,20 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(jobs::cancel)
         .service(jobs::show)
         .service(sessions::delete)
+        .service(shares::session_shares)
+        .service(shares::share_session)
+        .service(shares::unshare_session)
+        .service(shares::hand_over_session)
         .service(batches::list)
         .service(batches::create)
         .service(batches::state)
         .service(batches::log)
         .service(batches::show)
         .service(batches::delete)
+        .service(shares::batch_shares)
+        .service(shares::share_batch)
+        .service(shares::unshare_batch)
+        .service(shares::hand_over_batch)
         .service(uploads::list)
         .service(uploads::create)
         .service(uploads::show)
@@ -159,11 +175,21 @@ fn link_to(request: &HttpRequest, path: &str) -> String {
         .headers()
         .get("x-forwarded-prefix")
         .and_then(|prefix| prefix.to_str().ok());
-    // A prefix that is no plain path can't lead a client elsewhere.
+    // One that is no plain path could lead a client elsewhere: browsers take `/\t/x` for `//x`.
     let prefix = forwarded
         .filter(|_| server.forwarded)
         .map(|prefix| prefix.trim_end_matches('/'))
-        .filter(|prefix| prefix.starts_with('/') && !prefix.starts_with("//") && !prefix.contains("\\"))
+        .filter(|prefix| is_plain_path(prefix))
         .unwrap_or("");
     format!("{prefix}{}{path}", server.base_path)
+}
+
+/// Whether it is `/` and a plain word, as often as there are words.
+fn is_plain_path(path: &str) -> bool {
+    let word = |word: &str| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '~');
+        !word.is_empty() && word != "." && word != ".." && word.chars().all(plain)
+    };
+    path.strip_prefix('/')
+        .is_some_and(|words| words.split('/').all(word))
 }

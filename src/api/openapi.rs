@@ -25,6 +25,7 @@ use super::wire::JSON;
         (name = "statements", description = "Code that runs in a session"),
         (name = "live", description = "What happens in a session, as it happens"),
         (name = "jobs", description = "Programmatic jobs, as Livy's own clients send them"),
+        (name = "shares", description = "With whom sessions and batches are shared, and whose they are"),
         (name = "uploads", description = "Files for sessions and batches"),
         (name = "history", description = "Sessions that have ended"),
         (name = "service", description = "The server itself")

@@ -4,7 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, get};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::guard::{List, OnServer};
+use super::guard::{Administer, OnServer};
 use super::json::ok;
 use crate::pool::Stock;
 
@@ -56,10 +56,10 @@ impl From<Stock> for StockView {
     }
 }
 
-/// Shows the warm drivers.
-#[utoipa::path(operation_id = "showPool", tag = "service", responses((status = 200, body = PoolView)))]
+/// Shows the warm drivers, with authentication to administrators only.
+#[utoipa::path(operation_id = "showPool", tag = "service", responses((status = 200, body = PoolView), (status = 403)))]
 #[get("/pool")]
-pub async fn show(on: OnServer<List>, request: HttpRequest) -> HttpResponse {
+pub async fn show(on: OnServer<Administer>, request: HttpRequest) -> HttpResponse {
     let stock = on.app.sessions.pool().stock();
     let pool = stock.into_iter().map(StockView::from).collect();
     ok(&request, &PoolView { pool })

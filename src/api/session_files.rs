@@ -68,8 +68,9 @@ async fn upload(
     what: Addition,
 ) -> Result<HttpResponse, ApiError> {
     on.session.active();
+    let owner = on.session.owner();
     let whose = For {
-        owner: on.session.owner.as_deref(),
+        owner: owner.as_deref(),
         session: Some(on.session.id),
     };
     let received = multipart::receive(&on.app, request, payload, part, whose).await?;
@@ -87,7 +88,16 @@ async fn add(
     let body: AddRequest = read(request, payload).await?;
     let given = body.uri.as_deref().map(str::trim).filter(|uri| !uri.is_empty());
     let given = given.ok_or_else(|| ApiError::BadBody("uri: it is missing".to_owned()))?;
-    let mut uploads = NamedUploads::new(&on.app.uploads, on.session.owner.as_deref());
+    let ownership = on.session.whose.get();
+    let caller = on.acting.user.as_deref();
+    // Who was only given a right on it names uploads of their own.
+    let is_own = caller == ownership.owner.as_deref() || caller == ownership.runs_as();
+    let owner = if is_own {
+        ownership.owner.as_deref()
+    } else {
+        caller
+    };
+    let mut uploads = NamedUploads::new(&on.app.uploads, owner);
     let uri = uploads.in_text("uri", given)?;
     if let Some(claim) = uploads.into_one() {
         let upload = on.app.uploads.give(claim, on.session.id).await?;

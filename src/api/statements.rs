@@ -15,6 +15,7 @@ use super::pages::{PageQuery, statement_number};
 use super::statement_body::StatementBody;
 use super::statement_text::with_text_so_far;
 use super::tagged::{NotModified, Tagged, json_of, send, tagged};
+use super::trail::Notes;
 use super::wire::{Candidates, CompletionRequest, Message, StatementRequest, StatementView, StatementsView};
 use crate::session::{Kind, Statement};
 
@@ -79,6 +80,7 @@ pub async fn run(
     let code = body
         .code
         .ok_or_else(|| ApiError::BadBody("code: the statement's code is missing".to_owned()))?;
+    Notes::of(&request).code(&on.app.audit, &code);
     let kind = statement_kind(body.kind.as_deref(), on.session.kind)?;
     crate::kill_point!("statement.parsed");
     let (statement, replayed) = on.session.submit(&code, kind, key).await?;

@@ -49,7 +49,7 @@ fn line(session: &Session, request: &HttpRequest) -> SessionLine {
         link: link_to(request, &format!("/sessions/{}", session.id)),
         log: link_to(request, &format!("/sessions/{}/log", session.id)),
         name: session.name.clone().unwrap_or_default(),
-        owner: session.owner.clone().unwrap_or_default(),
+        owner: session.owner().unwrap_or_default(),
         kind: session.kind.as_str(),
         state: snapshot.state.as_str(),
         app_id: snapshot.app_id.clone().unwrap_or_default(),

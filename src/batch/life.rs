@@ -25,6 +25,8 @@ pub(super) enum Ask {
     End(String),
     /// It was deleted: its row is gone, and so must be all else.
     Delete,
+    /// Add a line to its log, and have what readers are sent of it made anew.
+    Note(String),
 }
 
 /// How a batch's task begins.
@@ -115,9 +117,10 @@ impl Life {
                     Ok(held) => break held,
                     Err(why) => return Next::Over(why),
                 },
-                Some(ask) = self.asks.recv() => return match ask {
-                    Ask::End(why) => Next::Over(why),
-                    Ask::Delete => Next::Deleted,
+                Some(ask) = self.asks.recv() => match ask {
+                    Ask::End(why) => return Next::Over(why),
+                    Ask::Delete => return Next::Deleted,
+                    Ask::Note(line) => self.tell(line),
                 },
                 _ = looks.tick(), if waiting.is_some() => self.watch_line(waiting.as_ref()),
                 () = stopping.cancelled() => return Next::Left,
@@ -182,6 +185,10 @@ impl Life {
                 },
                 Some(ask) = self.asks.recv() => {
                     match ask {
+                        Ask::Note(line) => {
+                            self.tell(line);
+                            continue;
+                        }
                         Ask::End(reason) => why = why.or(Some(reason)),
                         Ask::Delete => deleted = true,
                     }
@@ -282,7 +289,11 @@ impl Life {
         loop {
             tokio::select! {
                 () = &mut over => break,
-                Some(ask) = self.asks.recv() => if matches!(ask, Ask::Delete) { break },
+                Some(ask) = self.asks.recv() => match ask {
+                    Ask::Delete => break,
+                    Ask::Note(line) => self.tell(line),
+                    Ask::End(_) => {}
+                },
                 () = stopping.cancelled() => return,
             }
         }
@@ -292,10 +303,7 @@ impl Life {
     /// Removes all that is left of a batch without a driver.
     async fn remove(&mut self) {
         let shared = &self.shared;
-        let request = &self.request;
-        shared
-            .table
-            .remove(self.id, request.owner.as_ref(), request.name.as_ref());
+        shared.table.forget(self.id);
         shared.store.insist(Op::DeleteBatch { id: self.id }).await;
         if let Some(run_dir) = self.snapshot.run_dir.take() {
             let driver = run_dir
@@ -327,6 +335,11 @@ impl Life {
 
     fn publish(&self) {
         self.publish.send_replace(Arc::new(self.snapshot.clone()));
+    }
+
+    fn tell(&mut self, line: String) {
+        self.note(line);
+        self.publish();
     }
 
     fn note(&mut self, line: String) {

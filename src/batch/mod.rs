@@ -10,6 +10,7 @@ mod life;
 mod recovery;
 mod registry;
 mod request;
+mod shares;
 mod snapshot;
 mod state;
 

@@ -14,7 +14,9 @@ use super::snapshot::Snapshot;
 use super::state::BatchState;
 use crate::clock::now_ms;
 use crate::driver::{RunDir, end_leftover};
-use crate::store::{BatchRow, Op, StoreError};
+use crate::ownership::Share;
+use crate::sharing::by_subject;
+use crate::store::{BatchRow, Op, StoreError, Subject};
 
 /// Drivers that are ended at the same time.
 const CLEARED_AT_ONCE: usize = 32;
@@ -28,10 +30,12 @@ impl Batches {
         let shown = self.shared.config.batch.ended_shown.get();
         let since = now_ms().saturating_sub(i64::try_from(shown.as_millis()).unwrap_or(i64::MAX));
         let mut count = 0;
+        let mut shares = by_subject(store.shares(Subject::Batch(0), since).await?);
         for row in store.batches(since).await? {
             let id = row.id;
+            let shares = shares.remove(&id).unwrap_or_default();
             count += usize::from(row.ended.is_none());
-            if let Err(why) = self.take_back_one(row).await {
+            if let Err(why) = self.take_back_one(row, shares).await {
                 error!(batch.id = id, %why, "a batch of an earlier server can't be taken back");
                 self.close(id, why).await?;
             }
@@ -46,9 +50,11 @@ impl Batches {
     }
 
     /// Starts the batch's task on what is left of it. An error is the sentence why nothing can be.
-    async fn take_back_one(&self, row: BatchRow) -> Result<(), String> {
-        let request: NewBatch = serde_json::from_str(&row.request)
+    async fn take_back_one(&self, row: BatchRow, shares: Vec<Share>) -> Result<(), String> {
+        let mut request: NewBatch = serde_json::from_str(&row.request)
             .map_err(|error| format!("The stored request can't be read: {error}."))?;
+        // It may have been handed over since it was asked for.
+        request.owner.clone_from(&row.owner);
         let state = BatchState::from_stored(&row.state)
             .ok_or_else(|| format!("{:?} is no state of a batch.", row.state))?;
         let shared = &self.shared;
@@ -63,6 +69,7 @@ impl Batches {
             self.enrol(
                 row.id,
                 request,
+                shares,
                 snapshot,
                 Begin::Ended(Duration::from_millis(ago)),
             );
@@ -109,7 +116,7 @@ impl Batches {
                 Begin::Queued(self.gate.enter_again().with_gpus(wanted(row.id, &request)))
             }
         };
-        self.enrol(row.id, request, snapshot, begin);
+        self.enrol(row.id, request, shares, snapshot, begin);
         Ok(())
     }
 

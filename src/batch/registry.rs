@@ -22,6 +22,8 @@ use crate::config::Config;
 use crate::driver::Drivers;
 use crate::gpu::{Gpus, Wanted};
 use crate::idempotency::{Begun, IdempotencyKey, KeyReused, Keys};
+use crate::ownership::{Ownership, Share, Whose};
+use crate::sharing::{Names, Sharing, Shelf};
 use crate::store::{BatchRow, IdempotencyRow, Op, Store, StoreError};
 use crate::turn::Gate;
 
@@ -63,21 +65,42 @@ pub(super) struct Shared {
     pub table: Table,
     pub keys: Arc<Keys>,
     pub gpus: Gpus,
+    pub sharing: Sharing,
+}
+
+impl Shelf for Shared {
+    fn names(&self) -> &Names {
+        &self.table.by_name
+    }
+    fn has(&self, id: i64) -> bool {
+        self.table.by_id.contains_key(&id)
+    }
+    fn has_ended(&self, id: i64) -> bool {
+        // One that is not found yet is being stored.
+        let found = self.table.by_id.get(&id);
+        found.is_some_and(|batch| batch.snapshot().state.is_final())
+    }
 }
 
 /// Batches by id and by owner and name.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     pub by_id: DashMap<i64, Batch>,
-    pub by_name: DashMap<(Option<String>, String), i64>,
+    pub by_name: Names,
     /// Those that have ended and are shown, oldest end first. Some may have been deleted since.
     ended: Mutex<VecDeque<i64>>,
 }
 
 impl Table {
-    /// Forgets a batch and frees its name. Does nothing the second time.
-    pub(super) fn remove(&self, id: i64, owner: Option<&String>, name: Option<&String>) {
-        self.by_id.remove(&id);
+    /// Forgets a batch and frees the name that it has among its owner's. Does nothing the second time.
+    pub(super) fn forget(&self, id: i64) {
+        if let Some((_, batch)) = self.by_id.remove(&id) {
+            self.free(id, batch.owner().as_ref(), batch.name.as_ref());
+        }
+    }
+
+    /// Frees the name of a batch.
+    fn free(&self, id: i64, owner: Option<&String>, name: Option<&String>) {
         if let Some(name) = name {
             let key = (owner.cloned(), name.clone());
             self.by_name.remove_if(&key, |_, named| *named == id);
@@ -116,10 +139,8 @@ pub struct Batch {
     pub id: i64,
     /// Unique per owner among what has not ended.
     pub name: Option<String>,
-    /// Who created it.
-    pub owner: Option<String>,
-    /// As whom its driver runs.
-    pub proxy_user: Option<String>,
+    /// Whose it is, and with whom it is shared; it may be handed over.
+    pub whose: Arc<Whose>,
     /// The uploads that the request names.
     pub uploads: Arc<[Uuid]>,
     snapshot: watch::Receiver<Arc<Snapshot>>,
@@ -133,8 +154,14 @@ impl Batch {
         Arc::clone(&self.snapshot.borrow())
     }
 
+    /// The user whose it is now; none without authentication.
+    #[must_use]
+    pub fn owner(&self) -> Option<String> {
+        self.whose.owner()
+    }
+
     /// Asks its task; one that has ended has nothing to do.
-    async fn ask(&self, ask: Ask) {
+    pub(super) async fn ask(&self, ask: Ask) {
         let _ = self.asks.send(ask).await;
     }
 }
@@ -162,6 +189,7 @@ impl Batches {
         let next_id = Arc::new(AtomicI64::new(store.next_batch_id().await?));
         let limits = &config.limits;
         let gate = Gate::new("batches", limits.batches, limits.batches_queued, gpus, &config);
+        let sharing = Sharing::new(&store, &background, gpus, limits.shares);
         let shared = Arc::new(Shared {
             config,
             store,
@@ -170,6 +198,7 @@ impl Batches {
             table: Table::default(),
             keys: Arc::default(),
             gpus: gpus.clone(),
+            sharing,
         });
         let batches = Self {
             shared,
@@ -261,7 +290,7 @@ impl Batches {
         if let Err(error) = shared.store.write(Op::InsertBatch(Box::new(row), key)).await {
             shared
                 .table
-                .remove(id, request.owner.as_ref(), request.name.as_ref());
+                .free(id, request.owner.as_ref(), request.name.as_ref());
             return Err(error.into());
         }
         crate::kill_point!("batch.inserted");
@@ -269,19 +298,28 @@ impl Batches {
         let mut snapshot = Snapshot::new(BatchState::Starting);
         snapshot.notes = Arc::new(request.notes.clone());
         let turn = turn.with_gpus(wanted(id, &request));
-        Ok(self.enrol(id, request, snapshot, Begin::Queued(turn)))
+        Ok(self.enrol(id, request, Vec::new(), snapshot, Begin::Queued(turn)))
     }
 
     /// Puts a stored batch into the table and starts its task.
-    pub(super) fn enrol(&self, id: i64, request: NewBatch, snapshot: Snapshot, begin: Begin) -> Batch {
+    pub(super) fn enrol(
+        &self,
+        id: i64,
+        request: NewBatch,
+        shares: Vec<Share>,
+        snapshot: Snapshot,
+        begin: Begin,
+    ) -> Batch {
         let shared = &self.shared;
         let (asks, asks_waiting) = mpsc::channel(ASKS_WAITING);
         let (publish, published) = watch::channel(Arc::new(snapshot.clone()));
         let batch = Batch {
             id,
             name: request.name.clone(),
-            owner: request.owner.clone(),
-            proxy_user: request.proxy_user.clone(),
+            whose: Arc::new(Whose::new(Ownership {
+                shares,
+                ..Ownership::of(request.owner.clone(), request.proxy_user.clone())
+            })),
             uploads: request.uploads.clone().into(),
             snapshot: published,
             asks,
@@ -339,18 +377,11 @@ impl Batches {
         self.shared.table.by_id.get(&id).map(|batch| batch.clone())
     }
 
-    /// The batch of this owner with this name; without an owner, of nobody. Batches of others are found as well, after that.
+    /// The batch of this owner with this name; without an owner, of nobody.
     #[must_use]
     pub fn by_name(&self, owner: Option<&str>, name: &str) -> Option<Batch> {
-        let names = &self.shared.table.by_name;
-        let own = names
-            .get(&(owner.map(str::to_owned), name.to_owned()))
-            .map(|id| *id);
-        let id = own.or_else(|| {
-            let mut all = names.iter();
-            all.find(|entry| entry.key().1 == name)
-                .map(|entry| *entry.value())
-        })?;
+        let key = (owner.map(str::to_owned), name.to_owned());
+        let id = self.shared.table.by_name.get(&key).map(|id| *id)?;
         self.by_id(id)
     }
 
@@ -381,8 +412,7 @@ impl Batches {
         let deleted = self.shared.background.spawn(async move {
             shared.store.write(Op::DeleteBatch { id: batch.id }).await?;
             crate::kill_point!("batch.deleted");
-            let (owner, name) = (batch.owner.as_ref(), batch.name.as_ref());
-            shared.table.remove(batch.id, owner, name);
+            shared.table.forget(batch.id);
             batch.ask(Ask::Delete).await;
             Ok(())
         });

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use super::error::ConfigError;
 use super::keys::{
-    Access, AccessMode, DeployMode, Driver, Events, Files, Gpu, Job, Limits, Link, Log, Output, PolicyConf,
-    Pool, Profile, ResultStreams, Retention, Server, Session, Shutdown, Spark, Sql, Statement, Store, Upload,
+    Access, AccessMode, Audit, DeployMode, Driver, Events, Files, Gpu, Job, Limits, Link, Log, Output,
+    PolicyConf, Pool, Profile, ResultStreams, Retention, Server, Session, Shutdown, Spark, Sql, Statement,
+    Store, Upload, UserCase,
 };
 use super::modes::Modes;
 use super::sources::Origins;
@@ -128,6 +129,7 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Result<(), ConfigErro
         files: Files { allow },
         policy: Policy { conf },
         access,
+        audit,
         shutdown: Shutdown { sessions: _ },
     } = config;
     let fail = Fail(origins);
@@ -160,6 +162,7 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Result<(), ConfigErro
             return fail.because(key, "a `*` may stand at the end only, and keys have no blanks");
         }
     }
+    check_audit(audit, &fail)?;
     check_access(access, server, &fail)
 }
 
@@ -169,6 +172,7 @@ fn check_server(server: &Server, fail: &Fail<'_>) -> Result<(), ConfigError> {
         hosts,
         base_path,
         forwarded: _,
+        cors,
         state_dir: _,
         workers,
         header_timeout,
@@ -190,6 +194,12 @@ fn check_server(server: &Server, fail: &Fail<'_>) -> Result<(), ConfigError> {
             format!("{host:?} is not a bare host name (no scheme, port, path or `*`)"),
         );
     }
+    if let Some(origin) = cors.iter().find(|origin| !is_origin(origin)) {
+        return fail.because(
+            "server.cors",
+            format!("{origin:?} is no origin as browsers write it, such as \"https://lab.example.org\": scheme, name in lower case, and the port unless it is the scheme's own"),
+        );
+    }
     let segment = |part: &str| {
         let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '~');
         !part.is_empty() && part != "." && part != ".." && part.chars().all(word)
@@ -207,6 +217,49 @@ fn check_server(server: &Server, fail: &Fail<'_>) -> Result<(), ConfigError> {
         ("server.header_timeout", *header_timeout),
         ("server.body_timeout", *body_timeout),
     ])
+}
+
+/// Whether browsers would write this origin so (RFC 6454, 6.2): no path, no `*`, and no port that goes without saying.
+fn is_origin(origin: &str) -> bool {
+    let (own_port, rest) = match origin.split_once("://") {
+        Some(("http", rest)) => (":80", rest),
+        Some(("https", rest)) => (":443", rest),
+        _ => return false,
+    };
+    let (name, port) = match rest.rfind(':').filter(|at| !rest[*at..].contains(']')) {
+        Some(at) => rest.split_at(at),
+        None => (rest, ""),
+    };
+    let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '-');
+    let literal = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+    let is_name = match literal {
+        Some(literal) => literal
+            .parse::<std::net::Ipv6Addr>()
+            .is_ok_and(|ip| ip.to_string() == literal),
+        None => !name.is_empty() && name.chars().all(word),
+    };
+    let number: Option<u16> = port.strip_prefix(':').and_then(|port| port.parse().ok());
+    let is_port =
+        port.is_empty() || (port != own_port && number.is_some_and(|number| port == format!(":{number}")));
+    is_name && is_port
+}
+
+fn check_audit(audit: &Audit, fail: &Fail<'_>) -> Result<(), ConfigError> {
+    let Audit {
+        file,
+        max_bytes,
+        kept,
+        reads: _,
+        code: _,
+        code_bytes: _,
+        queue,
+        strict: _,
+    } = audit;
+    if !file.as_os_str().is_empty() {
+        fail.absolute("audit.file", std::slice::from_ref(file))?;
+    }
+    fail.at_least("audit.max_bytes", *max_bytes, Size::kib(4))?;
+    fail.at_least_one(&[("audit.kept", *kept), ("audit.queue", *queue)])
 }
 
 fn check_spark(spark: &Spark, fail: &Fail<'_>) -> Result<(), ConfigError> {
@@ -382,6 +435,7 @@ fn check_sizes(
         max_bytes: log_bytes,
         level,
         format: _,
+        access: _,
     } = log;
     fail.at_least("output.max_bytes", *max_bytes, Size::kib(4))?;
     fail.at_least("output.live_bytes", *live_bytes, Size::kib(4))?;
@@ -558,6 +612,7 @@ fn check_limits(sql: &Sql, limits: &Limits, fail: &Fail<'_>) -> Result<(), Confi
         conf_keys,
         list_entries,
         page,
+        shares,
     } = limits;
     fail.at_least_one(&[
         ("sql.max_rows", *max_rows),
@@ -568,6 +623,7 @@ fn check_limits(sql: &Sql, limits: &Limits, fail: &Fail<'_>) -> Result<(), Confi
         ("limits.conf_keys", *conf_keys),
         ("limits.list_entries", *list_entries),
         ("limits.page", *page),
+        ("limits.shares", *shares),
     ])?;
     if max_rows > max_rows_ceiling {
         return fail.because(
@@ -585,17 +641,58 @@ fn check_access(access: &Access, server: &Server, fail: &Fail<'_>) -> Result<(),
         csrf: _,
         lists: _,
         impersonation: _,
+        impersonate,
         superusers,
+        modify_users,
+        view_users,
+        allowed_users,
+        groups,
+        user_case,
         cache: _,
     } = access;
-    if superusers
-        .iter()
-        .any(|user| user.is_empty() || user.chars().any(char::is_control))
-    {
-        return fail.because(
-            "access.superusers",
-            "a user's name must not be empty or have control characters",
-        );
+    let is_lower = *user_case == UserCase::Lower;
+    for (key, list) in [
+        ("access.superusers", superusers),
+        ("access.modify_users", modify_users),
+        ("access.view_users", view_users),
+        ("access.allowed_users", allowed_users),
+    ] {
+        check_names(key, list, is_lower, fail)?;
+    }
+    if superusers.iter().any(|entry| entry == "*") {
+        return fail.because("access.superusers", "`*` would make everybody a superuser");
+    }
+    for (name, users) in groups.iter() {
+        check_names("access.groups", users, is_lower, fail)?;
+        if name.is_empty()
+            || name.starts_with('@')
+            || users.iter().any(|user| user == "*" || user.starts_with('@'))
+        {
+            return fail.because(
+                "access.groups",
+                format!("{name:?}: a group has a name without `@`, and users by name"),
+            );
+        }
+    }
+    for (who, whom) in impersonate.iter() {
+        check_names("access.impersonate", whom, is_lower, fail)?;
+        check_names("access.impersonate", std::slice::from_ref(who), is_lower, fail)?;
+        let unknown = whom
+            .iter()
+            .filter_map(|entry| entry.strip_prefix('@'))
+            .find(|group| !groups.contains_key(*group));
+        if let Some(group) = unknown {
+            return fail.because(
+                "access.impersonate",
+                format!("{who:?} as \"@{group}\": only the groups of access.groups are known of somebody who does not call"),
+            );
+        }
+        if who == "*" {
+            return fail.because(
+                "access.impersonate",
+                "`*` can't act as others: name users or groups",
+            );
+        }
     }
     if let Err(exposed) = may_listen(mode, *server.listen) {
         return fail.because("server.listen", exposed.to_string());
@@ -612,6 +709,27 @@ fn check_access(access: &Access, server: &Server, fail: &Fail<'_>) -> Result<(),
             _ => {
                 return fail.because("access.mode", format!("{:?} is not in this build", mode.as_str()));
             }
+        }
+    }
+    Ok(())
+}
+
+/// Checks a list of users, groups as `@group` and `*`: an entry that no name can be is a mistake.
+fn check_names(key: &str, list: &[String], is_lower: bool, fail: &Fail<'_>) -> Result<(), ConfigError> {
+    for entry in list {
+        let name = entry.strip_prefix('@');
+        let bare = name.unwrap_or(entry);
+        if bare.is_empty() || bare.trim() != bare || bare.chars().any(char::is_control) {
+            return fail.because(
+                key,
+                format!("{entry:?}: a name must not be empty, and have no blanks around it and no control characters"),
+            );
+        }
+        if is_lower && name.is_none() && entry.to_lowercase() != *entry {
+            return fail.because(
+                key,
+                format!("{entry:?} is nobody's name with access.user_case = \"lower\""),
+            );
         }
     }
     Ok(())

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::modes::Modes;
-use super::values::{KeyType, Kind, Listen, Size, Span, TextMap};
+use super::values::{KeyType, Kind, ListMap, Listen, Size, Span, TextMap};
 
 /// What stands in a table's path for a name that is the administrator's.
 pub const NAME: &str = "NAME";
@@ -136,6 +136,14 @@ choices! {
         Proxy = "proxy",
     }
 
+    /// Whether names of users that differ in case only are one user's.
+    UserCase {
+        /// They are different users'.
+        Keep = "keep",
+        /// They are one user's, whose name is in lower case.
+        Lower = "lower",
+    }
+
     /// How much callers see of others' sessions.
     Lists {
         /// Nothing: another's session is not found.
@@ -166,6 +174,9 @@ tables! {
         base_path: String = String::new();
         /// Whether `X-Forwarded-Prefix` of a reverse proxy is believed.
         forwarded: bool = false;
+        /// Origins whose pages may read answers and send requests (CORS), each as browsers write it, such as
+        /// `["https://lab.example.org"]`; compared as a whole. Cookies are never asked for. Empty: none.
+        cors: Vec<String> = Vec::new();
         /// Where the store and the drivers' run directories are. Empty: `$XDG_STATE_HOME/firesteel`, else
         /// `~/.local/state/firesteel`.
         state_dir: PathBuf = PathBuf::new();
@@ -424,6 +435,8 @@ tables! {
         level: String = "info".to_owned();
         /// How the server writes its log.
         format: LogFormat = LogFormat::Text;
+        /// Whether it has a line for each request that was answered (docs/access.md).
+        access: bool = false;
     }
 
     /// Limits of requests and of the server.
@@ -448,6 +461,8 @@ tables! {
         list_entries: usize = 1000;
         /// The most rows of one list answer.
         page: usize = 10_000;
+        /// The most users and groups with whom one session or batch is shared.
+        shares: usize = 100;
     }
 
     /// The connection between server and driver.
@@ -494,10 +509,47 @@ tables! {
         lists: Lists = Lists::Owner;
         /// Whether `proxyUser` and `doAs` are honoured; else they are ignored.
         impersonation: bool = false;
-        /// Users who may do everything to every session, and act as anybody where impersonation is on.
+        /// Who may act as whom, beside superusers: for a user, or a group as `"@group"`, the users, groups of `access.groups` and `"*"` for all, such as
+        /// `hue = ["*"]`. A superuser only where their own name is there.
+        impersonate: ListMap = ListMap::default();
+        /// Users, and groups as `"@group"`, who may do everything to every session and batch, ask about the server itself, and act as anybody where
+        /// impersonation is on.
         superusers: Vec<String> = Vec::new();
+        /// Users, groups and `"*"` who may see and change every session and batch, as Livy's `livy.server.access-control.modify-users`.
+        modify_users: Vec<String> = Vec::new();
+        /// Users, groups and `"*"` who may see every session and batch, its log and its statements, as Livy's
+        /// `livy.server.access-control.view-users`.
+        view_users: Vec<String> = Vec::new();
+        /// Users, groups and `"*"` who may call at all, beside those of the three keys above; others get 403.
+        allowed_users: Vec<String> = vec!["*".to_owned()];
+        /// Groups of users by name, beside those that a way to authenticate tells, such as `ops = ["ada", "bob"]`.
+        groups: ListMap = ListMap::default();
+        /// Whether names of users that differ in case only are different users' (`keep`), or one user's, whose name is in lower case (`lower`):
+        /// only for directories that don't tell them apart either.
+        user_case: UserCase = UserCase::Keep;
         /// How long a checked password is remembered, at most; `0s`: not at all. A changed line in the file counts at once.
         cache: Span = Span::secs(60);
+    }
+
+    /// The audit log: who did what, from where, and whether it was allowed, a JSON object a line (docs/access.md).
+    Audit at "audit" {
+        /// The file. Empty: there is none.
+        file: PathBuf = PathBuf::new();
+        /// The most bytes of the file; then it is renamed to `FILE.1`, and another begun.
+        max_bytes: Size = Size::mib(64);
+        /// How many such earlier files are kept.
+        kept: usize = 8;
+        /// Whether requests that change nothing, and are allowed, are there too: each poll of a client is one.
+        reads: bool = false;
+        /// Whether the code of statements is there.
+        code: bool = false;
+        /// The most bytes of a statement's code that are there.
+        code_bytes: Size = Size::kib(64);
+        /// Lines that may wait to be written.
+        queue: usize = 10_000;
+        /// What happens when too many wait, or the file can't be written: `true`, requests that would be recorded are refused with 503; `false`,
+        /// they go on, and a line says how many are missing.
+        strict: bool = false;
     }
 
     /// The end of the server.

@@ -23,13 +23,14 @@ use serde::{Deserialize, Serialize};
 pub use check::Exposed;
 pub use error::{ConfigError, Place};
 pub use keys::{
-    Access, AccessMode, AtShutdown, Batch, ConfMode, DeployMode, Driver, Durability, Events, Files, Gpu,
-    IdleGpus, Job, Key, Limits, Link, Lists, Log, LogFormat, Output, PolicyConf, Pool, Profile,
+    Access, AccessMode, AtShutdown, Audit, Batch, ConfMode, DeployMode, Driver, Durability, Events, Files,
+    Gpu, IdleGpus, Job, Key, Limits, Link, Lists, Log, LogFormat, Output, PolicyConf, Pool, Profile,
     ResultStreams, Retention, Server, Session, Shutdown, Spark, Sql, Statement, Store, TABLES, Table, Upload,
+    UserCase,
 };
 pub use modes::Modes;
 pub use reference::reference;
-pub use values::{Kind, Listen, Size, Span, TextMap};
+pub use values::{Kind, ListMap, Listen, Size, Span, TextMap};
 
 /// The whole configuration. Its default is what an empty file gives, but for `server.state_dir`, which [`Config::load`]
 /// resolves.
@@ -82,6 +83,8 @@ pub struct Config {
     pub policy: Policy,
     /// `[access]`
     pub access: Access,
+    /// `[audit]`
+    pub audit: Audit,
     /// `[shutdown]`
     pub shutdown: Shutdown,
 }

@@ -35,6 +35,7 @@ Reserved, never errors: `FIRESTEEL_URL`, `FIRESTEEL_USER`, `FIRESTEEL_TOKEN` (th
 | size | `"16MiB"`, `"500kB"` | the same, quotes not needed; `KiB` is 1024 bytes, `kB` 1000 |
 | list | `["a", "b"]` | the same, or `a,b` |
 | table | `[spark.conf]` and a line for each entry | the whole as `{ "spark.ui.enabled" = "false" }`, which replaces the file's; one entry as `--set spark.conf.spark.ui.enabled=false`, which goes over the file's, or as `FIRESTEEL_DRIVER__ENV__HADOOP_CONF_DIR=/etc/hadoop` (not for `spark.conf`: its keys are of mixed case) |
+| table of lists | `[access.groups]` and a line for each entry, `ops = ["ada", "bob"]` | the whole as `{ ops = ["ada", "bob"] }`, which replaces the file's |
 
 The same key in each form:
 
@@ -124,6 +125,7 @@ fn kind(key: &Key) -> String {
         Kind::Size => "size".to_owned(),
         Kind::List => "list of texts".to_owned(),
         Kind::Map => "table of texts".to_owned(),
+        Kind::Lists => "table of lists".to_owned(),
         Kind::Choice(words) => words
             .iter()
             .map(|word| format!("`\"{word}\"`"))

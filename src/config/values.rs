@@ -35,6 +35,8 @@ pub enum Kind {
     List,
     /// A table of texts; the keys are the administrator's.
     Map,
+    /// A table of lists of texts; the keys are the administrator's.
+    Lists,
     /// One of a few words.
     Choice(&'static [&'static str]),
 }
@@ -52,6 +54,7 @@ macro_rules! kinds {
 kinds! {
     bool => Flag, u32 => Integer, u64 => Integer, usize => Integer, i32 => Integer, String => Text, PathBuf => Text,
     Listen => Text, Span => Duration, Size => Size, Vec<String> => List, Vec<PathBuf> => List, TextMap => Map,
+    ListMap => Lists,
 }
 
 /// A duration written with its unit: `"10m"`, `"1h 30m"`, `"250ms"`, `"0s"`; ten years at most.
@@ -249,6 +252,19 @@ impl<'de> Deserialize<'de> for TextMap {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let table = toml::Table::deserialize(deserializer)?;
         flatten(&table).map(Self).map_err(D::Error::custom)
+    }
+}
+
+/// A table of lists of texts whose keys are the administrator's, such as `access.groups`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ListMap(pub BTreeMap<String, Vec<String>>);
+
+impl Deref for ListMap {
+    type Target = BTreeMap<String, Vec<String>>;
+
+    fn deref(&self) -> &BTreeMap<String, Vec<String>> {
+        &self.0
     }
 }
 

@@ -148,6 +148,21 @@ impl Book {
         may
     }
 
+    /// Counts what is known as `who` as that user's from now on, whether it holds something or waits. False, and nothing has changed,
+    /// where that user may not hold so much.
+    pub fn hand_over(&mut self, who: &str, owner: &Option<String>) -> bool {
+        let held = self.holders.iter().find(|(_, holder)| holder.who == who);
+        if let Some(id) = held.map(|(id, _)| *id)
+            && !self.pass(id, owner.clone(), who.to_owned())
+        {
+            return false;
+        }
+        for waiter in self.waiting.iter_mut().filter(|waiter| waiter.who == who) {
+            waiter.owner.clone_from(owner);
+        }
+        true
+    }
+
     /// Serves those whose turn it is: each with what it holds from now on, in the order of its parts.
     pub fn serve(&mut self) -> Vec<(Uuid, Vec<Part>)> {
         let mut served = Vec::new();

@@ -242,6 +242,17 @@ impl Gpus {
             .collect()
     }
 
+    /// Counts what a session or batch holds, or waits for, as that user's from now on; `who` is what people know it by. False, and nothing has
+    /// changed, where that user may not hold so much.
+    #[must_use]
+    pub fn hand_over(&self, who: &str, owner: &Option<String>) -> bool {
+        let mut state = self.lock();
+        let may = state.book.hand_over(who, owner);
+        // Another may now hold more, or wait for less.
+        state.serve();
+        may
+    }
+
     /// How many wait.
     #[must_use]
     pub fn waiting(&self) -> usize {
@@ -451,6 +462,48 @@ mod tests {
         drop(third);
         assert!(fourth.granted().now_or_never().is_some());
         assert_eq!(gpus.lock().book.holders().count(), 0);
+    }
+
+    #[test]
+    fn what_is_handed_over_counts_for_the_new_owner() {
+        let gpus = Gpus::new(Rules {
+            of_owner: Some(WHOLE),
+            ..Rules::default()
+        });
+        let device = |number: u8| Device {
+            uuid: format!("GPU-{number}"),
+            name: "NVIDIA H200".to_owned(),
+            memory: 141 << 30,
+        };
+        gpus.set_devices(vec![device(1), device(2)]);
+        gpus.open();
+        let first = wait(&gpus, "ann", "session 1").granted().now_or_never();
+        let mut second = Box::pin(wait(&gpus, "ann", "session 2").granted());
+        assert!(second.as_mut().now_or_never().is_none(), "one is her quota");
+        let bob = Some("bob".to_owned());
+        assert!(gpus.hand_over("session 1", &bob));
+        let second = second.now_or_never();
+        assert!(first.is_some() && second.is_some());
+        assert!(!gpus.hand_over("session 2", &bob), "one is his");
+        let owners = |gpus: &Gpus| {
+            let state = gpus.lock();
+            let mut owners: Vec<_> = state
+                .book
+                .holders()
+                .map(|(_, holder)| holder.owner.clone())
+                .collect();
+            owners.sort();
+            owners
+        };
+        assert_eq!(owners(&gpus), [Some("ann".to_owned()), bob.clone()]);
+        // What waits, waits as the new owner's.
+        let mut third = Box::pin(wait(&gpus, "ann", "session 3").granted());
+        assert!(third.as_mut().now_or_never().is_none());
+        assert!(gpus.hand_over("session 3", &Some("eve".to_owned())));
+        drop(first);
+        assert!(third.now_or_never().is_some());
+        // What holds nothing is anybody's.
+        assert!(gpus.hand_over("session 9", &bob));
     }
 
     #[test]

@@ -30,6 +30,9 @@ pub(super) enum Command {
     Delete {
         reply: oneshot::Sender<Result<(), StoreError>>,
     },
+    Note {
+        line: String,
+    },
     End {
         reason: String,
     },

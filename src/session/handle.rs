@@ -22,6 +22,7 @@ use crate::config::Span;
 use crate::driver::Addition;
 use crate::idempotency::{Begun, IdempotencyKey, KeyReused, Keys};
 use crate::output::Outputs;
+use crate::ownership::Whose;
 use crate::store::{IdempotencyRow, Store, StoreError};
 
 /// A session. Clones name the same one, and cost nothing.
@@ -35,10 +36,8 @@ pub struct Parts {
     pub id: i64,
     /// Unique per owner among what has not ended.
     pub name: Option<String>,
-    /// Who created it.
-    pub owner: Option<String>,
-    /// As whom its driver runs.
-    pub proxy_user: Option<String>,
+    /// Whose it is, and with whom it is shared; it may be handed over.
+    pub whose: Arc<Whose>,
     /// Its language.
     pub kind: Kind,
     /// The request, as it is echoed.
@@ -97,6 +96,12 @@ impl Session {
             // Neither is an error: it goes on.
             let _ = tokio::time::timeout(self.answer_within, idle).await;
         }
+    }
+
+    /// The user whose it is now; none without authentication.
+    #[must_use]
+    pub fn owner(&self) -> Option<String> {
+        self.whose.owner()
     }
 
     /// A client named this session.
@@ -340,6 +345,12 @@ impl Session {
     /// [`FetchError::Busy`].
     pub fn place_of_download(&self) -> Result<impl Send + use<>, FetchError> {
         self.downloads.admit()
+    }
+
+    /// Adds a line to its log. What readers are sent of it is made anew, so that it has whose it is.
+    pub(super) async fn note(&self, line: String) {
+        // An actor that has ended has no log to show.
+        let _ = self.commands.send(Command::Note { line }).await;
     }
 
     /// Ends the session for a reason that its log will tell.

@@ -18,6 +18,7 @@ mod registry;
 mod request;
 mod retention;
 mod shared;
+mod shares;
 mod snapshot;
 mod state;
 mod statement;
@@ -26,6 +27,7 @@ mod text;
 mod times;
 
 pub use crate::driver::{Addition, DriverMark, DriverSpec, LogFollower, LogNow, Resources, ResultPiece};
+pub use crate::sharing::SharingError;
 pub use command::{AddError, SubmitError};
 pub use download::{Download, FetchError};
 pub use feed::{Because, Event, EventId, Feed, Mark, News, Reader, Reset};

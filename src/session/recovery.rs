@@ -18,7 +18,9 @@ use super::statement::Statement;
 use super::stored::sound;
 use crate::clock::now_ms;
 use crate::driver::{RunDir, end_leftover};
-use crate::store::{Op, SessionRow, StoreError, Trouble};
+use crate::ownership::Share;
+use crate::sharing::by_subject;
+use crate::store::{Op, SessionRow, StoreError, Subject, Trouble};
 
 /// Drivers that are ended at the same time.
 const CLEARED_AT_ONCE: usize = 32;
@@ -37,8 +39,10 @@ impl Sessions {
                 warn!(session.id = id, %error, "statements of an ended session could not be ended");
             }
         }
+        let mut shares = by_subject(store.shares(Subject::Session(0), since).await?);
         for row in store.ended_since(since).await? {
-            self.show_ended(&row);
+            let shares = shares.remove(&row.id).unwrap_or_default();
+            self.show_ended(&row, shares);
         }
         let rows = store.unended_sessions().await?.into_iter();
         let rows: Vec<SessionRow> = rows.filter_map(|row| sound(store, row)).collect();
@@ -49,7 +53,8 @@ impl Sessions {
                 crate::kill_point!("recovery.half");
             }
             let id = row.id;
-            if let Err(why) = self.take_back_one(row).await {
+            let shares = shares.remove(&id).unwrap_or_default();
+            if let Err(why) = self.take_back_one(row, shares).await {
                 error!(session.id = id, %why, "a session of an earlier server can't be taken back");
                 match self.close(id, &why).await {
                     // What can't even be closed must not stop the start.
@@ -73,10 +78,12 @@ impl Sessions {
     }
 
     /// Starts the session's actor on what is left of it. An error is the sentence why nothing can be.
-    async fn take_back_one(&self, row: SessionRow) -> Result<(), String> {
+    async fn take_back_one(&self, row: SessionRow, shares: Vec<Share>) -> Result<(), String> {
         let stored = |error: StoreError| error.to_string();
-        let request: NewSession = serde_json::from_str(&row.request)
+        let mut request: NewSession = serde_json::from_str(&row.request)
             .map_err(|error| format!("The stored request can't be read: {error}."))?;
+        // It may have been handed over since it was asked for.
+        request.owner.clone_from(&row.owner);
         let was_ready = row.app_id.is_some();
         let driver = match &row.driver_id {
             Some(id) => {
@@ -149,6 +156,7 @@ impl Sessions {
                 .as_ref()
                 .and_then(|(driver, _)| driver.run_dir.named_keeper())
                 .map_or(Duration::ZERO, |keeper| keeper.age()),
+            shares,
         };
         let begin = match driver {
             Some((driver, events)) => {
@@ -162,11 +170,12 @@ impl Sessions {
         Ok(())
     }
 
-    fn show_ended(&self, row: &SessionRow) {
-        let Ok(request) = serde_json::from_str::<NewSession>(&row.request) else {
+    fn show_ended(&self, row: &SessionRow, shares: Vec<Share>) {
+        let Ok(mut request) = serde_json::from_str::<NewSession>(&row.request) else {
             // Its row stays in the history.
             return;
         };
+        request.owner.clone_from(&row.owner);
         let mut snapshot = of_row(row, SessionState::Dead);
         let driver = row.driver_id.as_deref().and_then(|id| id.parse().ok());
         snapshot.run_dir = driver.map(|id: Uuid| self.shared.drivers.run_dir(id));
@@ -175,6 +184,7 @@ impl Sessions {
         let past = Past {
             snapshot,
             age: Duration::from_millis(u64::try_from(ago).unwrap_or(0)),
+            shares,
             ..Past::none(&request)
         };
         self.enrol(row.id, request, past, Begin::Ended);

@@ -24,7 +24,9 @@ use crate::driver::Drivers;
 use crate::gpu::{Gpus, Wanted};
 use crate::idempotency::{Begun, IdempotencyKey, KeyReused};
 use crate::output::Outputs;
+use crate::ownership::{Ownership, Whose};
 use crate::pool::Pool;
+use crate::sharing::Sharing;
 use crate::store::{IdempotencyRow, Op, SessionRow, Store, StoreError};
 use crate::turn::Gate;
 
@@ -82,6 +84,7 @@ impl Sessions {
         let limits = &config.limits;
         let gate = Gate::new("sessions", limits.sessions, limits.sessions_queued, gpus, &config);
         let downloads = Arc::new(Semaphore::new(config.result.total_at_once));
+        let sharing = Sharing::new(&store, &background, gpus, limits.shares);
         let shared = Arc::new(Shared {
             config,
             store,
@@ -93,6 +96,7 @@ impl Sessions {
             downloads,
             gpus: gpus.clone(),
             pool,
+            sharing,
         });
         let sessions = Self {
             shared,
@@ -221,8 +225,10 @@ impl Sessions {
         let session = Session::from(Parts {
             id,
             name: request.name.clone(),
-            owner: request.owner.clone(),
-            proxy_user: request.proxy_user.clone(),
+            whose: Arc::new(Whose::new(Ownership {
+                shares: past.shares.clone(),
+                ..Ownership::of(request.owner.clone(), request.proxy_user.clone())
+            })),
             kind: request.kind,
             echo: Arc::new(request.echo.clone()),
             uploads: request.uploads.clone().into(),
@@ -321,16 +327,11 @@ impl Sessions {
         self.shared.sessions.by_id.get(&id).map(|session| session.clone())
     }
 
-    /// The session of this owner with this name; without an owner, of nobody. Sessions of others are found where `of_others`.
+    /// The session of this owner with this name; without an owner, of nobody.
     #[must_use]
-    pub fn by_name(&self, owner: Option<&str>, name: &str, of_others: bool) -> Option<Session> {
+    pub fn by_name(&self, owner: Option<&str>, name: &str) -> Option<Session> {
         let key = (owner.map(str::to_owned), name.to_owned());
-        let own = self.shared.sessions.by_name.get(&key).map(|id| *id);
-        let id = own.or_else(|| {
-            let mut all = self.shared.sessions.by_name.iter();
-            all.find(|entry| of_others && entry.key().1 == name)
-                .map(|entry| *entry.value())
-        })?;
+        let id = self.shared.sessions.by_name.get(&key).map(|id| *id)?;
         self.by_id(id)
     }
 

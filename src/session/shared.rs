@@ -14,6 +14,7 @@ use crate::gpu::Gpus;
 use crate::idempotency::Keys;
 use crate::output::Outputs;
 use crate::pool::Pool;
+use crate::sharing::{Names, Sharing, Shelf};
 use crate::store::Store;
 
 /// What every session's actor uses.
@@ -30,19 +31,44 @@ pub(super) struct Shared {
     pub downloads: Arc<Semaphore>,
     pub gpus: Gpus,
     pub pool: Pool,
+    pub sharing: Sharing,
 }
 
 /// Sessions by id and by owner and name.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     pub by_id: DashMap<i64, Session>,
-    pub by_name: DashMap<(Option<String>, String), i64>,
+    pub by_name: Names,
+}
+
+impl Shelf for Shared {
+    fn names(&self) -> &Names {
+        &self.sessions.by_name
+    }
+    fn has(&self, id: i64) -> bool {
+        self.sessions.by_id.contains_key(&id)
+    }
+    fn has_ended(&self, id: i64) -> bool {
+        // One that is not found yet is being stored.
+        let found = self.sessions.by_id.get(&id);
+        found.is_some_and(|session| session.has_ended())
+    }
 }
 
 impl Table {
-    /// Forgets a session and frees its name. Does nothing the second time.
+    /// Forgets a session and frees the name that it has among its owner's. Does nothing the second time.
+    pub(super) fn forget(&self, id: i64) {
+        let Some((_, session)) = self.by_id.remove(&id) else {
+            return;
+        };
+        if let Some(name) = &session.name {
+            self.by_name
+                .remove_if(&(session.owner(), name.clone()), |_, named| *named == id);
+        }
+    }
+
+    /// Frees the name of a session that was not stored.
     pub(super) fn remove(&self, id: i64, request: &NewSession) {
-        self.by_id.remove(&id);
         if let Some(name) = &request.name {
             self.by_name
                 .remove_if(&(request.owner.clone(), name.clone()), |_, named| *named == id);

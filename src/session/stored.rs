@@ -4,7 +4,9 @@ use super::registry::Sessions;
 use super::state::SessionState;
 use super::statement::Statement;
 use crate::driver::{RunDir, log};
-use crate::store::{SessionRow, Store, StoreError};
+use crate::ownership::Ownership;
+use crate::sharing::stored;
+use crate::store::{SessionRow, Store, StoreError, Subject};
 
 /// The row, if its words are ones that a server writes; one whose are not is set aside.
 pub(super) fn sound(store: &Store, row: SessionRow) -> Option<SessionRow> {
@@ -17,17 +19,23 @@ pub(super) fn sound(store: &Store, row: SessionRow) -> Option<SessionRow> {
 }
 
 impl Sessions {
-    /// A page of the sessions that have ended, newest first, of one owner or of all, with how many are kept.
+    /// A page of the sessions that have ended, newest first, with how many are kept: those of one owner and those that are shared with them or one of
+    /// these groups, or all.
     ///
     /// # Errors
     /// The store can't be read. Cancel safe.
     pub async fn history(
         &self,
         owner: Option<&str>,
+        groups: &[String],
         from: i64,
         size: i64,
     ) -> Result<(i64, Vec<SessionRow>), StoreError> {
-        let (total, rows) = self.store().history(owner, from, size).await?;
+        let also = match owner {
+            Some(user) => self.store().sessions_shared_with(user, groups).await?,
+            None => Vec::new(),
+        };
+        let (total, rows) = self.store().history(owner, &also, from, size).await?;
         let rows = rows.into_iter().filter_map(|row| sound(self.store(), row));
         Ok((total, rows.collect()))
     }
@@ -39,6 +47,15 @@ impl Sessions {
     pub async fn ended(&self, id: i64) -> Result<Option<SessionRow>, StoreError> {
         let row = self.store().ended_session(id).await?;
         Ok(row.and_then(|row| sound(self.store(), row)))
+    }
+
+    /// Whose a session that has ended was, and with whom it is shared.
+    ///
+    /// # Errors
+    /// The store can't be read. Cancel safe.
+    pub async fn whose_ended(&self, row: &SessionRow) -> Result<Ownership, StoreError> {
+        let shares = self.store().shares_of(Subject::Session(row.id)).await?;
+        Ok(stored(row.owner.clone(), row.proxy_user.clone(), shares))
     }
 
     /// The log of a session that has ended.

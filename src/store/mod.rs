@@ -6,6 +6,8 @@
 //! `database` opens the file, `fence` keeps a server whose time is over from writing, `ops` are the changes, `committer` writes them,
 //! `reader` and `rows` read, `quarantine` sets aside what can't be read, `error` says what kinds of trouble there are.
 //!
+//! `shares` has with whom what is shared.
+//!
 //! Called by `session` and, for history, by `api`; calls `config` and `background`. It knows rows, not states or HTTP.
 
 mod batches;
@@ -17,6 +19,7 @@ mod ops;
 mod quarantine;
 mod reader;
 mod rows;
+mod shares;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -35,6 +38,7 @@ use quarantine::Told;
 pub use error::{StoreError, Trouble};
 pub use ops::Op;
 pub use rows::{BatchRow, DriverRow, IdempotencyRow, LeaseRow, SessionRow, StatementRow};
+pub use shares::{ShareRow, Subject};
 
 /// Writes that may wait for the writer, all sessions together; more wait in their callers, for `store.busy_timeout` at most.
 const WRITES_WAITING: usize = 1024;

@@ -5,6 +5,7 @@
 
 use sqlx::SqliteConnection;
 
+use super::shares::{self, ShareRow, Subject};
 use super::{BatchRow, DriverRow, IdempotencyRow, SessionRow, StatementRow, StoreError};
 
 /// One change of the store. Applied twice it changes as much as once.
@@ -136,6 +137,24 @@ pub enum Op {
         /// The first id that stays.
         below: i64,
     },
+    /// A share, in place of the one that the same user or group has.
+    PutShare(Subject, Box<ShareRow>),
+    /// A share that was taken back.
+    RemoveShare {
+        /// Of what.
+        of: Subject,
+        /// `user` or `group`.
+        kind: String,
+        /// The name of that.
+        name: String,
+    },
+    /// A session or batch that is another user's from now on.
+    SetOwner {
+        /// Which.
+        of: Subject,
+        /// The user's; none for nobody's.
+        owner: Option<String>,
+    },
     /// A session that has ended, with all that is left of it.
     ForgetSession {
         /// The session.
@@ -165,7 +184,8 @@ impl Op {
         match self {
             Self::UpdateSession { .. }
             | Self::UpdateBatch { .. }
-            | Self::DeleteBatch { .. }
+            | Self::PutShare(..)
+            | Self::RemoveShare { .. }
             | Self::ForgetDriver { .. }
             | Self::EndDriver { .. }
             | Self::ReturnGpus { .. }
@@ -181,6 +201,8 @@ impl Op {
             | Self::InsertBatch(..)
             | Self::InsertStatement(_, Some(_))
             | Self::DeleteSession { .. }
+            | Self::DeleteBatch { .. }
+            | Self::SetOwner { .. }
             | Self::InsertDriver(_)
             | Self::ForgetSession { .. } => false,
         }
@@ -195,6 +217,7 @@ impl Op {
                 | Self::InsertBatch(..)
                 | Self::InsertDriver(_)
                 | Self::InsertStatement(..)
+                | Self::PutShare(..)
         )
     }
 }
@@ -271,11 +294,17 @@ pub(super) async fn apply(to: &mut SqliteConnection, op: &Op) -> Result<(), Stor
         .execute(to)
         .await?
         .done(),
-        Op::DeleteBatch { id } => sqlx::query("DELETE FROM batches WHERE id = ?")
-            .bind(id)
-            .execute(to)
-            .await?
-            .done(),
+        Op::DeleteBatch { id } => {
+            shares::forget(to, Subject::Batch(*id)).await?;
+            sqlx::query("DELETE FROM batches WHERE id = ?")
+                .bind(id)
+                .execute(to)
+                .await?
+                .done()
+        }
+        Op::PutShare(of, row) => shares::put(to, *of, row).await,
+        Op::RemoveShare { of, kind, name } => shares::remove(to, *of, kind, name).await,
+        Op::SetOwner { of, owner } => shares::set_owner(to, *of, owner.as_deref()).await,
         Op::ForgetDriver { id } => sqlx::query("DELETE FROM drivers WHERE id = ?")
             .bind(id)
             .execute(to)
@@ -429,6 +458,7 @@ pub(super) async fn undo(to: &mut SqliteConnection, op: &Op) -> Result<(), Store
                 .await?;
             delete_key(to, key.as_deref()).await
         }
+        Op::PutShare(of, row) => shares::undo(to, *of, row).await,
         _ => Ok(()),
     }
 }
@@ -629,5 +659,5 @@ async fn forget_session(to: &mut SqliteConnection, id: i64) -> Result<(), StoreE
     ] {
         sqlx::query(delete).bind(id).execute(&mut *to).await?;
     }
-    Ok(())
+    shares::forget(to, Subject::Session(id)).await
 }

@@ -151,20 +151,25 @@ impl Store {
             .await?)
     }
 
-    /// A page of the ended sessions, newest first, of one owner or of all, with how many there are.
+    /// A page of the ended sessions, newest first, of one owner or of all, with how many there are. `also` are further ones beside that
+    /// owner's.
     ///
     /// # Errors
     /// See [`StoreError`].
     pub async fn history(
         &self,
         owner: Option<&str>,
+        also: &[i64],
         from: i64,
         size: i64,
     ) -> Result<(i64, Vec<SessionRow>), StoreError> {
-        let of_owner = if owner.is_some() {
-            "owner = ?1 AND"
-        } else {
-            "?1 IS NULL AND"
+        let of_owner = match (owner, also) {
+            (None, _) => "?1 IS NULL AND".to_owned(),
+            (Some(_), []) => "owner = ?1 AND".to_owned(),
+            (Some(_), also) => {
+                let ids: Vec<String> = also.iter().map(i64::to_string).collect();
+                format!("(owner = ?1 OR id IN ({})) AND", ids.join(", "))
+            }
         };
         let total = format!(
             "SELECT (SELECT count(*) FROM sessions WHERE {of_owner} ended IS NOT NULL) - \

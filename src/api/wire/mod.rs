@@ -5,12 +5,13 @@ mod requests;
 mod views;
 
 pub use requests::{
-    AddRequest, CompletionRequest, CreateBatch, CreateSession, JarForm, JobRequest, StatementRequest,
-    UploadForm,
+    AddRequest, CompletionRequest, CreateBatch, CreateSession, JarForm, JobRequest, OwnerRequest,
+    ShareRequest, StatementRequest, UploadForm,
 };
 pub use views::{
     BatchView, BatchesView, Candidates, EndedSession, EndedSessions, JobView, Log, Message, SessionView,
-    SessionsView, StateView, StatementView, StatementsView, TextPage, UploadView, UploadsView, Version,
+    SessionsView, SharesView, StateView, StatementView, StatementsView, TextPage, UploadView, UploadsView,
+    Version,
 };
 
 /// Livy's content type of every JSON answer.

@@ -196,3 +196,19 @@ pub struct JobRequest {
     #[schema(value_type = String, example = "pyspark")]
     pub job_type: Option<String>,
 }
+
+/// `PUT /sessions/{id}/shares/...`.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct ShareRequest {
+    /// `view`: see it, its log, its statements and results; `modify`: change it as well; `own`: make it their own as well.
+    #[schema(example = "view")]
+    pub access: Option<String>,
+}
+
+/// `POST /sessions/{id}/owner`.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct OwnerRequest {
+    /// Whose it is to be.
+    #[schema(example = "bob")]
+    pub user: Option<String>,
+}

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use crate::batch::{self, Batch};
 use crate::gpu::{Summary, Usage};
+use crate::ownership::{Grantee, Ownership, Share};
 use crate::session::{Echo, Kind, Session, Snapshot, Statement, StatementState};
 use crate::upload::Upload;
 
@@ -72,7 +73,7 @@ pub struct SessionView {
     pub name: Option<String>,
     /// Spark's application id.
     pub app_id: Option<String>,
-    /// Who created it; null without authentication.
+    /// Whose it is: who created it, unless it was handed over; null without authentication.
     pub owner: Option<String>,
     /// As whom its driver runs.
     pub proxy_user: Option<String>,
@@ -152,12 +153,13 @@ impl SessionView {
     /// A session for a caller who may see all of it.
     #[must_use]
     pub fn new(session: &Session, snapshot: &Snapshot, log: Vec<String>) -> Self {
+        let whose = session.whose.get();
         Self {
             id: session.id,
             name: session.name.clone(),
             app_id: snapshot.app_id.clone(),
-            owner: session.owner.clone(),
-            proxy_user: session.proxy_user.clone(),
+            owner: whose.owner.clone(),
+            proxy_user: whose.proxy_user.clone(),
             state: snapshot.state.as_str().into(),
             kind: session.kind.as_str().into(),
             app_info: AppInfo {
@@ -200,7 +202,7 @@ pub struct BatchView {
     pub id: i64,
     /// The name that the request gave.
     pub name: Option<String>,
-    /// Who created it; null without authentication.
+    /// Whose it is: who created it, unless it was handed over; null without authentication.
     pub owner: Option<String>,
     /// As whom its driver runs.
     pub proxy_user: Option<String>,
@@ -219,11 +221,12 @@ impl BatchView {
     /// A batch, with the last lines of its log.
     #[must_use]
     pub fn new(batch: &Batch, snapshot: &batch::Snapshot, log: Vec<String>) -> Self {
+        let whose = batch.whose.get();
         Self {
             id: batch.id,
             name: batch.name.clone(),
-            owner: batch.owner.clone(),
-            proxy_user: batch.proxy_user.clone(),
+            owner: whose.owner.clone(),
+            proxy_user: whose.proxy_user.clone(),
             state: snapshot.state.as_str(),
             app_id: None,
             app_info: AppInfo {
@@ -535,4 +538,48 @@ pub struct UploadsView {
     pub total: usize,
     /// Those of this page.
     pub uploads: Vec<UploadView>,
+}
+
+/// With whom a session or batch is shared.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SharesView {
+    /// Whose it is.
+    pub owner: Option<String>,
+    /// As whom its driver runs, where impersonation is on.
+    pub proxy_user: Option<String>,
+    /// In order.
+    pub shares: Vec<ShareView>,
+}
+
+/// One user or group with whom it is shared.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ShareView {
+    /// The user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Or the group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// `view`, `modify` or `own`.
+    #[schema(example = "view")]
+    pub access: &'static str,
+}
+
+impl From<&Ownership> for SharesView {
+    fn from(ownership: &Ownership) -> Self {
+        let view = |share: &Share| {
+            let (user, group) = match share.with.clone() {
+                Grantee::User(name) => (Some(name), None),
+                Grantee::Group(name) => (None, Some(name)),
+            };
+            let access = share.right.as_str();
+            ShareView { user, group, access }
+        };
+        Self {
+            owner: ownership.owner.clone(),
+            proxy_user: ownership.proxy_user.clone(),
+            shares: ownership.shares.iter().map(view).collect(),
+        }
+    }
 }

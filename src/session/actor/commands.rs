@@ -35,6 +35,10 @@ impl Actor {
                     }
                 }));
             }
+            Command::Note { line } => {
+                self.note(line);
+                self.publish();
+            }
             Command::End { reason } => self.end(reason).await,
         }
     }

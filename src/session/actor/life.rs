@@ -31,7 +31,7 @@ impl Actor {
                 if stored.is_ok() && !self.deleted {
                     self.deleted = true;
                     crate::kill_point!("delete.marked");
-                    self.shared.sessions.remove(self.id, &self.request);
+                    self.shared.sessions.forget(self.id);
                     self.shared.outputs.forget(self.id);
                     self.end("It was deleted.".to_owned()).await;
                 }

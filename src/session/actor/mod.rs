@@ -35,6 +35,7 @@ use super::times::Contacts;
 use crate::clock::now_ms;
 use crate::driver::{self, Driver, DriverEvent, Events};
 use crate::gpu::{Lease, Waiting};
+use crate::ownership::Share;
 use crate::pool::Reserved;
 use crate::store::{Op, StoreError};
 use crate::turn::{Held, Turn};
@@ -108,6 +109,8 @@ pub(super) struct Past {
     pub reason: Option<String>,
     /// How long it has lived, or, once it has ended, how long ago that was.
     pub age: Duration,
+    /// With whom it is shared.
+    pub shares: Vec<Share>,
 }
 
 impl Past {
@@ -122,6 +125,7 @@ impl Past {
             was_ready: false,
             reason: None,
             age: Duration::ZERO,
+            shares: Vec::new(),
         }
     }
 }
@@ -255,7 +259,7 @@ impl Actor {
             // The server stops and the driver goes on; the next server takes it from here.
             return;
         }
-        self.shared.sessions.remove(self.id, &self.request);
+        self.shared.sessions.forget(self.id);
         self.feed.close();
         if let Some(run_dir) = self.snapshot.run_dir.take().filter(|_| self.deleted) {
             // Its log, where it had ended before it was deleted.
