@@ -8,6 +8,7 @@ use firesteel::authentication::BasicFile;
 use firesteel::config::{AccessMode, Config, ConfigError};
 use firesteel::driver::Spark;
 use firesteel::gpu;
+use firesteel::service::Tls;
 
 use crate::security::findings;
 
@@ -46,6 +47,7 @@ pub(crate) fn check(config: Result<Config, ConfigError>) -> ExitCode {
                 }
             }
             tell("gpus", gpus(&config));
+            tell("tls", tls(&config));
             tell("access", access(&config));
         }
     }
@@ -159,6 +161,15 @@ fn state_directory(path: &Path) -> Finding {
             "{existing} can't be written; choose another with --state-dir or server.state_dir"
         ))
     }
+}
+
+fn tls(config: &Config) -> Finding {
+    let tls = &config.server.tls;
+    if !tls.is_on() {
+        return Ok("off".to_owned());
+    }
+    Tls::check(tls).map_err(|error| error.to_string())?;
+    Ok(format!("certificate in {}", tls.cert.display()))
 }
 
 fn access(config: &Config) -> Finding {

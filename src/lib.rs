@@ -22,6 +22,7 @@ pub mod gpu;
 pub mod idempotency;
 pub mod output;
 pub mod ownership;
+pub mod peer;
 pub mod policy;
 pub mod pool;
 pub mod profile;

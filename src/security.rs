@@ -35,11 +35,11 @@ fn callers(config: &Config, open: &mut Vec<String>) {
         );
         return;
     }
-    let passwords = [AccessMode::Basic, AccessMode::Ldap];
+    let passwords = [AccessMode::Basic, AccessMode::Ldap, AccessMode::Token];
     let is_local = config.server.listen.ip().to_canonical().is_loopback();
-    if !is_local && access.mode.iter().any(|mode| passwords.contains(mode)) {
+    if !is_local && !config.server.tls.is_on() && access.mode.iter().any(|mode| passwords.contains(mode)) {
         open.push(format!(
-            "Passwords come to {} in clear, unless a reverse proxy on this host or a private network brings them by TLS.",
+            "Passwords and tokens come to {} in clear, unless a reverse proxy or the network sees to it (server.plain_http, server.tls).",
             *config.server.listen
         ));
     }
@@ -146,6 +146,9 @@ fn files(config: &Config, open: &mut Vec<String>) {
             OTHERS_WRITE,
             "users can be added or changed",
         );
+    }
+    if config.server.tls.is_on() {
+        look(&config.server.tls.key, OTHERS_READ, "the private key can be read");
     }
     for directory in &config.files.allow {
         look(directory, OTHERS_WRITE, "what requests may name can be changed");

@@ -7,10 +7,10 @@ use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::App as ActixApp;
 use actix_web::dev::ServerHandle;
 use actix_web::middleware::{NormalizePath, from_fn};
 use actix_web::web::{self, Data};
-use actix_web::{App as ActixApp, HttpServer};
 use anyhow::{Context as _, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
@@ -29,15 +29,13 @@ use crate::driver::{Drivers, Spark, driver_of};
 use crate::gpu::{self, Gpus};
 use crate::output::Outputs;
 use crate::pool::Pool;
-use crate::service::{self, Listening, StateDir, Traffic, Workers, notify};
+use crate::service::{self, Doors, Listening, StateDir, Tls, Traffic, Workers, notify};
 use crate::session::{SessionState, Sessions};
 use crate::store::{Op, Store, StoreError};
 use crate::upload::{InUse, Uploads};
 
 /// How long background work may take once the last request is done.
 const BACKGROUND_GRACE: Duration = Duration::from_secs(5);
-/// How long an idle connection is kept for its next request: longer than the pauses of the clients' polls.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How long systemd lets one step of the start take: a large store's migration, the return of thousands of drivers.
 const START_STEP: Duration = Duration::from_secs(300);
 
@@ -81,8 +79,8 @@ struct Server {
     workers: Workers,
     traffic: Traffic,
     handle: ServerHandle,
-    /// The listening socket, which `serving` owns.
-    listener: RawFd,
+    /// The listening sockets, which `serving` owns.
+    listeners: Vec<RawFd>,
     serving: JoinHandle<std::io::Result<()>>,
 }
 
@@ -97,6 +95,7 @@ impl Server {
         if let Some(notice) = service::notice(&config) {
             warn!("{notice}");
         }
+        let tls = Tls::open(&config.server.tls, background)?;
         let address = listening.address;
         if listening.is_handed_in {
             info!("listening on {address}, a socket that was handed in: server.listen is not used");
@@ -110,12 +109,12 @@ impl Server {
             "Spark was chosen by {}",
             spark.chosen_by
         );
-        let authentication = Authentication::open(&config.access, background)?;
         let audit = Audit::open(&config.audit, background)
             .with_context(|| format!("can't write audit.file = {}", config.audit.file.display()))?;
 
         notify::starting("opening the store", START_STEP);
         let store = Store::open(&state_dir.join("firesteel.db"), &config.store, background).await?;
+        let authentication = Authentication::open(&config.access, &store, background).await?;
         let drivers = Drivers::open(Arc::clone(&config), spark, &state_dir, store.epoch(), background)
             .context("can't set up the state directory for drivers")?;
         notify::starting("taking sessions back", START_STEP);
@@ -146,15 +145,21 @@ impl Server {
         );
         let workers = Workers::default();
         let traffic = Traffic::new(background.draining().clone());
-        let listener = listening.listener.as_raw_fd();
-        let server = http_server(&config, Data::new(app), listening.listener, &workers, &traffic)?;
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let Listening {
+            listener: tcp, unix, ..
+        } = listening;
+        let mut listeners = vec![tcp.as_raw_fd()];
+        listeners.extend(unix.as_ref().map(|unix| unix.as_raw_fd()));
+        let doors = Doors { tcp, tls, unix };
+        let server = http_server(&config, Data::new(app), doors, &workers, &traffic)?;
         let handle = server.handle();
         let mut serving = background.spawn(server);
         tokio::select! {
             ended = &mut serving => ended.context("the HTTP server ended")??,
             () = workers.ready(config.server.workers) => {}
         }
-        let url = format!("http://{address}");
+        let url = format!("{scheme}://{address}");
         lock.announce(&url)
             .context("can't write the state directory's lock file")?;
         announce(&format!("firesteel listening on {url}"))?;
@@ -169,7 +174,7 @@ impl Server {
             workers,
             traffic,
             handle,
-            listener,
+            listeners,
             serving,
         })
     }
@@ -186,7 +191,7 @@ impl Server {
         };
         notify::stopping(grace + drivers + config.driver.kill_grace.get() + 3 * BACKGROUND_GRACE);
         background.draining().cancel();
-        service::drain(&self.handle, self.listener, &self.workers, &self.traffic, grace).await;
+        service::drain(&self.handle, &self.listeners, &self.workers, &self.traffic, grace).await;
         // Dropping it ends its workers.
         self.serving.abort();
         tell_counts();
@@ -301,15 +306,14 @@ fn watch(background: &Background, workers: &Workers, store: Store) {
 fn http_server(
     config: &Arc<Config>,
     app: Data<App>,
-    listener: std::net::TcpListener,
+    doors: Doors,
     workers: &Workers,
     traffic: &Traffic,
 ) -> Result<actix_web::dev::Server> {
     let base_path = config.server.base_path.clone();
     let table = Data::new(RouteTable::new(&base_path));
-    let (workers, counted) = (workers.clone(), traffic.clone());
+    let counted = traffic.clone();
     let factory = move || {
-        workers.join();
         let traffic = counted.clone();
         ActixApp::new()
             .into_utoipa_app()
@@ -324,20 +328,8 @@ fn http_server(
             .default_service(web::to(api::not_routed))
             .into_app()
     };
-    let traffic = traffic.clone();
-    let server = HttpServer::new(factory)
-        .workers(config.server.workers)
-        .keep_alive(KEEP_ALIVE)
-        .tcp_nodelay(true)
-        .client_request_timeout(config.server.header_timeout.get())
-        // A client that has left frees what its request held.
-        .h1_allow_half_closed(false)
-        .shutdown_timeout(config.server.shutdown_grace.get().as_secs())
-        .disable_signals()
-        .on_connect(move |connection, data| traffic.connected(connection, data))
-        .listen(listener)
-        .context("can't serve the listening socket")?;
-    Ok(server.run())
+    service::serve(&config.server, doors, factory, workers, traffic)
+        .context("can't serve the listening socket")
 }
 
 /// How often results met their limits.

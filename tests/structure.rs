@@ -15,6 +15,7 @@ const LEAVES: &[&str] = &[
     "counters",
     "ready",
     "ownership",
+    "peer",
 ];
 
 /// Which modules each may use beside itself and the leaves. `docs/architecture.md` has the same table in words.
@@ -23,7 +24,7 @@ const MAY_USE: &[(&str, &str)] = &[
         "main",
         "check security generated client serve service api web access authentication session batch upload output idempotency policy driver store telemetry config",
     ),
-    ("check", "security authentication driver gpu config"),
+    ("check", "security service authentication driver gpu config"),
     ("security", "policy config"),
     ("generated", ""),
     // It speaks HTTP, so that it works with any server.
@@ -39,7 +40,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ),
     ("web", ""),
     ("audit", "config"),
-    ("authentication", "access config"),
+    ("authentication", "access store config"),
     ("access", "config"),
     (
         "session",

@@ -8,7 +8,7 @@ use tracing::{debug, warn};
 
 use super::wire::JSON;
 use crate::access;
-use crate::authentication::Refusal;
+use crate::authentication::{NoToken, NotMade, Refusal};
 use crate::background::WorkPanicked;
 use crate::batch;
 use crate::session::{AddError, BadKind, CreateError, FetchError, SharingError, SubmitError};
@@ -61,6 +61,9 @@ pub enum ApiError {
     /// 404 `{"msg": ...}`.
     #[error("There is no such share.")]
     ShareNotFound,
+    /// 404 `{"msg": ...}`.
+    #[error("Token '{0}' not found.")]
+    TokenNotFound(String),
     /// 409 `{"msg": ...}`.
     #[error("{0}")]
     Conflict(String),
@@ -79,6 +82,9 @@ pub enum ApiError {
     /// 421 `{"msg": ...}`.
     #[error("This server does not serve the host that the request names (server.hosts).")]
     WrongHost,
+    /// 429 `{"msg": ...}` with Retry-After, in seconds.
+    #[error("Too many wrong passwords came from there: try again in {0} s (access.throttle).")]
+    Throttled(u64),
     /// 422 `{"msg": ...}`: an Idempotency-Key that belongs to another request.
     #[error("{0}")]
     KeyReused(String),
@@ -97,6 +103,7 @@ impl ResponseError for ApiError {
             | Self::StatementNotFound
             | Self::JobNotFound(_)
             | Self::ShareNotFound
+            | Self::TokenNotFound(_)
             | Self::UploadNotFound(_) => StatusCode::NOT_FOUND,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::NoRoom(_) => StatusCode::PAYLOAD_TOO_LARGE,
@@ -104,6 +111,7 @@ impl ResponseError for ApiError {
             Self::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
             Self::Forbidden | Self::Refused(_) => StatusCode::FORBIDDEN,
             Self::UnknownVersion(_) => StatusCode::NOT_ACCEPTABLE,
+            Self::Throttled(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::WrongHost => StatusCode::MISDIRECTED_REQUEST,
@@ -125,6 +133,9 @@ impl ResponseError for ApiError {
             }
             Self::Unavailable(_) => {
                 response.insert_header((RETRY_AFTER, RETRY_SECONDS));
+            }
+            Self::Throttled(seconds) => {
+                response.insert_header((RETRY_AFTER, *seconds));
             }
             // What is left of a body that is not read would be taken for the next request.
             Self::BodyTimeout | Self::BodyTooLarge(_) | Self::NoRoom(_) => {
@@ -268,6 +279,28 @@ impl From<Refusal> for ApiError {
         match reason {
             Refusal::Unproved(challenges) => Self::Unauthenticated(challenges),
             Refusal::Unavailable(why) => Self::Unavailable(why),
+            // Rounded up: a client that waits for so long is looked at.
+            Refusal::Throttled(wait) => Self::Throttled(wait.as_secs().saturating_add(1)),
+        }
+    }
+}
+
+impl From<NotMade> for ApiError {
+    fn from(reason: NotMade) -> Self {
+        match reason {
+            NotMade::Full(_) => Self::Conflict(reason.to_string()),
+            NotMade::Store(reason) => reason.into(),
+            NotMade::Random(_) => Self::Unavailable(reason.to_string()),
+        }
+    }
+}
+
+impl From<NoToken> for ApiError {
+    fn from(reason: NoToken) -> Self {
+        match reason {
+            NoToken::Off | NoToken::Age(_) => Self::BadRequest(reason.to_string()),
+            NoToken::More => Self::Refused(reason.to_string()),
+            NoToken::NotMade(reason) => reason.into(),
         }
     }
 }

@@ -9,17 +9,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use actix_web::dev::Payload;
-use actix_web::http::header::AUTHORIZATION;
 use actix_web::web::{Data, Query};
-use actix_web::{FromRequest, HttpMessage as _, HttpRequest};
+use actix_web::{FromRequest, HttpRequest};
 use serde::Deserialize;
 
 use super::App;
+use super::caller::caller;
 use super::error::ApiError;
 use super::pages::number;
 use super::trail::Notes;
 use crate::access::{Action, Caller, Reach, Verdict, effective, may};
-use crate::authentication::Presented;
 use crate::batch::Batch;
 use crate::ownership::Ownership;
 use crate::session::Session;
@@ -47,6 +46,8 @@ acts! {
     Create = Some(Action::Create);
     /// Lists what the caller may see; needs a caller, no right.
     List = Some(Action::List);
+    /// Deals with what is the caller's own, such as tokens; needs a caller, no right.
+    Account = Some(Action::List);
     /// Sees that a session is there, and its state.
     See = Some(Action::Show);
     /// Reads a session's log and statements.
@@ -377,28 +378,4 @@ fn acting(app: &App, caller: &Caller, request: &HttpRequest) -> Result<Caller, A
         Notes::of(request).acting_as(acting.user.as_deref());
     }
     Ok(acting)
-}
-
-/// What a request says of who sends it.
-fn presented(request: &HttpRequest) -> Presented {
-    let header = |name| {
-        let value = request.headers().get(name)?;
-        value.to_str().ok().map(str::to_owned)
-    };
-    Presented {
-        authorization: header(AUTHORIZATION),
-    }
-}
-
-/// Who calls: nobody in particular without authentication. What was proved stays with the request, for its answer (`gate.rs`).
-async fn caller(app: &Data<App>, request: &HttpRequest) -> Result<Caller, ApiError> {
-    let proved = app.authentication.prove(&presented(request)).await?;
-    let caller = proved.caller.clone();
-    Notes::of(request).caller(caller.user.as_deref(), proved.by);
-    request.extensions_mut().insert(proved);
-    if !caller.is_welcome() {
-        // Livy's words.
-        return Err(ApiError::Refused("User not authorised to use Livy.".to_owned()));
-    }
-    Ok(caller)
 }

@@ -7,10 +7,12 @@ use actix_web::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, CACHE_CONTROL,
     CONTENT_SECURITY_POLICY, CROSS_ORIGIN_OPENER_POLICY, CROSS_ORIGIN_RESOURCE_POLICY, ETAG, HeaderMap,
-    HeaderName, HeaderValue, ORIGIN, PERMISSIONS_POLICY, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
-    X_FRAME_OPTIONS, X_XSS_PROTECTION,
+    HeaderName, HeaderValue, ORIGIN, PERMISSIONS_POLICY, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, VARY,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS, X_XSS_PROTECTION,
 };
+use actix_web::web::Data;
 
+use super::App;
 use crate::access::cors_allowed;
 
 const SECURITY: [(HeaderName, &str); 8] = [
@@ -62,7 +64,11 @@ pub fn preflight(request: &ServiceRequest, origin: Option<&HeaderValue>) -> Opti
 
 /// Puts the headers on an answer. `origin` is what [`cors_origin`] gave; `has_cors` is whether any is listed.
 pub fn put<B>(response: &mut ServiceResponse<B>, origin: Option<HeaderValue>, has_cors: bool) {
+    let hsts = hsts(response);
     let headers = response.headers_mut();
+    if let Some(hsts) = hsts {
+        headers.insert(STRICT_TRANSPORT_SECURITY, hsts);
+    }
     for (name, value) in SECURITY {
         headers.insert(name, HeaderValue::from_static(value));
     }
@@ -80,6 +86,14 @@ pub fn put<B>(response: &mut ServiceResponse<B>, origin: Option<HeaderValue>, ha
             HeaderValue::from_static(CORS_EXPOSED),
         );
     }
+}
+
+/// What has browsers come by HTTPS alone from now on (RFC 6797), where this server speaks it.
+fn hsts<B>(response: &ServiceResponse<B>) -> Option<HeaderValue> {
+    let app = response.request().app_data::<Data<App>>()?;
+    let tls = &app.config.server.tls;
+    let age = tls.hsts.positive().filter(|_| tls.is_on())?;
+    HeaderValue::from_str(&format!("max-age={}", age.as_secs())).ok()
 }
 
 /// All answers are for who asks: no store keeps them, but that a browser may ask whether one with a tag is still so.

@@ -110,7 +110,11 @@ pub async fn ignore(request: &HttpRequest, payload: Payload) -> Result<(), ApiEr
     take(request, payload).await.map(drop)
 }
 
-async fn take(request: &HttpRequest, mut payload: Payload) -> Result<Bytes, ApiError> {
+/// Reads a body under the limits, inflated where it came so.
+///
+/// # Errors
+/// Too long or too slow, or not of the coding that it says.
+pub async fn take(request: &HttpRequest, mut payload: Payload) -> Result<Bytes, ApiError> {
     let app = request.app_data::<web::Data<App>>().map(|app| app.config.clone());
     let app = app.ok_or_else(|| ApiError::Unavailable("The server is not set up.".to_owned()))?;
     let (limit, base) = (app.limits.request_body.len(), app.server.body_timeout.get());

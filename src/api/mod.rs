@@ -1,11 +1,12 @@
 //! The REST API: JSON, status codes and headers, and nothing of processes.
 //!
-//! One file for each of Livy's resources; `wire` has the exact JSON, `error` the exact error bodies, `guard` the permissions,
+//! One file for each of Livy's resources; `wire` has the exact JSON, `error` the exact error bodies, `guard` the permissions, `caller` who calls,
 //! `gate` what every request passes. Called by `serve`; calls `access`, `policy`, `session`, `batch`, `upload`, `tabular`, `web`, and `store` for history.
 
 mod accepted;
 mod answered;
 mod batches;
+mod caller;
 mod error;
 mod events;
 mod followed_log;
@@ -16,6 +17,7 @@ mod headers;
 mod history;
 mod jobs;
 mod json;
+mod login;
 mod multipart;
 mod named_uploads;
 mod openapi;
@@ -30,6 +32,7 @@ mod statement_body;
 mod statement_text;
 mod statements;
 mod tagged;
+mod tokens;
 mod trail;
 mod ui;
 mod uploads;
@@ -152,6 +155,9 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(history::statement)
         .service(history::statements)
         .service(history::show)
+        .service(tokens::list)
+        .service(tokens::create)
+        .service(tokens::delete)
         .service(gpus::list)
         .service(pool::show)
         .service(service::ping)
@@ -161,6 +167,9 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(service::metrics_healthcheck)
         .service(service::version)
         .service(openapi::serve)
+        .service(login::page)
+        .service(login::log_in)
+        .service(login::log_out)
         .service(ui::root)
         .service(ui::page);
 }

@@ -28,6 +28,7 @@ use super::wire::JSON;
         (name = "shares", description = "With whom sessions and batches are shared, and whose they are"),
         (name = "uploads", description = "Files for sessions and batches"),
         (name = "history", description = "Sessions that have ended"),
+        (name = "tokens", description = "API tokens"),
         (name = "service", description = "The server itself")
     )
 )]

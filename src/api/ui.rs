@@ -4,23 +4,38 @@ use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse, get};
 
 use super::App;
+use super::error::ApiError;
 use super::guard::{List, OnServer};
-use super::link_to;
+use super::{link_to, login};
 use crate::session::Session;
 use crate::web::{SessionLine, sessions_page};
 
 /// The list of sessions, as a page.
-#[utoipa::path(operation_id = "getRootPage", tag = "service", responses((status = 200, content_type = "text/html")))]
+#[utoipa::path(operation_id = "getRootPage", tag = "service", responses((status = 200, content_type = "text/html"), (status = 303, description = "a browser that nobody knows yet: to the login")))]
 #[get("/")]
-pub async fn root(on: OnServer<List>, request: HttpRequest) -> HttpResponse {
-    answer(&on, &request)
+pub async fn root(
+    on: Result<OnServer<List>, ApiError>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    known(on, &request)
 }
 
 /// The list of sessions, as a page.
-#[utoipa::path(operation_id = "getSessionsPage", tag = "service", responses((status = 200, content_type = "text/html")))]
+#[utoipa::path(operation_id = "getSessionsPage", tag = "service", responses((status = 200, content_type = "text/html"), (status = 303, description = "a browser that nobody knows yet: to the login")))]
 #[get("/ui")]
-pub async fn page(on: OnServer<List>, request: HttpRequest) -> HttpResponse {
-    answer(&on, &request)
+pub async fn page(
+    on: Result<OnServer<List>, ApiError>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    known(on, &request)
+}
+
+/// The page for a caller who is known; a browser of somebody who is not is sent to the login.
+fn known(on: Result<OnServer<List>, ApiError>, request: &HttpRequest) -> Result<HttpResponse, ApiError> {
+    match on {
+        Ok(on) => Ok(answer(&on, request)),
+        Err(error) => login::instead_of(request, &error).ok_or(error),
+    }
 }
 
 fn answer(on: &OnServer<List>, request: &HttpRequest) -> HttpResponse {

@@ -13,6 +13,11 @@ pub(super) fn basic(header: &str) -> Option<(String, String)> {
     Some((user.to_owned(), password.to_owned()))
 }
 
+/// The token of a Bearer header (RFC 6750).
+pub(super) fn bearer(header: &str) -> Option<&str> {
+    after(header, "bearer")
+}
+
 /// What stands after a scheme's name, which is compared without regard to case.
 fn after<'a>(header: &'a str, scheme: &str) -> Option<&'a str> {
     let (name, rest) = header.trim().split_once(' ')?;

@@ -1,23 +1,43 @@
-//! Who calls: the ways in which callers prove it, tried in the order of `access.mode`. A file of users (`basic.rs`, `passwd.rs`); each further
-//! way is a file of its own.
+//! Who calls: the ways in which callers prove it, tried in the order of `access.mode`. A file of users (`basic.rs`, `passwd.rs`), a reverse
+//! proxy (`proxy.rs`), tokens and browsers' logins that this server gave out (`credentials.rs`, `tokens.rs`, `logins.rs`, `scope.rs`); each
+//! further way is a file of its own. Who guesses passwords is slowed (`throttle.rs`).
 //!
 //! No types of the HTTP server: `api` reads a request into [`Presented`] and turns [`Refusal`] into an answer. May be called by
-//! `api`, `serve` and `main`; calls `access` (callers, names) and `config`.
+//! `api`, `serve` and `main`; calls `access` (callers, names), `store` (what was given out) and `config`.
 
 mod basic;
+mod credentials;
 mod header;
+mod logins;
 mod passwd;
+mod proxy;
+mod scope;
+mod throttle;
+mod tokens;
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use tokio::sync::Semaphore;
 
 use crate::access::Caller;
 use crate::background::Background;
 use crate::config::{Access, AccessMode};
+use crate::peer::Peer;
+use crate::store::Store;
 
 pub use basic::{BasicFile, BasicFileError};
+pub use credentials::NotMade;
+pub use logins::{LoggedIn, NoLogin};
 pub use passwd::set_password;
+pub use scope::{BadScope, Scope, Scopes};
+pub use tokens::{MadeToken, NoToken, TokenFacts, TokenRequest};
+
+use credentials::Credentials;
+use proxy::TrustedProxy;
+use throttle::{Guess, Throttle};
 
 /// Passwords that are checked at once; more wait. Each takes a core for tens of milliseconds and argon2's memory.
 const PASSWORD_CHECKS: usize = 2;
@@ -27,6 +47,35 @@ const PASSWORD_CHECKS: usize = 2;
 pub struct Presented {
     /// The header `Authorization`.
     pub authorization: Option<String>,
+    /// What a browser's cookie says.
+    pub cookie: Option<String>,
+    /// The other end of the connection.
+    pub peer: Peer,
+    /// Where the request comes from: the peer's address, or what a reverse proxy that may be believed says.
+    pub address: Option<IpAddr>,
+    /// The header `access.proxy.header`, where there is one.
+    pub proxied_user: Option<String>,
+    /// The header `access.proxy.groups_header`, where there is one.
+    pub proxied_groups: Option<String>,
+}
+
+/// With what a caller came.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Through {
+    /// With a proof of its own: all that the caller may do is open to it.
+    #[default]
+    Proof,
+    /// With an API token.
+    Token {
+        /// What the token may do.
+        scopes: Scopes,
+        /// When it ends, in epoch milliseconds.
+        expires: i64,
+        /// How its owner had proved the name.
+        way: AccessMode,
+    },
+    /// With a browser's cookie, which the browser sends along whichever page asks.
+    Cookie,
 }
 
 /// A caller who has proved who it is.
@@ -36,6 +85,8 @@ pub struct Proved {
     pub caller: Caller,
     /// How it was proved; none where nobody is asked.
     pub by: Option<AccessMode>,
+    /// With what.
+    pub through: Through,
     /// A header `WWW-Authenticate` of the answer, by which the server proves itself in turn (RFC 4559).
     pub answer: Option<String>,
 }
@@ -47,12 +98,16 @@ pub enum Refusal {
     Unproved(Vec<String>),
     /// What would have to be asked does not answer: 503 with this sentence.
     Unavailable(String),
+    /// Too many wrong passwords came from there: 429, to be tried again after this.
+    Throttled(Duration),
 }
 
 /// What one way says of a request.
 enum Verdict {
     /// Nothing of its kind is in the request, or it does not know that user: the next way is tried.
     NotMine,
+    /// There is a password that is not looked at: whoever sent it has to wait.
+    Held,
     Proved(Proved),
     #[expect(dead_code, reason = "the ways that ask elsewhere say so")]
     Unavailable(String),
@@ -65,19 +120,33 @@ pub struct Authentication {
     background: Background,
     ways: Vec<Way>,
     password_checks: Semaphore,
+    credentials: Credentials,
+    throttle: Throttle,
 }
 
 #[derive(Debug)]
 enum Way {
     Basic(Arc<BasicFile>),
+    Token,
+    Proxy(TrustedProxy),
+}
+
+impl Way {
+    /// Whether it asks for a name and a password.
+    fn takes_passwords(&self) -> bool {
+        match self {
+            Self::Basic(_) => true,
+            Self::Token | Self::Proxy(_) => false,
+        }
+    }
 }
 
 impl Authentication {
-    /// Opens each way.
+    /// Opens each way, and reads what an earlier server gave out.
     ///
     /// # Errors
     /// One can't be used; the sentence says why.
-    pub fn open(access: &Access, background: &Background) -> anyhow::Result<Self> {
+    pub async fn open(access: &Access, store: &Store, background: &Background) -> anyhow::Result<Self> {
         let mut ways = Vec::new();
         for mode in access.mode.iter() {
             match mode {
@@ -85,10 +154,17 @@ impl Authentication {
                     let file = BasicFile::open(&access.basic_file, access.cache.get())?;
                     ways.push(Way::Basic(Arc::new(file)));
                 }
+                AccessMode::Token => ways.push(Way::Token),
+                AccessMode::Proxy => ways.push(Way::Proxy(TrustedProxy::open(&access.proxy)?)),
                 other => anyhow::bail!("access.mode: {:?} is not in this build", other.as_str()),
             }
         }
+        let credentials = Credentials::open(store)
+            .await
+            .context("can't read the tokens and logins")?;
         Ok(Self {
+            credentials,
+            throttle: Throttle::new(access.throttle.clone()),
             access: access.clone(),
             background: background.clone(),
             ways,
@@ -105,20 +181,86 @@ impl Authentication {
             return Ok(Proved {
                 caller: Caller::anonymous(),
                 by: None,
+                through: Through::Proof,
                 answer: None,
             });
         }
+        let guess = self.guess(presented);
+        let mut was_held = false;
         for way in &self.ways {
             let verdict = match way {
                 Way::Basic(file) => self.basic(file, presented).await,
+                Way::Token => self.by_token(presented),
+                Way::Proxy(proxy) => self.by_proxy(proxy, presented),
             };
             match verdict {
                 Verdict::NotMine => {}
-                Verdict::Proved(proved) => return Ok(proved),
+                Verdict::Held => was_held = true,
+                Verdict::Proved(proved) => {
+                    if let Some(guess) = &guess {
+                        self.throttle.right(guess, Instant::now());
+                    }
+                    return Ok(proved);
+                }
                 Verdict::Unavailable(why) => return Err(Refusal::Unavailable(why)),
             }
         }
-        Err(Refusal::Unproved(self.challenges()))
+        // A header says more than a cookie, which comes along by itself.
+        if presented.authorization.is_none()
+            && let Some(proved) = self.by_cookie(presented)
+        {
+            return Ok(proved);
+        }
+        match guess {
+            Some(guess) if !was_held => {
+                self.throttle.wrong(&guess, Instant::now());
+                Err(Refusal::Unproved(self.challenges()))
+            }
+            Some(guess) => {
+                let left = self.throttle.held(&guess, Instant::now());
+                Err(Refusal::Throttled(left.unwrap_or(Duration::ZERO)))
+            }
+            None => Err(Refusal::Unproved(self.challenges())),
+        }
+    }
+
+    /// Whether that connection is the reverse proxy's which is believed (`access.proxy`).
+    #[must_use]
+    pub fn trusts(&self, peer: &Peer) -> bool {
+        self.ways
+            .iter()
+            .any(|way| matches!(way, Way::Proxy(proxy) if proxy.is(peer)))
+    }
+
+    /// The password that a request tries; a token that stands in its place can't be guessed.
+    fn guess(&self, presented: &Presented) -> Option<Guess> {
+        if !self.ways.iter().any(Way::takes_passwords) || self.token_text(presented).is_some() {
+            return None;
+        }
+        let (user, _) = presented.authorization.as_deref().and_then(header::basic)?;
+        Some(Guess {
+            address: presented.address,
+            user,
+        })
+    }
+
+    /// Whether a password that is not remembered to be right may be looked at, which each way that takes passwords asks before it does; else
+    /// its verdict is [`Verdict::Held`]. Waits where that user is tried by everybody.
+    async fn may_look(&self, presented: &Presented) -> bool {
+        let Some(guess) = self.guess(presented) else {
+            return true;
+        };
+        if self.is_held(&guess) {
+            return false;
+        }
+        if let Some(delay) = self.throttle.delay(&guess, Instant::now()) {
+            tokio::time::sleep(delay).await;
+        }
+        !self.is_held(&guess)
+    }
+
+    fn is_held(&self, guess: &Guess) -> bool {
+        self.throttle.held(guess, Instant::now()).is_some()
     }
 
     /// What a client may try: `WWW-Authenticate` headers, each scheme once.
@@ -128,6 +270,9 @@ impl Authentication {
         for way in &self.ways {
             let challenge = match way {
                 Way::Basic(_) => "Basic realm=\"firesteel\", charset=\"UTF-8\"",
+                Way::Token => "Bearer realm=\"firesteel\"",
+                // The proxy asks its callers itself.
+                Way::Proxy(_) => continue,
             };
             if !challenges.iter().any(|known| known == challenge) {
                 challenges.push(challenge.to_owned());
@@ -141,8 +286,16 @@ impl Authentication {
         Verdict::Proved(Proved {
             caller: Caller::named(user, groups, &self.access),
             by: Some(by),
+            through: Through::Proof,
             answer: None,
         })
+    }
+
+    fn by_proxy(&self, proxy: &TrustedProxy, presented: &Presented) -> Verdict {
+        match proxy.caller(presented) {
+            Some((user, groups)) => self.proved(&user, groups, AccessMode::Proxy),
+            None => Verdict::NotMine,
+        }
     }
 
     async fn basic(&self, file: &Arc<BasicFile>, presented: &Presented) -> Verdict {
@@ -151,18 +304,28 @@ impl Authentication {
         };
         let is_right = match file.verify_cached(&user, &password) {
             Some(known) => known,
+            None if !self.may_look(presented).await => return Verdict::Held,
             None => {
                 // A hash takes tens of milliseconds of a core on purpose: only so many at once, off the workers.
                 let Ok(permit) = self.password_checks.acquire().await else {
                     return Verdict::NotMine;
                 };
-                let (file, name) = (Arc::clone(file), user.clone());
-                let verified = self
-                    .background
-                    .blocking(move || file.verify(&name, &password))
-                    .await;
-                drop(permit);
-                verified.unwrap_or(false)
+                // Another request may have tried the same while this one waited for its turn.
+                match file.verify_cached(&user, &password) {
+                    Some(known) => known,
+                    None if self.guess(presented).is_some_and(|guess| self.is_held(&guess)) => {
+                        return Verdict::Held;
+                    }
+                    None => {
+                        let (file, name) = (Arc::clone(file), user.clone());
+                        let verified = self
+                            .background
+                            .blocking(move || file.verify(&name, &password))
+                            .await;
+                        drop(permit);
+                        verified.unwrap_or(false)
+                    }
+                }
             }
         };
         if is_right {

@@ -143,6 +143,15 @@ impl Client {
         self.exchange(Repeat::Keyed, request).await
     }
 
+    /// POST of something new that no key makes safe to send again: it is sent again only where it can't have arrived.
+    ///
+    /// # Errors
+    /// As [`Failure`] has them.
+    pub async fn post_once(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        let request = || self.request(Method::POST, path).json(body);
+        Ok(self.exchange(Repeat::Unsent, request).await?.body)
+    }
+
     /// POST of something that does no harm twice, such as a cancel.
     ///
     /// # Errors

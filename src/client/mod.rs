@@ -1,4 +1,4 @@
-//! The command line's client: `submit`, `exec`, `repl`, `ls`, `show`, `logs`, `kill`, `gc`.
+//! The command line's client: `submit`, `exec`, `repl`, `ls`, `show`, `logs`, `kill`, `gc`, `token`.
 //!
 //! Owns: where the server is and who calls (`settings.rs`), requests and their retries (`http.rs`), what is shown on a terminal
 //! (`screen.rs`, `table.rs`), and a file for each command. It speaks HTTP only and uses no module of the server, so it works with
@@ -29,6 +29,7 @@ mod statement;
 mod submit;
 mod table;
 mod tail;
+mod token;
 mod upload;
 
 use std::process::ExitCode;
@@ -59,6 +60,8 @@ pub enum Command {
     Kill(kill::Kill),
     /// Delete your sessions and batches that have ended.
     Gc(gc::Gc),
+    /// Make, list and revoke API tokens.
+    Token(token::Token),
 }
 
 /// Runs a command; gives its exit status, which `docs/command-line.md` lists.
@@ -121,6 +124,10 @@ fn start(command: Command, screen: &Screen) -> Result<u8, Failure> {
         Command::Gc(command) => {
             let client = client(&command.connection)?;
             runtime.block_on(gc::run(command, &client, screen))
+        }
+        Command::Token(command) => {
+            let client = client(command.connection())?;
+            runtime.block_on(token::run(command, &client, screen))
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use super::check_callers;
 use super::error::ConfigError;
 use super::keys::{
     Access, AccessMode, Audit, DeployMode, Driver, Events, Files, Gpu, Job, Limits, Link, Log, Output,
@@ -21,10 +22,10 @@ const KEPT_LEAST: usize = 500;
 /// What a frame has beside a result's body: at most 1 MiB of header (docs/link.md), and the lengths.
 const FRAME_OVERHEAD: u64 = 2 << 20;
 
-struct Fail<'a>(&'a Origins);
+pub(super) struct Fail<'a>(&'a Origins);
 
 impl Fail<'_> {
-    fn because<T>(&self, key: &str, reason: impl Into<String>) -> Result<T, ConfigError> {
+    pub(super) fn because<T>(&self, key: &str, reason: impl Into<String>) -> Result<T, ConfigError> {
         Err(ConfigError::Value {
             place: self.0.place(key),
             key: key.to_owned(),
@@ -32,21 +33,21 @@ impl Fail<'_> {
         })
     }
 
-    fn positive(&self, spans: &[(&str, Span)]) -> Result<(), ConfigError> {
+    pub(super) fn positive(&self, spans: &[(&str, Span)]) -> Result<(), ConfigError> {
         match spans.iter().find(|(_, span)| span.positive().is_none()) {
             Some((key, _)) => self.because(key, "must be longer than 0s"),
             None => Ok(()),
         }
     }
 
-    fn at_least_one(&self, numbers: &[(&str, usize)]) -> Result<(), ConfigError> {
+    pub(super) fn at_least_one(&self, numbers: &[(&str, usize)]) -> Result<(), ConfigError> {
         match numbers.iter().find(|(_, number)| *number == 0) {
             Some((key, _)) => self.because(key, "must be at least 1"),
             None => Ok(()),
         }
     }
 
-    fn at_least(&self, key: &str, size: Size, least: Size) -> Result<(), ConfigError> {
+    pub(super) fn at_least(&self, key: &str, size: Size, least: Size) -> Result<(), ConfigError> {
         if size < least {
             self.because(key, format!("must be at least {least}"))
         } else {
@@ -54,14 +55,14 @@ impl Fail<'_> {
         }
     }
 
-    fn plain(&self, texts: &[(&str, &str)]) -> Result<(), ConfigError> {
+    pub(super) fn plain(&self, texts: &[(&str, &str)]) -> Result<(), ConfigError> {
         match texts.iter().find(|(_, text)| text.chars().any(char::is_control)) {
             Some((key, _)) => self.because(key, "must not have control characters"),
             None => Ok(()),
         }
     }
 
-    fn absolute(&self, key: &str, paths: &[PathBuf]) -> Result<(), ConfigError> {
+    pub(super) fn absolute(&self, key: &str, paths: &[PathBuf]) -> Result<(), ConfigError> {
         match paths.iter().find(|path| !path.is_absolute()) {
             Some(path) => self.because(key, format!("{path:?} is not an absolute path")),
             None => Ok(()),
@@ -173,12 +174,19 @@ fn check_server(server: &Server, fail: &Fail<'_>) -> Result<(), ConfigError> {
         base_path,
         forwarded: _,
         cors,
+        plain_http: _,
+        unix_socket,
         state_dir: _,
         workers,
         header_timeout,
         body_timeout,
         shutdown_grace: _,
+        tls,
     } = server;
+    check_callers::tls(tls, fail)?;
+    if !unix_socket.as_os_str().is_empty() {
+        fail.absolute("server.unix_socket", std::slice::from_ref(unix_socket))?;
+    }
     let odd = |host: &&String| {
         let name = host
             .strip_prefix('[')
@@ -649,6 +657,10 @@ fn check_access(access: &Access, server: &Server, fail: &Fail<'_>) -> Result<(),
         groups,
         user_case,
         cache: _,
+        token,
+        login,
+        proxy,
+        throttle,
     } = access;
     let is_lower = *user_case == UserCase::Lower;
     for (key, list) in [
@@ -694,7 +706,10 @@ fn check_access(access: &Access, server: &Server, fail: &Fail<'_>) -> Result<(),
             );
         }
     }
-    if let Err(exposed) = may_listen(mode, *server.listen) {
+    check_callers::tokens_and_logins(token, login, fail)?;
+    check_callers::proxy(proxy, mode, server, fail)?;
+    check_callers::throttle(throttle, fail)?;
+    if let Err(exposed) = may_listen(mode, server, *server.listen) {
         return fail.because("server.listen", exposed.to_string());
     }
     for mode in mode.iter() {
@@ -705,7 +720,13 @@ fn check_access(access: &Access, server: &Server, fail: &Fail<'_>) -> Result<(),
                     "access.mode = \"basic\" needs a file of users; `firesteel passwd` makes one",
                 );
             }
-            AccessMode::Basic => {}
+            AccessMode::Token if access.mode.len() == 1 => {
+                return fail.because(
+                    "access.mode",
+                    "`token` alone lets nobody in: a token is made by somebody whom another way has let in; add one, such as \"basic\"",
+                );
+            }
+            AccessMode::Basic | AccessMode::Token | AccessMode::Proxy => {}
             _ => {
                 return fail.because("access.mode", format!("{:?} is not in this build", mode.as_str()));
             }
@@ -735,18 +756,34 @@ fn check_names(key: &str, list: &[String], is_lower: bool, fail: &Fail<'_>) -> R
     Ok(())
 }
 
-/// An address that others reach, where nobody is asked for a name.
+/// An address that others reach, and what would happen there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{0} can be reached from other hosts, and access.mode = \"none\" lets everybody who reaches it run code as the \
-     server's user: listen on 127.0.0.1, or set access.mode = \"basic\""
-)]
-pub struct Exposed(SocketAddr);
+pub enum Exposed {
+    /// Nobody is asked for a name.
+    #[error(
+        "{0} can be reached from other hosts, and access.mode = \"none\" lets everybody who reaches it run code as the \
+         server's user: listen on 127.0.0.1, or set access.mode = \"basic\""
+    )]
+    Nameless(SocketAddr),
+    /// Everybody on the way reads.
+    #[error(
+        "{0} can be reached from other hosts, and over plain HTTP everybody on the way reads passwords, code and results: set \
+         server.tls.cert and server.tls.key, or listen on 127.0.0.1 behind a reverse proxy; where the network is private, \
+         set server.plain_http = true"
+    )]
+    Readable(SocketAddr),
+}
 
-/// Without authentication only this host may reach the server, whoever made the socket.
-pub(super) fn may_listen(mode: &Modes, address: SocketAddr) -> Result<(), Exposed> {
-    if mode.is_open() && !address.ip().to_canonical().is_loopback() {
-        return Err(Exposed(address));
+/// Without authentication only this host may reach the server, and without TLS, unless that is said; whoever made the socket.
+pub(super) fn may_listen(mode: &Modes, server: &Server, address: SocketAddr) -> Result<(), Exposed> {
+    if address.ip().to_canonical().is_loopback() {
+        return Ok(());
+    }
+    if mode.is_open() {
+        return Err(Exposed::Nameless(address));
+    }
+    if !server.tls.is_on() && !server.plain_http {
+        return Err(Exposed::Readable(address));
     }
     Ok(())
 }

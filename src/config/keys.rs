@@ -54,16 +54,20 @@ macro_rules! choices {
 macro_rules! tables {
     ($( $(#[doc = $about:literal])+ $name:ident at $path:literal {
         $( $(#[doc = $doc:literal])+ $key:ident: $ty:ty = $default:expr; )+
+        $( table $inner:ident: $inner_ty:ty; )*
     } )+) => {
         $(
             $(#[doc = $about])+
             #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
             #[serde(default, deny_unknown_fields)]
-            pub struct $name { $( $(#[doc = $doc])+ pub $key: $ty, )+ }
+            pub struct $name {
+                $( $(#[doc = $doc])+ pub $key: $ty, )+
+                $( #[doc = "A table below this one."] pub $inner: $inner_ty, )*
+            }
 
             impl Default for $name {
                 fn default() -> Self {
-                    Self { $( $key: $default, )+ }
+                    Self { $( $key: $default, )+ $( $inner: <$inner_ty>::default(), )* }
                 }
             }
         )+
@@ -172,11 +176,18 @@ tables! {
         hosts: Vec<String> = Vec::new();
         /// The path below which a reverse proxy serves Firesteel, such as `/firesteel`: starts with `/`, doesn't end with it.
         base_path: String = String::new();
-        /// Whether `X-Forwarded-Prefix` of a reverse proxy is believed.
+        /// Whether `X-Forwarded-Prefix` and `X-Forwarded-Proto` of a reverse proxy are believed, and the last address of its `X-Forwarded-For`, which
+        /// `access.throttle` goes by.
         forwarded: bool = false;
         /// Origins whose pages may read answers and send requests (CORS), each as browsers write it, such as
         /// `["https://lab.example.org"]`; compared as a whole. Cookies are never asked for. Empty: none.
         cors: Vec<String> = Vec::new();
+        /// Whether names, passwords and results may go over the network for everybody on the way to read: plain HTTP on an address that other hosts
+        /// reach. For a network that is private, or where a reverse proxy on another host does TLS.
+        plain_http: bool = false;
+        /// A Unix socket to listen on as well, as an absolute path: of mode 0660, so its user and group may connect. Callers are asked who they are there
+        /// as anywhere. Empty: none.
+        unix_socket: PathBuf = PathBuf::new();
         /// Where the store and the drivers' run directories are. Empty: `$XDG_STATE_HOME/firesteel`, else
         /// `~/.local/state/firesteel`.
         state_dir: PathBuf = PathBuf::new();
@@ -188,6 +199,26 @@ tables! {
         body_timeout: Span = Span::secs(10);
         /// How long requests under way may go on when the server is shut down.
         shutdown_grace: Span = Span::secs(5);
+        table tls: Tls;
+    }
+
+    /// TLS of `server.listen` (docs/authentication.md). The files are read again when they change.
+    Tls at "server.tls" {
+        /// The PEM file of the server's certificate and those between it and the authority. With it and `server.tls.key`, `server.listen` speaks HTTPS
+        /// and nothing else.
+        cert: PathBuf = PathBuf::new();
+        /// The PEM file of the certificate's private key.
+        key: PathBuf = PathBuf::new();
+        /// The PEM file of the authorities whose certificates clients may show. Empty: clients are not asked for one.
+        client_ca: PathBuf = PathBuf::new();
+        /// Whether a client without such a certificate is refused.
+        client_required: bool = false;
+        /// How often it is looked whether a file has changed.
+        look_interval: Span = Span::secs(5);
+        /// How long a client may take to agree on TLS.
+        handshake_timeout: Span = Span::secs(5);
+        /// How long browsers come back over HTTPS only (`Strict-Transport-Security`); `0s`: the header is not sent.
+        hsts: Span = Span::secs(365 * 24 * 3600);
     }
 
     /// The store of sessions and statements.
@@ -498,7 +529,8 @@ tables! {
     /// Who may call, and what callers may do.
     Access at "access" {
         /// How callers prove who they are, one way or several, tried in this order. `none`: not at all, which needs a loopback
-        /// `server.listen`; `basic`: by name and password of `access.basic_file`.
+        /// `server.listen`; `basic`: by name and password of `access.basic_file`; `token`: by a token that one made before; `proxy`: a reverse proxy
+        /// says it.
         mode: Modes = Modes::default();
         /// The file of users, `name:hash` lines with argon2id or bcrypt hashes; `firesteel passwd` writes it.
         basic_file: PathBuf = PathBuf::new();
@@ -529,6 +561,65 @@ tables! {
         user_case: UserCase = UserCase::Keep;
         /// How long a checked password is remembered, at most; `0s`: not at all. A changed line in the file counts at once.
         cache: Span = Span::secs(60);
+        table token: Token;
+        table login: Login;
+        table proxy: Proxy;
+        table throttle: Throttle;
+    }
+
+    /// API tokens, of `access.mode = "token"` (docs/authentication.md).
+    Token at "access.token" {
+        /// How long a token lasts whose request does not say.
+        age: Span = Span::secs(30 * 24 * 3600);
+        /// How long a token lasts at most.
+        max_age: Span = Span::secs(365 * 24 * 3600);
+        /// The most tokens that one user has at the same time; over it, 409.
+        per_user: usize = 50;
+    }
+
+    /// Logins of browsers, by name and password of the ways that ask for one (docs/authentication.md).
+    Login at "access.login" {
+        /// How long a login lasts at most.
+        age: Span = Span::secs(12 * 3600);
+        /// How long a login lasts without a request; after a restart of the server it begins anew.
+        idle: Span = Span::secs(3600);
+        /// The most logins that one user has at the same time; over it, the oldest ends.
+        per_user: usize = 20;
+    }
+
+    /// A reverse proxy that says who calls, of `access.mode = "proxy"` (docs/authentication.md). It is believed over `server.unix_socket`, or by its
+    /// certificate, and never otherwise.
+    Proxy at "access.proxy" {
+        /// The header that has the user's name.
+        header: String = "X-Forwarded-User".to_owned();
+        /// The header that lists the user's groups with commas between. Empty: none does.
+        groups_header: String = String::new();
+        /// The most groups of one user; a request with more is refused.
+        groups: usize = 1000;
+        /// Users of this host, by name or number, whose processes are believed over `server.unix_socket`.
+        peers: Vec<String> = Vec::new();
+        /// DNS names in client certificates (`server.tls.client_ca`) whose holders are believed.
+        certificates: Vec<String> = Vec::new();
+    }
+
+    /// Wrong passwords, which make the next tries wait (docs/authentication.md). Who is remembered to be right does not wait.
+    Throttle at "access.throttle" {
+        /// Wrong passwords of one user from one address that cost nothing.
+        free: u32 = 5;
+        /// Wrong passwords from one address, whoever's, that cost nothing. Users who were right from there before don't wait for the others.
+        address_free: u32 = 50;
+        /// How long the next try has to wait after the first wrong one beyond these: until then it is answered 429. Each further one doubles it.
+        first_wait: Span = Span::secs(1);
+        /// How long a try has to wait at most.
+        longest_wait: Span = Span::secs(60);
+        /// Wrong passwords of one user from everywhere that cost nothing.
+        user_free: u32 = 100;
+        /// How much later every password of that user is looked at beyond these. Nobody is refused by what others try.
+        user_delay: Span = Span::secs(1);
+        /// How long wrong passwords are remembered after the last one.
+        forget: Span = Span::secs(900);
+        /// The most users and addresses that are remembered, each; who was wrong least goes first.
+        entries: usize = 10_000;
     }
 
     /// The audit log: who did what, from where, and whether it was allowed, a JSON object a line (docs/access.md).

@@ -1,10 +1,11 @@
 //! The configuration: defaults < the file `firesteel.toml` < the environment (`FIRESTEEL_SERVER__LISTEN`) < flags.
 //!
 //! Here: every key with its type, default and meaning (`keys.rs`), reading and laying the sources over one another
-//! (`sources.rs`), the checks of values against one another (`check.rs`), the reference page (`reference.rs`).
+//! (`sources.rs`), the checks of values against one another (`check.rs`, `check_callers.rs`), the reference page (`reference.rs`).
 //! May be called by everybody; `main.rs` loads, the rest only reads. Calls nothing of the house.
 
 mod check;
+mod check_callers;
 mod error;
 mod keys;
 mod modes;
@@ -24,9 +25,9 @@ pub use check::Exposed;
 pub use error::{ConfigError, Place};
 pub use keys::{
     Access, AccessMode, AtShutdown, Audit, Batch, ConfMode, DeployMode, Driver, Durability, Events, Files,
-    Gpu, IdleGpus, Job, Key, Limits, Link, Lists, Log, LogFormat, Output, PolicyConf, Pool, Profile,
-    ResultStreams, Retention, Server, Session, Shutdown, Spark, Sql, Statement, Store, TABLES, Table, Upload,
-    UserCase,
+    Gpu, IdleGpus, Job, Key, Limits, Link, Lists, Log, LogFormat, Login, Output, PolicyConf, Pool, Profile,
+    Proxy, ResultStreams, Retention, Server, Session, Shutdown, Spark, Sql, Statement, Store, TABLES, Table,
+    Throttle, Tls, Token, Upload, UserCase,
 };
 pub use modes::Modes;
 pub use reference::reference;
@@ -97,6 +98,14 @@ pub struct Policy {
     pub conf: PolicyConf,
 }
 
+impl Tls {
+    /// Whether `server.listen` speaks HTTPS.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        !self.cert.as_os_str().is_empty()
+    }
+}
+
 impl Spark {
     /// Whether Spark runs within the driver, without executors of its own.
     #[must_use]
@@ -147,8 +156,8 @@ impl Config {
     /// handed in may have another.
     ///
     /// # Errors
-    /// Others reach the address, and nobody is asked for a name.
+    /// Others reach the address, and nobody is asked for a name, or everybody on the way could read.
     pub fn may_listen(&self, address: SocketAddr) -> Result<(), Exposed> {
-        check::may_listen(&self.access.mode, address)
+        check::may_listen(&self.access.mode, &self.server, address)
     }
 }

@@ -50,7 +50,7 @@ The same key in each form:
 
     # firesteel.toml: a host with 8 GPUs for a team, behind a reverse proxy
     [server]
-    listen = "0.0.0.0:8998"
+    listen = "127.0.0.1:8998"
     hosts = ["spark.example.com"]
     base_path = "/firesteel"
 

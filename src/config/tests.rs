@@ -65,6 +65,12 @@ fn every_key_is_reached_by_file_environment_and_flag() {
         for part in table.path.split('.') {
             values = values[part].as_table().unwrap().clone();
         }
+        let is_table = |name: &str| {
+            TABLES
+                .iter()
+                .any(|inner| inner.path == format!("{}.{name}", table.path))
+        };
+        values.retain(|name, _| !is_table(name));
         assert_eq!(values.len(), table.keys.len(), "{}", table.path);
         for key in table.keys {
             let value = values[key.name].to_string();
@@ -355,6 +361,25 @@ fn values_are_checked_against_one_another() {
         (("spark.local_ip", "here"), "no IP address"),
         (("spark.master", ""), "must not be empty"),
         (("session.ttl", "11years"), "ten years"),
+        (("server.tls.cert", "/x"), "needs both"),
+        (("server.tls.key", "/x"), "needs both"),
+        (("server.tls.cert", "x"), "not an absolute path"),
+        (("server.tls.client_ca", "/x"), "set server.tls.cert"),
+        (("server.tls.client_required", "true"), "server.tls.client_ca"),
+        (("server.unix_socket", "x"), "not an absolute path"),
+        (("access.mode", "token"), "alone lets nobody in"),
+        (("access.mode", "proxy"), "access.proxy.peers"),
+        (("access.token.age", "2years"), "access.token.max_age"),
+        (("access.token.per_user", "0"), "from 1 to"),
+        (("access.login.idle", "0s"), "longer than 0s"),
+        (("access.proxy.header", "a b"), "no header's name"),
+        (("access.proxy.groups_header", "a:b"), "no header's name"),
+        (("access.proxy.peers", "a b"), "blanks"),
+        (
+            ("access.throttle.first_wait", "2m"),
+            "access.throttle.longest_wait",
+        ),
+        (("access.throttle.user_delay", "1m"), "30s at most"),
     ] {
         let error = load(None, &[], &[set]).unwrap_err();
         assert!(error.contains(reason), "{set:?}: {error}");
@@ -372,7 +397,17 @@ fn values_are_checked_against_one_another() {
         ("access.basic_file", "/users"),
         ("server.listen", "0.0.0.0:1"),
     ];
-    load(None, &[], &basic).unwrap();
+    let plain = load(None, &[], &basic).unwrap_err();
+    assert!(
+        plain.contains("0.0.0.0:1") && plain.contains("plain HTTP"),
+        "{plain}"
+    );
+    for more in [
+        &[("server.plain_http", "true")][..],
+        &[("server.tls.cert", "/x"), ("server.tls.key", "/y")][..],
+    ] {
+        load(None, &[], &[&basic[..], more].concat()).unwrap();
+    }
     let file = "[server]\n\nlisten = '0.0.0.0:1'";
     assert!(file_error(file).starts_with("FILE:3:1: server.listen: 0.0.0.0:1 can be reached"));
 }

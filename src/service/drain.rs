@@ -28,7 +28,7 @@ const SILENT: Duration = Duration::from_secs(1);
 /// cut when the server is dropped.
 pub async fn drain(
     server: &ServerHandle,
-    listener: RawFd,
+    listeners: &[RawFd],
     workers: &Workers,
     traffic: &Traffic,
     grace: Duration,
@@ -38,7 +38,7 @@ pub async fn drain(
     // 1. Nothing more is accepted, and workers have all that was.
     server.pause().await;
     let handed_over = timeout(PAUSE, async {
-        while is_watched(listener) {
+        while listeners.iter().any(|listener| is_watched(*listener)) {
             sleep(LOOK).await;
         }
         // The acceptor may have been on its way with one more when it was paused: asking twice takes longer than that.

@@ -1,21 +1,25 @@
-//! The server as a service of its host: the lock on its state directory, its listening socket, what it tells systemd and how it
+//! The server as a service of its host: the lock on its state directory, its listening sockets and TLS, what it tells systemd and how it
 //! proves that it lives, the connections that must be answered before it ends, and what a container means for its drivers.
 //!
 //! Called by `serve` and `main`; calls `driver` (names of processes) and `config`.
 
 mod container;
 mod drain;
+mod http;
 mod lock;
 pub mod notify;
 mod socket;
+mod tls;
 mod traffic;
 mod watchdog;
 mod workers;
 
 pub use container::notice;
 pub use drain::drain;
+pub use http::{Doors, serve};
 pub use lock::{InUse, StateDir};
 pub use socket::{Listening, NoSocket, handed_in, listen};
+pub use tls::{Tls, TlsError};
 pub use traffic::Traffic;
 pub use watchdog::watch;
 pub use workers::Workers;

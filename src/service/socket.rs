@@ -1,8 +1,12 @@
-//! The socket on which clients call: handed in by systemd (socket activation), else bound to `server.listen`.
+//! The sockets on which clients call: handed in by systemd (socket activation), else bound to `server.listen`; and `server.unix_socket`.
 
+use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
 
 use nix::sys::socket::{SockType, getsockopt, sockopt};
 
@@ -14,6 +18,8 @@ use crate::sys;
 pub struct Listening {
     /// The socket.
     pub listener: TcpListener,
+    /// The Unix socket beside it, where `server.unix_socket` names one.
+    pub unix: Option<UnixListener>,
     /// Its real address.
     pub address: SocketAddr,
     /// True for one that systemd keeps: connections wait in it while no server runs.
@@ -44,7 +50,15 @@ pub enum NoSocket {
         "the socket that was handed in (LISTEN_FDS) is not a listening TCP socket ({0}): ListenStream= needs an address with a port"
     )]
     Kind(&'static str),
-    /// Reachable by others while nobody is asked for a name.
+    /// `server.unix_socket` can't be bound.
+    #[error("can't listen on {} (server.unix_socket): {source}", path.display())]
+    Unix {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Reachable by others while nobody is asked for a name, or everybody on the way could read.
     #[error("the socket that was handed in (LISTEN_FDS): {0}")]
     Exposed(Exposed),
 }
@@ -73,8 +87,17 @@ pub fn listen(config: &Config, handed_in: Vec<OwnedFd>) -> Result<Listening, NoS
         .local_addr()
         .map_err(|_| NoSocket::Kind("it has no address"))?;
     config.may_listen(address).map_err(NoSocket::Exposed)?;
+    let path = config.server.unix_socket.as_path();
+    let unix = match path.as_os_str().is_empty() {
+        true => None,
+        false => Some(bind_unix(path).map_err(|source| NoSocket::Unix {
+            path: path.to_owned(),
+            source,
+        })?),
+    };
     Ok(Listening {
         listener,
+        unix,
         address,
         is_handed_in,
     })
@@ -83,6 +106,32 @@ pub fn listen(config: &Config, handed_in: Vec<OwnedFd>) -> Result<Listening, NoS
 fn bind(config: &Config) -> Result<TcpListener, NoSocket> {
     let address = *config.server.listen;
     TcpListener::bind(address).map_err(|source| NoSocket::Bind { address, source })
+}
+
+/// A Unix socket in the place of one that nobody listens on any more. It gets its place when it has its mode.
+fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+    match fs::symlink_metadata(path) {
+        Ok(there) if !there.file_type().is_socket() => {
+            return Err(io::Error::other("there is something else than a socket"));
+        }
+        Ok(_) if UnixStream::connect(path).is_ok() => {
+            return Err(io::Error::other("another process listens on it"));
+        }
+        _ => {}
+    }
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let new = PathBuf::from(new);
+    if let Err(error) = fs::remove_file(&new)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        return Err(error);
+    }
+    let listener = UnixListener::bind(&new)?;
+    fs::set_permissions(&new, fs::Permissions::from_mode(0o660))?;
+    fs::rename(&new, path)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
 }
 
 fn of(socket: OwnedFd) -> Result<TcpListener, NoSocket> {

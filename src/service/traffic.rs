@@ -1,13 +1,12 @@
 //! The connections of clients, counted, so that a server that ends knows when all are answered.
 
-use std::any::Any;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use actix_web::Error;
 use actix_web::body::MessageBody;
-use actix_web::dev::{Extensions, ServiceRequest, ServiceResponse};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::ConnectionType;
 use actix_web::middleware::Next;
 use tokio::sync::Notify;
@@ -28,7 +27,8 @@ struct Counts {
 }
 
 /// A connection, for as long as it is open.
-struct Connection {
+#[derive(Debug)]
+pub(super) struct Connection {
     counts: Arc<Counts>,
     is_silent: AtomicBool,
 }
@@ -43,15 +43,15 @@ impl Traffic {
         }
     }
 
-    /// Counts a connection: for `HttpServer::on_connect`.
-    pub fn connected(&self, _: &dyn Any, data: &mut Extensions) {
+    /// Counts a connection that was accepted, until what this gives is dropped.
+    pub(super) fn connected(&self) -> Connection {
         let counts = Arc::clone(&self.counts);
         counts.open.fetch_add(1, Ordering::AcqRel);
         counts.silent.fetch_add(1, Ordering::AcqRel);
-        data.insert(Connection {
+        Connection {
             counts,
             is_silent: AtomicBool::new(true),
-        });
+        }
     }
 
     /// What every request passes first.
@@ -63,7 +63,7 @@ impl Traffic {
         request: ServiceRequest,
         next: Next<B>,
     ) -> Result<ServiceResponse<B>, Error> {
-        if let Some(connection) = request.conn_data::<Connection>() {
+        if let Some(connection) = request.conn_data::<Arc<Connection>>() {
             connection.speaks();
         }
         let mut response = next.call(request).await?;

@@ -8,10 +8,11 @@
 //!
 //! `shares` has with whom what is shared.
 //!
-//! Called by `session` and, for history, by `api`; calls `config` and `background`. It knows rows, not states or HTTP.
+//! Called by `session`, by `authentication` for what it gives out, and, for history, by `api`; calls `config` and `background`. It knows rows, not states or HTTP.
 
 mod batches;
 mod committer;
+mod credentials;
 mod database;
 mod error;
 mod fence;
@@ -37,7 +38,7 @@ use quarantine::Told;
 
 pub use error::{StoreError, Trouble};
 pub use ops::Op;
-pub use rows::{BatchRow, DriverRow, IdempotencyRow, LeaseRow, SessionRow, StatementRow};
+pub use rows::{BatchRow, CredentialRow, DriverRow, IdempotencyRow, LeaseRow, SessionRow, StatementRow};
 pub use shares::{ShareRow, Subject};
 
 /// Writes that may wait for the writer, all sessions together; more wait in their callers, for `store.busy_timeout` at most.

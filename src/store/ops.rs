@@ -6,7 +6,9 @@
 use sqlx::SqliteConnection;
 
 use super::shares::{self, ShareRow, Subject};
-use super::{BatchRow, DriverRow, IdempotencyRow, SessionRow, StatementRow, StoreError};
+use super::{
+    BatchRow, CredentialRow, DriverRow, IdempotencyRow, SessionRow, StatementRow, StoreError, credentials,
+};
 
 /// One change of the store. Applied twice it changes as much as once.
 #[derive(Clone, Debug)]
@@ -167,6 +169,13 @@ pub enum Op {
         /// How many.
         most: i64,
     },
+    /// A new API token or login.
+    InsertCredential(Box<CredentialRow>),
+    /// One that counts no more.
+    DeleteCredential {
+        /// Its id.
+        id: String,
+    },
     /// A session whose row can't be read: no list and no start reads it again.
     SetAside {
         /// Its id as text; it may be what is damaged.
@@ -196,6 +205,7 @@ impl Op {
             | Self::DropStatements { .. }
             | Self::DropJobs { .. }
             | Self::ForgetKeys { .. }
+            | Self::DeleteCredential { .. }
             | Self::SetAside { .. } => true,
             Self::InsertSession(..)
             | Self::InsertBatch(..)
@@ -204,6 +214,7 @@ impl Op {
             | Self::DeleteBatch { .. }
             | Self::SetOwner { .. }
             | Self::InsertDriver(_)
+            | Self::InsertCredential(_)
             | Self::ForgetSession { .. } => false,
         }
     }
@@ -216,6 +227,7 @@ impl Op {
             Self::InsertSession(..)
                 | Self::InsertBatch(..)
                 | Self::InsertDriver(_)
+                | Self::InsertCredential(_)
                 | Self::InsertStatement(..)
                 | Self::PutShare(..)
         )
@@ -408,6 +420,8 @@ pub(super) async fn apply(to: &mut SqliteConnection, op: &Op) -> Result<(), Stor
         .execute(to)
         .await?
         .done(),
+        Op::InsertCredential(row) => credentials::insert(to, row).await,
+        Op::DeleteCredential { id } => credentials::delete(to, id).await,
         Op::SetAside { session, reason, at } => {
             sqlx::query("INSERT INTO quarantine (session, reason, at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
                 .bind(session)
@@ -459,6 +473,7 @@ pub(super) async fn undo(to: &mut SqliteConnection, op: &Op) -> Result<(), Store
             delete_key(to, key.as_deref()).await
         }
         Op::PutShare(of, row) => shares::undo(to, *of, row).await,
+        Op::InsertCredential(row) => credentials::delete(to, &row.id).await,
         _ => Ok(()),
     }
 }

@@ -99,6 +99,33 @@ pub struct BatchRow {
     pub ended: Option<i64>,
 }
 
+/// An API token, or a browser's login. Times are epoch milliseconds.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct CredentialRow {
+    /// What it is called by; no secret.
+    pub id: String,
+    /// `token` or `login`.
+    pub kind: String,
+    /// SHA-256 of the secret, in hex.
+    pub hash: String,
+    /// Whose it is.
+    pub owner: String,
+    /// The owner's groups when it was made, as a JSON list.
+    pub member_of: String,
+    /// The way in which the owner had proved the name.
+    pub way: String,
+    /// What a token may do, words with blanks between.
+    pub scopes: String,
+    /// What the owner calls it.
+    pub label: Option<String>,
+    /// A login's: what tells that the password is still the same.
+    pub mark: Option<String>,
+    /// When it was made.
+    pub created: i64,
+    /// From when on it counts no more.
+    pub expires: i64,
+}
+
 /// A statement, or a job. Times are epoch milliseconds, 0 until they come.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
 pub struct StatementRow {

@@ -48,6 +48,21 @@ pub fn sessions_page(lines: Vec<SessionLine>, total: usize) -> Result<String, as
     .render()
 }
 
+#[derive(Template)]
+#[template(path = "login.html")]
+struct LoginPage<'a> {
+    action: String,
+    wrong: Option<&'a str>,
+}
+
+/// The form for name and password, which is sent to `action`; with what was wrong with the last one.
+///
+/// # Errors
+/// As of [`sessions_page`].
+pub fn login_page(action: String, wrong: Option<&str>) -> Result<String, askama::Error> {
+    LoginPage { action, wrong }.render()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -36,7 +36,7 @@ def test_the_defaults_are_for_one_person(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("server.listen", "0.0.0.0:8998", "Passwords come to 0.0.0.0:8998 in clear"),
+        ("server.listen", "0.0.0.0:8998", "Passwords and tokens come to 0.0.0.0:8998 in clear"),
         ("server.hosts", "[]", "Every Host is served"),
         ("access.csrf", "false", "State changes need no X-Requested-By"),
         ("access.superusers", "root", "root may act as anybody"),
@@ -55,6 +55,7 @@ def test_what_one_key_opens(tmp_path: Path, users: Path, key: str, value: str, w
         "access.csrf": "true",
         "access.impersonation": "true",
         "server.hosts": "spark.example.com",
+        "server.plain_http": "true",
     }
     assert said(tmp_path, **closed) == ["Nothing is known to be open."]
     (line,) = said(tmp_path, **{**closed, key: value})

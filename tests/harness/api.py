@@ -4,6 +4,7 @@ limit."""
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any, Iterator
 
 import requests
@@ -17,10 +18,18 @@ RUN_LIMIT = 120.0
 class Api:
     """The server as one client sees it."""
 
-    def __init__(self, url: str, auth: tuple[str, str] | None = None, headers: dict[str, str] | None = None):
+    def __init__(
+        self,
+        url: str,
+        auth: tuple[str, str] | None = None,
+        headers: dict[str, str] | None = None,
+        authority: Path | None = None,
+    ):
         self.url = url
         self.http = requests.Session()
         self.http.trust_env = False
+        if authority:
+            self.http.verify = str(authority)
         # Left to itself, requests would send what is not ASCII as Latin-1.
         self.http.auth = (auth[0].encode(), auth[1].encode()) if auth else None
         self.http.headers.update(headers or {})

@@ -23,7 +23,7 @@ from harness.api import Api
 from harness.processes import Process
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-LISTENING = re.compile(r"^firesteel listening on (http://\S+)$")
+LISTENING = re.compile(r"^firesteel listening on (https?://\S+)$")
 UUID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 # What the server's log must not hold unless a test lists it.
 ALARM = re.compile(r"\bERROR\b|\"level\": ?\"ERROR\"|panicked at")
@@ -93,7 +93,9 @@ class Server:
         program: Path | None = None,
         port: int = 0,
         start: bool = True,
+        authority: Path | None = None,
     ):
+        self.authority = authority
         # Not below pytest's own directories: a Unix socket's path has 107 bytes at most.
         self.home = Path(tempfile.mkdtemp(prefix="firesteel-"))
         self.state_dir = state_dir or self.home / "state"
@@ -130,7 +132,7 @@ class Server:
             return False
         self._drain = threading.Thread(target=self._drain_stdout, args=(self.process.stdout,), daemon=True)
         self._drain.start()
-        self.api = Api(self.url)
+        self.api = Api(self.url, authority=self.authority)
         return True
 
     def start_to_die(self, **env: str) -> int:
@@ -210,7 +212,11 @@ class Server:
 
     def user(self, name: str, password: str) -> Api:
         """The server as a user sees it."""
-        return Api(self.url, auth=(name, password))
+        return Api(self.url, auth=(name, password), authority=self.authority)
+
+    def bearer(self, token: str) -> Api:
+        """The server as whoever has a token sees it."""
+        return Api(self.url, headers={"Authorization": f"Bearer {token}"}, authority=self.authority)
 
     def remember_drivers(self) -> set[str]:
         """Every driver id that the server's files and processes name, so that a later look can find

@@ -5,13 +5,13 @@ mod requests;
 mod views;
 
 pub use requests::{
-    AddRequest, CompletionRequest, CreateBatch, CreateSession, JarForm, JobRequest, OwnerRequest,
-    ShareRequest, StatementRequest, UploadForm,
+    AddRequest, CompletionRequest, CreateBatch, CreateSession, JarForm, JobRequest, LoginForm, OwnerRequest,
+    ShareRequest, StatementRequest, TokenForm, UploadForm,
 };
 pub use views::{
-    BatchView, BatchesView, Candidates, EndedSession, EndedSessions, JobView, Log, Message, SessionView,
-    SessionsView, SharesView, StateView, StatementView, StatementsView, TextPage, UploadView, UploadsView,
-    Version,
+    BatchView, BatchesView, Candidates, EndedSession, EndedSessions, JobView, Log, LoginView, Message,
+    NewTokenView, SessionView, SessionsView, SharesView, StateView, StatementView, StatementsView, TextPage,
+    TokenView, TokensView, UploadView, UploadsView, Version,
 };
 
 /// Livy's content type of every JSON answer.

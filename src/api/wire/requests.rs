@@ -148,6 +148,31 @@ pub struct AddRequest {
     pub uri: Option<String>,
 }
 
+/// `POST /tokens`. Every field may be missing.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct TokenForm {
+    /// What its owner calls it.
+    #[schema(example = "nightly")]
+    pub name: Option<String>,
+    /// What it may do: `read`, `sessions`, `batches`, `tokens`, `all`; `all` when it is missing.
+    #[schema(example = json!(["read"]))]
+    pub scopes: Option<Vec<String>>,
+    /// How long it lasts; `access.token.age` when it is missing.
+    #[schema(example = "30d")]
+    pub expires_in: Option<String>,
+}
+
+/// `POST /login`.
+#[derive(Deserialize, ToSchema)]
+pub struct LoginForm {
+    /// The user's name.
+    #[schema(example = "ada")]
+    pub name: String,
+    /// The user's password.
+    pub password: String,
+}
+
 /// A file, in a multipart body.
 #[derive(Debug, ToSchema)]
 #[expect(dead_code, reason = "it only describes a body, which is read as it comes")]

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use crate::authentication::TokenFacts;
 use crate::batch::{self, Batch};
 use crate::gpu::{Summary, Usage};
 use crate::ownership::{Grantee, Ownership, Share};
@@ -496,6 +497,68 @@ pub struct EndedSessions {
     pub total: i64,
     /// The page, newest first.
     pub sessions: Vec<EndedSession>,
+}
+
+/// An API token, without its text. Times are epoch milliseconds.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TokenView {
+    /// What it is revoked by.
+    #[schema(example = "9f86d081884c7d65")]
+    pub id: String,
+    /// What its owner calls it.
+    pub name: Option<String>,
+    /// Whose it is.
+    pub owner: String,
+    /// What it may do.
+    pub scopes: Vec<&'static str>,
+    /// When it was made.
+    pub created: i64,
+    /// From when on it does not count.
+    pub expires: i64,
+}
+
+/// A new API token.
+#[derive(Serialize, ToSchema)]
+pub struct NewTokenView {
+    /// Its text, which is told this once.
+    pub token: String,
+    /// The rest.
+    #[serde(flatten)]
+    pub facts: TokenView,
+}
+
+/// A page of tokens.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TokensView {
+    /// The first one shown.
+    pub from: i64,
+    /// How many there are.
+    pub total: usize,
+    /// Those of this page.
+    pub tokens: Vec<TokenView>,
+}
+
+impl From<TokenFacts> for TokenView {
+    fn from(token: TokenFacts) -> Self {
+        Self {
+            scopes: token.scopes.words(),
+            id: token.id,
+            name: token.label,
+            owner: token.owner,
+            created: token.created,
+            expires: token.expires,
+        }
+    }
+}
+
+/// Somebody who has logged in.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LoginView {
+    /// Who it is.
+    pub user: String,
+    /// How long the cookie lasts.
+    pub expires_in_seconds: u64,
 }
 
 /// An upload.
