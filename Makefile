@@ -50,7 +50,7 @@ test-rust:
 	$(CARGO) test --locked
 
 test-python: ## the black-box suite alone, three files at a time; PYTEST='tests/api -k cancel' chooses
-	@scripts/need.sh java python cc cargo r maven
+	@scripts/need.sh java python cc cargo r maven slapd kdc
 	@scripts/envs test spark-3.5 spark-4.1 airflow arrow
 	@scripts/binaries.sh
 	.venv/test/bin/python -m pytest --numprocesses 3 --dist loadfile $(PYTEST)
@@ -105,6 +105,6 @@ notebook: ## a local JupyterLab with sparkmagic against the running server (ENDP
 	@scripts/envs notebook
 	@scripts/notebook.sh
 
-DEPS := libkrb5-dev maven r-base-core
+DEPS := krb5-admin-server krb5-kdc krb5-user ldap-utils libkrb5-dev maven r-base-core slapd
 deps: ## install the Debian packages that the tests and the notebook need (as root or through sudo)
-	@dpkg -s $(DEPS) >/dev/null 2>&1 || { $(SUDO) apt-get update && $(SUDO) apt-get install -y --no-install-recommends $(DEPS); }
+	@dpkg -s $(DEPS) >/dev/null 2>&1 || { $(SUDO) apt-get update && $(SUDO) env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $(DEPS); }

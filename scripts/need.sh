@@ -42,6 +42,14 @@ for tool in "$@"; do
         command -v R >/dev/null ||
             missing "R is missing: run 'make deps' first, or install it (Debian: apt-get install r-base-core)."
         ;;
+    slapd)
+        PATH="$PATH:/usr/sbin" command -v slapd >/dev/null && command -v ldapmodify >/dev/null ||
+            missing "OpenLDAP is missing: run 'make deps' first, or install it (Debian: apt-get install slapd ldap-utils)."
+        ;;
+    kdc)
+        PATH="$PATH:/usr/sbin" command -v krb5kdc >/dev/null && command -v kinit >/dev/null ||
+            missing "The Kerberos KDC is missing: run 'make deps' first, or install it (Debian: apt-get install krb5-kdc krb5-admin-server krb5-user)."
+        ;;
     *)
         missing "need.sh does not know '$tool'."
         ;;

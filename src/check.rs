@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use firesteel::authentication::BasicFile;
+use firesteel::authentication::{BasicFile, look_elsewhere};
 use firesteel::config::{AccessMode, Config, ConfigError};
 use firesteel::driver::Spark;
 use firesteel::gpu;
@@ -184,7 +184,7 @@ fn access(config: &Config) -> Finding {
                 Ok(_) => format!("basic, users in {}", access.basic_file.display()),
                 Err(error) => return Err(format!("{error}; write it with firesteel passwd")),
             },
-            other => other.as_str().to_owned(),
+            other => look_elsewhere(*other, access).map_err(|error| format!("{error:#}"))?,
         });
     }
     Ok(ways.join("; "))

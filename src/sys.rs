@@ -1,5 +1,8 @@
-//! The one module with `unsafe` code, each use with the reason why it is sound. Called by `driver`, `serve` and `service`; calls none.
+//! The one module with `unsafe` code, each use with the reason why it is sound. `gssapi.rs` is a library that is
+//! loaded at run time. Called by `authentication`, `driver`, `serve` and `service`; calls none.
 #![expect(unsafe_code, reason = "the one place for it; each use says why it is sound")]
+
+pub mod gssapi;
 
 use std::io;
 use std::os::fd::{FromRawFd as _, OwnedFd};

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use argon2::password_hash::PasswordVerifier as _;
 use argon2::password_hash::phc::PasswordHash;
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 
+use super::remember::Remembered;
 use crate::access::valid_user;
 
 /// The most bytes of a password.
@@ -19,9 +19,6 @@ pub(super) const MOST_PASSWORD_BYTES: usize = 1024;
 
 /// The most bytes of the file.
 const MOST_FILE_BYTES: u64 = 16 << 20;
-
-/// The most checked passwords that are remembered.
-const MOST_CACHED: usize = 4096;
 
 /// What an unknown user's password is checked against while the file is empty: the cost of a new hash, and nobody's.
 const DECOY: &str =
@@ -70,11 +67,8 @@ pub enum BasicFileError {
 /// The file of users, and which passwords were right a short while ago.
 pub struct BasicFile {
     path: PathBuf,
-    remember: Duration,
-    /// As long as a block of SHA-256, which HMAC takes as it is.
-    key: [u8; 64],
     users: Mutex<Users>,
-    cached: Mutex<HashMap<[u8; 32], Instant>>,
+    remembered: Remembered<()>,
 }
 
 struct Users {
@@ -120,8 +114,8 @@ impl BasicFile {
     /// When it can't be read, or has a line that is no comment (`#`), not empty, and not `name:hash` with an argon2id or
     /// bcrypt hash, or names a user twice.
     pub fn open(path: &Path, remember: Duration) -> Result<Self, BasicFileError> {
-        let mut key = [0; 64];
-        getrandom::fill(&mut key).map_err(|error| BasicFileError::Hash(error.to_string()))?;
+        let remembered =
+            Remembered::new(remember).map_err(|error| BasicFileError::Hash(error.to_string()))?;
         let failed = |source| BasicFileError::Io {
             path: path.to_owned(),
             source,
@@ -142,10 +136,8 @@ impl BasicFile {
         });
         Ok(Self {
             path: path.to_owned(),
-            remember,
-            key,
             users,
-            cached: Mutex::new(HashMap::new()),
+            remembered,
         })
     }
 
@@ -161,7 +153,8 @@ impl BasicFile {
         if !(known && right) {
             return false;
         }
-        self.remember(self.fingerprint(user, password, &hash));
+        let fingerprint = self.remembered.fingerprint([user, password, &hash]);
+        self.remembered.put(fingerprint, ());
         true
     }
 
@@ -174,10 +167,8 @@ impl BasicFile {
             return Some(false);
         }
         let (known, hash) = self.hash_of(user);
-        let fingerprint = self.fingerprint(user, password, &hash);
-        let fresh = locked(&self.cached)
-            .get(&fingerprint)
-            .is_some_and(|until| Instant::now() < *until);
+        let fingerprint = self.remembered.fingerprint([user, password, &hash]);
+        let fresh = self.remembered.get(&fingerprint).is_some();
         (known && fresh).then_some(true)
     }
 
@@ -200,7 +191,7 @@ impl BasicFile {
                 .get(at)
                 .map_or_else(|| (false, DECOY.to_owned()), |(_, hash)| (true, hash.clone()));
         }
-        let [a, b, c, d, ..] = self.fingerprint(user, "", "");
+        let [a, b, c, d, ..] = self.remembered.fingerprint([user, "", ""]);
         let pick = usize::try_from(u32::from_be_bytes([a, b, c, d]))
             .unwrap_or_default()
             .checked_rem(lines.len());
@@ -232,36 +223,6 @@ impl BasicFile {
             }
         }
         users.stamp = stamp;
-    }
-
-    fn remember(&self, fingerprint: [u8; 32]) {
-        if self.remember.is_zero() {
-            return;
-        }
-        let now = Instant::now();
-        let mut cached = locked(&self.cached);
-        if cached.len() >= MOST_CACHED {
-            cached.retain(|_, until| now < *until);
-        }
-        if cached.len() >= MOST_CACHED {
-            let soonest = cached
-                .iter()
-                .min_by_key(|(_, until)| **until)
-                .map(|(fingerprint, _)| *fingerprint);
-            soonest.map(|fingerprint| cached.remove(&fingerprint));
-        }
-        cached.insert(fingerprint, now + self.remember);
-    }
-
-    /// What a user, a password and a stored hash are remembered by: not to be turned back without the key, which is this
-    /// process's own.
-    fn fingerprint(&self, user: &str, password: &str, hash: &str) -> [u8; 32] {
-        let mut mac = Hmac::<Sha256>::new(&self.key.into());
-        for part in [user, password, hash] {
-            mac.update(&part.len().to_be_bytes());
-            mac.update(part.as_bytes());
-        }
-        mac.finalize().into_bytes().into()
     }
 }
 

@@ -77,9 +77,7 @@ fn remembered_until_it_expires_or_the_line_changes() {
     due(&file);
     assert!(file.verify("bob", "two"));
 
-    locked(&file.cached)
-        .values_mut()
-        .for_each(|until| *until = Instant::now());
+    file.remembered.expire();
     assert_eq!(file.verify_cached("bob", "two"), None);
     let never = BasicFile::open(&path, Duration::ZERO).unwrap();
     assert!(never.verify("bob", "two"));
@@ -96,20 +94,6 @@ fn a_change_in_place_counts_within_a_second() {
     std::fs::write(&path, bcrypt_line("ada", "two")).unwrap();
     std::thread::sleep(LOOK_EVERY);
     assert!(!file.verify("ada", "one") && file.verify("ada", "two"));
-}
-
-#[test]
-fn what_is_remembered_is_bounded() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("users");
-    std::fs::write(&path, "").unwrap();
-    let file = BasicFile::open(&path, Duration::from_secs(60)).unwrap();
-    for number in 0..MOST_CACHED + 10 {
-        file.remember(file.fingerprint("ada", &number.to_string(), ""));
-    }
-    assert_eq!(locked(&file.cached).len(), MOST_CACHED);
-    let newest = file.fingerprint("ada", &(MOST_CACHED + 9).to_string(), "");
-    assert!(locked(&file.cached).contains_key(&newest));
 }
 
 #[test]

@@ -15,7 +15,16 @@ pub(super) fn basic(header: &str) -> Option<(String, String)> {
 
 /// The token of a Bearer header (RFC 6750).
 pub(super) fn bearer(header: &str) -> Option<&str> {
-    after(header, "bearer")
+    after(header, "bearer").filter(|token| !token.is_empty())
+}
+
+/// The bytes of a Negotiate header (RFC 4559), of which there are so many at most.
+pub(super) fn negotiate(header: &str, most: usize) -> Option<Vec<u8>> {
+    let encoded = after(header, "negotiate")?;
+    if encoded.is_empty() || encoded.len() / 4 * 3 > most {
+        return None;
+    }
+    BASE64_STANDARD.decode(encoded).ok()
 }
 
 /// What stands after a scheme's name, which is compared without regard to case.
@@ -27,6 +36,7 @@ fn after<'a>(header: &'a str, scheme: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn credentials_are_utf_8_or_latin_1() {
@@ -36,6 +46,33 @@ mod tests {
         assert_eq!(basic(&header(b"ada:\xe4")), pair("ada", "ä"));
         for broken in ["Basic", "Basic ###", "Bearer YTpi", "Basic YWRh"] {
             assert_eq!(basic(broken), None);
+        }
+    }
+
+    #[test]
+    fn tokens_are_read() {
+        assert_eq!(bearer("Bearer a.b.c"), Some("a.b.c"));
+        assert_eq!(bearer("bearer  x "), Some("x"));
+        assert_eq!(negotiate("Negotiate YWI=", 3), Some(b"ab".to_vec()));
+        for broken in [
+            "Bearer",
+            "Bearer ",
+            "Basic abc",
+            "Negotiate",
+            "Negotiate ###",
+            "Negotiate YWFhYQ==",
+        ] {
+            assert_eq!(bearer(broken), None, "{broken}");
+            assert_eq!(negotiate(broken, 3), None, "{broken}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_header_is_read(header in "(?i)((basic|bearer|negotiate|) )?.{0,60}") {
+            basic(&header);
+            bearer(&header);
+            negotiate(&header, 30);
         }
     }
 }

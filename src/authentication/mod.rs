@@ -1,19 +1,26 @@
-//! Who calls: the ways in which callers prove it, tried in the order of `access.mode`. A file of users (`basic.rs`, `passwd.rs`), a reverse
-//! proxy (`proxy.rs`), tokens and browsers' logins that this server gave out (`credentials.rs`, `tokens.rs`, `logins.rs`, `scope.rs`); each
-//! further way is a file of its own. Who guesses passwords is slowed (`throttle.rs`).
+//! Who calls: the ways in which callers prove it, tried in the order of `access.mode`. A file of users (`basic.rs`, `passwd.rs`), an LDAP
+//! directory (`ldap.rs`), Kerberos tickets (`kerberos.rs`), tokens of an identity provider (`jwt/`), a reverse proxy (`proxy.rs`), tokens and
+//! browsers' logins that this server gave out (`credentials.rs`, `tokens.rs`, `logins.rs`, `scope.rs`). What was right a short while ago is
+//! `remember.rs`; who guesses passwords is slowed (`throttle.rs`).
 //!
 //! No types of the HTTP server: `api` reads a request into [`Presented`] and turns [`Refusal`] into an answer. May be called by
-//! `api`, `serve` and `main`; calls `access` (callers, names), `store` (what was given out) and `config`.
+//! `api`, `serve` and `main`; calls `access` (callers, names), `store` (what was given out), `config` and `sys`.
 
 mod basic;
 mod credentials;
+mod dn;
 mod header;
+mod jwt;
+mod kerberos;
+mod ldap;
 mod logins;
 mod passwd;
 mod proxy;
+mod remember;
 mod scope;
 mod throttle;
 mod tokens;
+mod trust;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -109,7 +116,7 @@ enum Verdict {
     /// There is a password that is not looked at: whoever sent it has to wait.
     Held,
     Proved(Proved),
-    #[expect(dead_code, reason = "the ways that ask elsewhere say so")]
+    /// It asks elsewhere, and there is no answer.
     Unavailable(String),
 }
 
@@ -127,6 +134,9 @@ pub struct Authentication {
 #[derive(Debug)]
 enum Way {
     Basic(Arc<BasicFile>),
+    Ldap(Arc<ldap::Directory>),
+    Kerberos(Box<kerberos::Tickets>),
+    Jwt(Box<jwt::Issuer>),
     Token,
     Proxy(TrustedProxy),
 }
@@ -135,8 +145,8 @@ impl Way {
     /// Whether it asks for a name and a password.
     fn takes_passwords(&self) -> bool {
         match self {
-            Self::Basic(_) => true,
-            Self::Token | Self::Proxy(_) => false,
+            Self::Basic(_) | Self::Ldap(_) => true,
+            Self::Kerberos(_) | Self::Jwt(_) | Self::Token | Self::Proxy(_) => false,
         }
     }
 }
@@ -156,7 +166,15 @@ impl Authentication {
                 }
                 AccessMode::Token => ways.push(Way::Token),
                 AccessMode::Proxy => ways.push(Way::Proxy(TrustedProxy::open(&access.proxy)?)),
-                other => anyhow::bail!("access.mode: {:?} is not in this build", other.as_str()),
+                AccessMode::Ldap => {
+                    ways.push(Way::Ldap(Arc::new(ldap::Directory::open(&access.ldap)?)));
+                }
+                AccessMode::Kerberos => {
+                    ways.push(Way::Kerberos(Box::new(kerberos::Tickets::open(
+                        &access.kerberos,
+                    )?)));
+                }
+                AccessMode::Jwt => ways.push(Way::Jwt(Box::new(jwt::Issuer::open(&access.jwt)?))),
             }
         }
         let credentials = Credentials::open(store)
@@ -192,6 +210,9 @@ impl Authentication {
                 Way::Basic(file) => self.basic(file, presented).await,
                 Way::Token => self.by_token(presented),
                 Way::Proxy(proxy) => self.by_proxy(proxy, presented),
+                Way::Ldap(directory) => self.ldap(directory, presented).await,
+                Way::Kerberos(tickets) => self.kerberos(tickets, presented).await,
+                Way::Jwt(issuer) => self.jwt(issuer, presented).await,
             };
             match verdict {
                 Verdict::NotMine => {}
@@ -269,8 +290,9 @@ impl Authentication {
         let mut challenges: Vec<String> = Vec::new();
         for way in &self.ways {
             let challenge = match way {
-                Way::Basic(_) => "Basic realm=\"firesteel\", charset=\"UTF-8\"",
-                Way::Token => "Bearer realm=\"firesteel\"",
+                Way::Basic(_) | Way::Ldap(_) => "Basic realm=\"firesteel\", charset=\"UTF-8\"",
+                Way::Kerberos(_) => "Negotiate",
+                Way::Jwt(_) | Way::Token => "Bearer realm=\"firesteel\"",
                 // The proxy asks its callers itself.
                 Way::Proxy(_) => continue,
             };
@@ -334,4 +356,77 @@ impl Authentication {
             Verdict::NotMine
         }
     }
+
+    async fn ldap(&self, directory: &Arc<ldap::Directory>, presented: &Presented) -> Verdict {
+        let Some((user, password)) = presented.authorization.as_deref().and_then(header::basic) else {
+            return Verdict::NotMine;
+        };
+        if directory.remembered(&user, &password).is_none() && !self.may_look(presented).await {
+            return Verdict::Held;
+        }
+        match directory.verify(&user, &password, &self.background).await {
+            Ok(Some(known)) => self.proved(&known.user, known.groups, AccessMode::Ldap),
+            Ok(None) => Verdict::NotMine,
+            Err(silent) => unavailable(&silent),
+        }
+    }
+
+    async fn kerberos(&self, tickets: &kerberos::Tickets, presented: &Presented) -> Verdict {
+        let token = |header| header::negotiate(header, kerberos::MOST_TOKEN_BYTES);
+        let Some(token) = presented.authorization.as_deref().and_then(token) else {
+            return Verdict::NotMine;
+        };
+        match tickets.verify(token, &self.background).await {
+            Ok(Some(shown)) => Verdict::Proved(Proved {
+                caller: Caller::named(&shown.user, Vec::new(), &self.access),
+                by: Some(AccessMode::Kerberos),
+                through: Through::Proof,
+                answer: shown.answer,
+            }),
+            Ok(None) => Verdict::NotMine,
+            Err(keyless) => unavailable(&keyless),
+        }
+    }
+
+    async fn jwt(&self, issuer: &jwt::Issuer, presented: &Presented) -> Verdict {
+        let Some(token) = presented.authorization.as_deref().and_then(header::bearer) else {
+            return Verdict::NotMine;
+        };
+        match issuer.verify(token, &self.background).await {
+            Ok(Some(vouched)) => self.proved(&vouched.user, vouched.groups, AccessMode::Jwt),
+            Ok(None) => Verdict::NotMine,
+            Err(silent) => unavailable(&silent),
+        }
+    }
+}
+
+/// What one of the ways that ask elsewhere finds on this host before anybody calls, for `firesteel check`. Nobody is asked yet.
+///
+/// # Errors
+/// It can't be used; the sentence says why.
+pub fn look_elsewhere(mode: AccessMode, access: &Access) -> anyhow::Result<String> {
+    Ok(match mode {
+        AccessMode::Ldap => {
+            ldap::Directory::open(&access.ldap)?;
+            format!("ldap, the directory {}", access.ldap.url)
+        }
+        AccessMode::Kerberos => {
+            kerberos::Tickets::open(&access.kerberos)?;
+            let keytab = access.kerberos.keytab.display();
+            format!("kerberos, the key of {} in {keytab}", access.kerberos.principal)
+        }
+        AccessMode::Jwt => {
+            jwt::Issuer::open(&access.jwt)?;
+            format!("jwt, tokens of {}", access.jwt.issuer)
+        }
+        other => other.as_str().to_owned(),
+    })
+}
+
+/// What could not be asked, as a sentence for the client.
+fn unavailable(why: &impl std::fmt::Display) -> Verdict {
+    let why = why.to_string();
+    let mut letters = why.chars();
+    let first = letters.next().map(|first| first.to_ascii_uppercase());
+    Verdict::Unavailable(first.into_iter().chain(letters).chain(['.']).collect())
 }

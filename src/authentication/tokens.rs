@@ -207,6 +207,10 @@ impl Authentication {
                 Kind::Token(_) => file.mark(&credential.owner).is_some(),
                 Kind::Login(mark) => mark.is_some() && file.mark(&credential.owner) == *mark,
             },
+            // These can be asked only with what the owner has: what was given out lasts as long as it says.
+            Way::Ldap(_) => credential.way == AccessMode::Ldap,
+            Way::Kerberos(_) => credential.way == AccessMode::Kerberos,
+            Way::Jwt(_) => credential.way == AccessMode::Jwt,
             Way::Proxy(_) => credential.way == AccessMode::Proxy,
             Way::Basic(_) | Way::Token => false,
         })

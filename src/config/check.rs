@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::check_callers;
+use super::check_logins::{check_jwt, check_kerberos, check_ldap};
 use super::error::ConfigError;
 use super::keys::{
     Access, AccessMode, Audit, DeployMode, Driver, Events, Files, Gpu, Job, Limits, Link, Log, Output,
@@ -661,6 +662,9 @@ fn check_access(access: &Access, server: &Server, fail: &Fail<'_>) -> Result<(),
         login,
         proxy,
         throttle,
+        ldap,
+        kerberos,
+        jwt,
     } = access;
     let is_lower = *user_case == UserCase::Lower;
     for (key, list) in [
@@ -727,9 +731,9 @@ fn check_access(access: &Access, server: &Server, fail: &Fail<'_>) -> Result<(),
                 );
             }
             AccessMode::Basic | AccessMode::Token | AccessMode::Proxy => {}
-            _ => {
-                return fail.because("access.mode", format!("{:?} is not in this build", mode.as_str()));
-            }
+            AccessMode::Ldap => check_ldap(ldap, fail)?,
+            AccessMode::Kerberos => check_kerberos(kerberos, fail)?,
+            AccessMode::Jwt => check_jwt(jwt, fail)?,
         }
     }
     Ok(())

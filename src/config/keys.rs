@@ -561,6 +561,9 @@ tables! {
         user_case: UserCase = UserCase::Keep;
         /// How long a checked password is remembered, at most; `0s`: not at all. A changed line in the file counts at once.
         cache: Span = Span::secs(60);
+        table ldap: Ldap;
+        table kerberos: Kerberos;
+        table jwt: Jwt;
         table token: Token;
         table login: Login;
         table proxy: Proxy;
@@ -620,6 +623,92 @@ tables! {
         forget: Span = Span::secs(900);
         /// The most users and addresses that are remembered, each; who was wrong least goes first.
         entries: usize = 10_000;
+    }
+
+    /// The LDAP directory of `access.mode = "ldap"` (docs/authentication.md).
+    Ldap at "access.ldap" {
+        /// Where it is: `ldaps://HOST:636`, or `ldap://HOST:389`, which StartTLS turns into TLS before anything else is said.
+        url: String = String::new();
+        /// Whether `ldap://` is turned into TLS. `false` is for a directory on this host.
+        starttls: bool = true;
+        /// Whether passwords may go to another host without TLS, where `access.ldap.starttls` is off.
+        plaintext: bool = false;
+        /// The PEM file of the authorities whose certificates are believed. Empty: the system's.
+        ca_file: PathBuf = PathBuf::new();
+        /// Whom the server binds as to search. Empty: nobody, it searches anonymously.
+        bind_dn: String = String::new();
+        /// The file whose first line is the password of `access.ldap.bind_dn`; read for each login that is not remembered.
+        bind_password_file: PathBuf = PathBuf::new();
+        /// Where users are searched, at any depth.
+        user_base: String = String::new();
+        /// The filter that finds a user; the name that was typed goes where `{user}` is.
+        user_filter: String = "(uid={user})".to_owned();
+        /// Instead of a search: the DN of every user, such as `uid={user},ou=people,dc=example,dc=com`.
+        user_dn: String = String::new();
+        /// The attribute of a user's entry that is the user's name here, in the directory's spelling, whatever spelling was typed.
+        user_attribute: String = "uid".to_owned();
+        /// An attribute of the user's entry that tells the groups, such as `memberOf`; of a DN, its first value is the group's name. Empty: none does.
+        group_attribute: String = String::new();
+        /// Where groups are searched, at any depth. Empty: nowhere.
+        group_base: String = String::new();
+        /// The filter that finds the groups of a user: `{dn}` is the user's entry, `{user}` the user's name.
+        group_filter: String = "(member={dn})".to_owned();
+        /// The attribute of a group's entry that is the group's name.
+        group_name: String = "cn".to_owned();
+        /// The most groups of one user; further ones don't count, which the log tells.
+        groups: usize = 1000;
+        /// How long one login may take, with waiting for a connection; over it, 503.
+        timeout: Span = Span::secs(5);
+        /// Connections at the same time; further logins wait.
+        connections: usize = 8;
+        /// How long a right password and the user's groups are remembered; `0s`: not at all. A password that was changed, and a user who was removed, count
+        /// for so long.
+        cache: Span = Span::secs(60);
+    }
+
+    /// Kerberos tickets of `access.mode = "kerberos"` (docs/authentication.md).
+    Kerberos at "access.kerberos" {
+        /// The file with the key of `access.kerberos.principal`; read for each ticket, so a new key counts at once.
+        keytab: PathBuf = PathBuf::new();
+        /// The server's own name, such as `HTTP/spark.example.com@EXAMPLE.COM`, with the host name that clients use.
+        principal: String = String::new();
+        /// Realms whose users are let in. Empty: that of `access.kerberos.principal`.
+        realms: Vec<String> = Vec::new();
+        /// Whether `alice@EXAMPLE.COM` of the server's own realm is the user `alice`; users of other realms keep theirs.
+        strip_realm: bool = true;
+        /// Tickets that are looked at at the same time; more wait.
+        at_once: usize = 4;
+    }
+
+    /// Signed tokens of an identity provider, of `access.mode = "jwt"` (docs/authentication.md).
+    Jwt at "access.jwt" {
+        /// The provider: the `iss` that tokens must have. For OpenID Connect also where it describes itself.
+        issuer: String = String::new();
+        /// What tokens must be meant for: one of their `aud` has to be one of these.
+        audience: Vec<String> = Vec::new();
+        /// The provider's public keys (JWKS), as a URL or the absolute path of a file. Empty: where the provider's
+        /// `.well-known/openid-configuration` says.
+        keys: String = String::new();
+        /// The PEM file of the authorities that are believed for the provider, beside the system's. Empty: only the system's.
+        ca_file: PathBuf = PathBuf::new();
+        /// Algorithms that tokens may be signed with: RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA.
+        algorithms: Vec<String> = ["RS256", "PS256", "ES256", "EdDSA"].map(str::to_owned).to_vec();
+        /// The claim that is the user's name.
+        user_claim: String = "sub".to_owned();
+        /// The claim that lists the user's groups, where there is one. Empty: none does.
+        groups_claim: String = "groups".to_owned();
+        /// The most groups of one user; further ones don't count.
+        groups: usize = 1000;
+        /// How far the provider's clock may be from this one.
+        leeway: Span = Span::secs(60);
+        /// How old keys become before they are fetched again: so long a key that the provider took back goes on counting. A file is looked at once a second.
+        refresh: Span = Span::secs(600);
+        /// How often keys are fetched at most, for tokens of a key that is not known yet too.
+        fetch_interval: Span = Span::secs(10);
+        /// How long keys are used while the provider does not answer; then 503.
+        stale: Span = Span::secs(24 * 3600);
+        /// How long the provider may take to answer.
+        timeout: Span = Span::secs(5);
     }
 
     /// The audit log: who did what, from where, and whether it was allowed, a JSON object a line (docs/access.md).

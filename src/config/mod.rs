@@ -1,11 +1,12 @@
 //! The configuration: defaults < the file `firesteel.toml` < the environment (`FIRESTEEL_SERVER__LISTEN`) < flags.
 //!
 //! Here: every key with its type, default and meaning (`keys.rs`), reading and laying the sources over one another
-//! (`sources.rs`), the checks of values against one another (`check.rs`, `check_callers.rs`), the reference page (`reference.rs`).
+//! (`sources.rs`), the checks of values against one another (`check.rs`, `check_callers.rs`, `check_logins.rs`), the reference page (`reference.rs`).
 //! May be called by everybody; `main.rs` loads, the rest only reads. Calls nothing of the house.
 
 mod check;
 mod check_callers;
+mod check_logins;
 mod error;
 mod keys;
 mod modes;
@@ -25,9 +26,9 @@ pub use check::Exposed;
 pub use error::{ConfigError, Place};
 pub use keys::{
     Access, AccessMode, AtShutdown, Audit, Batch, ConfMode, DeployMode, Driver, Durability, Events, Files,
-    Gpu, IdleGpus, Job, Key, Limits, Link, Lists, Log, LogFormat, Login, Output, PolicyConf, Pool, Profile,
-    Proxy, ResultStreams, Retention, Server, Session, Shutdown, Spark, Sql, Statement, Store, TABLES, Table,
-    Throttle, Tls, Token, Upload, UserCase,
+    Gpu, IdleGpus, Job, Jwt, Kerberos, Key, Ldap, Limits, Link, Lists, Log, LogFormat, Login, Output,
+    PolicyConf, Pool, Profile, Proxy, ResultStreams, Retention, Server, Session, Shutdown, Spark, Sql,
+    Statement, Store, TABLES, Table, Throttle, Tls, Token, Upload, UserCase,
 };
 pub use modes::Modes;
 pub use reference::reference;

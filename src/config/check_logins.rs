@@ -1,0 +1,238 @@
+//! Checks of the ways that ask elsewhere who calls: LDAP, Kerberos, JWT. Called by `check.rs` for each way that `access.mode` lists.
+
+use std::path::Path;
+
+use super::check::Fail;
+use super::error::ConfigError;
+use super::keys::{Jwt, Kerberos, Ldap};
+
+/// What tokens may be signed with. No `none`, and nothing with a shared secret.
+const ALGORITHMS: [&str; 9] = [
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA",
+];
+
+/// The scheme and the host, without port and brackets, of `scheme://host:port/path`; none where it has a user or is no URL.
+fn scheme_and_host(url: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = url.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let host = match authority.strip_prefix('[') {
+        Some(literal) => literal.split_once(']')?.0,
+        None => authority.split(':').next()?,
+    };
+    let is_odd = |c: char| c.is_whitespace() || c.is_control();
+    (!host.is_empty() && !authority.contains('@') && !url.contains(is_odd)).then_some((scheme, host))
+}
+
+/// Whether what is said to this host stays on it. A name other than `localhost` may be anybody's.
+fn is_this_host(host: &str) -> bool {
+    let address: Result<std::net::IpAddr, _> = host.parse();
+    host == "localhost" || address.is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+pub(super) fn check_ldap(ldap: &Ldap, fail: &Fail<'_>) -> Result<(), ConfigError> {
+    let Ldap {
+        url,
+        starttls,
+        plaintext,
+        ca_file,
+        bind_dn,
+        bind_password_file,
+        user_base,
+        user_filter,
+        user_dn,
+        user_attribute,
+        group_attribute,
+        group_base,
+        group_filter,
+        group_name,
+        groups,
+        timeout,
+        connections,
+        cache: _,
+    } = ldap;
+    match scheme_and_host(url) {
+        Some(("ldaps", _)) => {}
+        Some(("ldap", _)) if *starttls => {}
+        Some(("ldap", host)) if *plaintext || is_this_host(host) => {}
+        Some(("ldap", host)) => {
+            let reason = format!(
+                "passwords would go to {host} for everybody on the way to read: turn starttls on, or set \
+                 access.ldap.plaintext = true if that is meant"
+            );
+            return fail.because("access.ldap.starttls", reason);
+        }
+        _ => {
+            let reason = "must be the directory's address, such as ldaps://ldap.example.com, without a user";
+            return fail.because("access.ldap.url", reason);
+        }
+    }
+    if !ca_file.as_os_str().is_empty() {
+        fail.absolute("access.ldap.ca_file", std::slice::from_ref(ca_file))?;
+    }
+    match (user_base.is_empty(), user_dn.is_empty()) {
+        (false, true) if user_filter.contains("{user}") => {}
+        (false, true) => {
+            return fail.because(
+                "access.ldap.user_filter",
+                "has no {user}, the name that was typed",
+            );
+        }
+        (true, false) if user_dn.contains("{user}") => {}
+        (true, false) => {
+            return fail.because("access.ldap.user_dn", "has no {user}, the name that was typed");
+        }
+        _ => {
+            let reason = "access.mode = \"ldap\" needs either access.ldap.user_base, where users are searched, or \
+                          access.ldap.user_dn";
+            return fail.because("access.ldap.user_base", reason);
+        }
+    }
+    if bind_dn.is_empty() != (bind_password_file == Path::new("")) {
+        let reason = "access.ldap.bind_dn and access.ldap.bind_password_file come together";
+        return fail.because("access.ldap.bind_dn", reason);
+    }
+    if user_attribute.is_empty() || group_name.is_empty() {
+        return fail.because("access.ldap", "user_attribute and group_name must not be empty");
+    }
+    if !group_base.is_empty() && !group_filter.contains("{dn}") && !group_filter.contains("{user}") {
+        return fail.because("access.ldap.group_filter", "has neither {dn} nor {user}");
+    }
+    fail.plain(&[
+        ("access.ldap.bind_dn", bind_dn),
+        ("access.ldap.user_base", user_base),
+        ("access.ldap.user_filter", user_filter),
+        ("access.ldap.user_dn", user_dn),
+        ("access.ldap.user_attribute", user_attribute),
+        ("access.ldap.group_attribute", group_attribute),
+        ("access.ldap.group_base", group_base),
+        ("access.ldap.group_filter", group_filter),
+        ("access.ldap.group_name", group_name),
+    ])?;
+    fail.positive(&[("access.ldap.timeout", *timeout)])?;
+    fail.at_least_one(&[
+        ("access.ldap.groups", *groups),
+        ("access.ldap.connections", *connections),
+    ])
+}
+
+pub(super) fn check_kerberos(kerberos: &Kerberos, fail: &Fail<'_>) -> Result<(), ConfigError> {
+    let Kerberos {
+        keytab,
+        principal,
+        realms,
+        strip_realm: _,
+        at_once,
+    } = kerberos;
+    if keytab == Path::new("") {
+        let reason = "access.mode = \"kerberos\" needs the file with the key of access.kerberos.principal";
+        return fail.because("access.kerberos.keytab", reason);
+    }
+    fail.absolute("access.kerberos.keytab", std::slice::from_ref(keytab))?;
+    let is_whole = principal
+        .split_once('/')
+        .and_then(|(service, rest)| Some((service, rest.split_once('@')?)))
+        .is_some_and(|(service, (host, realm))| ![service, host, realm].contains(&""));
+    if !is_whole || principal.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        let reason = "must be the server's name with its realm, such as HTTP/spark.example.com@EXAMPLE.COM";
+        return fail.because("access.kerberos.principal", reason);
+    }
+    if realms.iter().any(|realm| realm.is_empty() || realm.contains('@')) {
+        return fail.because("access.kerberos.realms", "a realm is a name such as EXAMPLE.COM");
+    }
+    fail.at_least_one(&[("access.kerberos.at_once", *at_once)])
+}
+
+pub(super) fn check_jwt(jwt: &Jwt, fail: &Fail<'_>) -> Result<(), ConfigError> {
+    let Jwt {
+        issuer,
+        audience,
+        keys,
+        ca_file,
+        algorithms,
+        user_claim,
+        groups_claim: _,
+        groups,
+        leeway: _,
+        refresh,
+        fetch_interval,
+        stale,
+        timeout,
+    } = jwt;
+    if issuer.is_empty() {
+        return fail.because(
+            "access.jwt.issuer",
+            "access.mode = \"jwt\" needs the `iss` of the tokens",
+        );
+    }
+    if audience.is_empty() || audience.iter().any(String::is_empty) {
+        let reason =
+            "access.mode = \"jwt\" needs the `aud` of the tokens, or those for others would be taken";
+        return fail.because("access.jwt.audience", reason);
+    }
+    let source = if keys.is_empty() {
+        ("access.jwt.issuer", issuer)
+    } else {
+        ("access.jwt.keys", keys)
+    };
+    match (source, scheme_and_host(source.1)) {
+        ((_, _), Some(("https", _))) => {}
+        ((_, _), Some(("http", host))) if is_this_host(host) => {}
+        (("access.jwt.keys", path), None) if Path::new(path).is_absolute() => {}
+        ((key, _), _) => {
+            let reason = "keys come from an https:// address, or http:// of this host, or for access.jwt.keys a file by its \
+                          absolute path";
+            return fail.because(key, reason);
+        }
+    }
+    if !ca_file.as_os_str().is_empty() {
+        fail.absolute("access.jwt.ca_file", std::slice::from_ref(ca_file))?;
+    }
+    let odd = algorithms
+        .iter()
+        .find(|name| !ALGORITHMS.contains(&name.as_str()));
+    if algorithms.is_empty() || odd.is_some() {
+        let reason = format!("must be some of {}", ALGORITHMS.join(", "));
+        return fail.because("access.jwt.algorithms", reason);
+    }
+    if user_claim.is_empty() {
+        return fail.because("access.jwt.user_claim", "must not be empty");
+    }
+    fail.positive(&[
+        ("access.jwt.refresh", *refresh),
+        ("access.jwt.fetch_interval", *fetch_interval),
+        ("access.jwt.stale", *stale),
+        ("access.jwt.timeout", *timeout),
+    ])?;
+    fail.at_least_one(&[("access.jwt.groups", *groups)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_read_off_addresses() {
+        for (url, expected) in [
+            (
+                "ldaps://ldap.example.com:636/x",
+                Some(("ldaps", "ldap.example.com")),
+            ),
+            ("http://[::1]:80", Some(("http", "::1"))),
+            ("ldap://localhost", Some(("ldap", "localhost"))),
+            // Whose host is behind the @.
+            ("http://localhost@evil.example.com/", None),
+            ("http://localhost:1@evil.example.com/", None),
+            ("http://local host/", None),
+            ("ldap://", None),
+            ("/etc/keys", None),
+        ] {
+            assert_eq!(scheme_and_host(url), expected, "{url}");
+        }
+        for here in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "localhost"] {
+            assert!(is_this_host(here), "{here}");
+        }
+        for other in ["10.0.0.1", "localhost.example.com", "0.0.0.0", ""] {
+            assert!(!is_this_host(other), "{other}");
+        }
+    }
+}
