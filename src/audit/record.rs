@@ -134,7 +134,7 @@ mod tests {
         };
         assert_eq!(
             record.line(),
-            "{\"time\":\"2026-11-28T16:16:00.123Z\",\"request\":\"5-1a\",\"user\":\"ada\\n{\\\"user\\\":\\\"eve\\\"}\",\
+            "{\"time\":\"2026-11-28T16:56:00.123Z\",\"request\":\"5-1a\",\"user\":\"ada\\n{\\\"user\\\":\\\"eve\\\"}\",\
              \"by\":\"basic\",\"from\":\"127.0.0.1\",\"method\":\"POST\",\"route\":\"/sessions/{id}/statements\",\
              \"session\":3,\"statement\":0,\"allowed\":true,\"status\":201,\"ms\":4,\"code\":\"print(1)\\nprint(2)\"}\n"
         );
