@@ -26,6 +26,7 @@ pub mod peer;
 pub mod policy;
 pub mod pool;
 pub mod profile;
+pub mod quota;
 pub mod ready;
 pub mod serve;
 pub mod service;

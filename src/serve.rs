@@ -2,6 +2,7 @@
 //!
 //! Called by `main`; calls everything.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 use std::sync::Arc;
@@ -29,9 +30,11 @@ use crate::driver::{Drivers, Spark, driver_of};
 use crate::gpu::{self, Gpus};
 use crate::output::Outputs;
 use crate::pool::Pool;
+use crate::quota::{Changes, Quotas};
 use crate::service::{self, Doors, Listening, StateDir, Tls, Traffic, Workers, notify};
 use crate::session::{SessionState, Sessions};
 use crate::store::{Op, Store, StoreError};
+use crate::turn::Scarce;
 use crate::upload::{InUse, Uploads};
 
 /// How long background work may take once the last request is done.
@@ -121,7 +124,7 @@ impl Server {
         let outputs =
             Outputs::open(&config, background.clone()).context("can't use the state directory's outputs")?;
         let gpus = find_gpus(&config, background).await?;
-        let taken_back = take_back(&config, &store, drivers, outputs, &gpus, background).await;
+        let taken_back = take_back(&config, &store, drivers, outputs, gpus, background).await;
         let (sessions, batches) = match taken_back {
             Err(error) => return Err(store.explain(error).await.into()),
             Ok(taken_back) => taken_back,
@@ -227,7 +230,7 @@ async fn take_back(
     store: &Store,
     drivers: Drivers,
     outputs: Outputs,
-    gpus: &Gpus,
+    gpus: Gpus,
     background: &Background,
 ) -> Result<(Sessions, Batches), StoreError> {
     let drivers = Arc::new(drivers);
@@ -246,13 +249,15 @@ async fn take_back(
             _ => warn!("what {who} holds of the GPUs can't be read"),
         }
     }
-    let pool = Pool::new(config, &drivers, gpus, store, background);
+    let pool = Pool::new(config, &drivers, &gpus, store, background);
+    let quotas = Quotas::new(&config.quota, changed_quotas(store).await?);
+    let scarce = Scarce { gpus, quotas };
     let batches = Batches::open(
         Arc::clone(config),
         store.clone(),
         Arc::clone(&drivers),
         background.clone(),
-        gpus,
+        &scarce,
     )
     .await?;
     let sessions = Sessions::open(
@@ -261,13 +266,27 @@ async fn take_back(
         drivers,
         background.clone(),
         outputs,
-        gpus,
+        &scarce,
         pool,
     )
     .await?;
-    gpus.open();
+    scarce.gpus.open();
     background.spawn(async move { for_archive.keep_class_archive().await });
     Ok((sessions, batches))
+}
+
+/// What administrators have changed of users' limits.
+async fn changed_quotas(store: &Store) -> Result<BTreeMap<String, Changes>, StoreError> {
+    let rows = store.quotas().await?.into_iter();
+    let changes = rows.filter_map(|(user, changes)| {
+        let read = serde_json::from_str(&changes);
+        read.inspect_err(
+            |error| warn!(user, %error, "a user's changed limits can't be read: the configuration's hold"),
+        )
+        .ok()
+        .map(|changes| (user, changes))
+    });
+    Ok(changes.collect())
 }
 
 /// The uploads, which stay while a session or batch that lives refers to them.
@@ -278,7 +297,8 @@ fn uploads(
     batches: &Batches,
 ) -> std::io::Result<Uploads> {
     let (sessions, batches) = (sessions.clone(), batches.clone());
-    Uploads::open(Arc::clone(config), background.clone(), move || {
+    let quotas = sessions.quotas().clone();
+    Uploads::open(Arc::clone(config), background.clone(), quotas, move || {
         let mut in_use = InUse::default();
         sessions.each_live(|session| {
             in_use.sessions.insert(session.id);

@@ -1,21 +1,32 @@
-//! A driver's turn: a place among those that run, and its GPUs. Sessions and batches wait for it in the same way. Calls `admission` and `gpu`.
+//! A driver's turn: a place among those that run, room in its owner's quota, and its GPUs. Sessions and batches wait for it in the same way.
+//! Calls `admission`, `quota` and `gpu`.
 
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::admission::{Admission, QueueFull, Ticket};
+use crate::admission::{Admission, Place as Permit, QueueFull, Ticket};
 use crate::config::Config;
 use crate::gpu::{Gpus, Lease, Part, Place, Usage, Waiting, Wanted, Watched};
+use crate::quota::{Claim, Quotas};
+
+/// What there is not enough of for everybody: sessions and batches take of the same.
+#[derive(Clone, Debug)]
+pub struct Scarce {
+    /// The GPUs.
+    pub gpus: Gpus,
+    /// What each user may use.
+    pub quotas: Quotas,
+}
 
 /// Where drivers wait for their turn. Clones are the same.
 #[derive(Clone, Debug)]
 pub struct Gate {
     admission: Admission,
     gpus: Gpus,
+    quotas: Quotas,
     wait: Duration,
 }
 
@@ -24,14 +35,16 @@ pub struct Gate {
 pub struct Turn {
     gate: Gate,
     ticket: Ticket,
+    claim: Claim,
     place: Option<Place>,
+    /// What it will wait for once its quota has room: until then it would keep GPUs from others.
+    wanted: Option<Wanted>,
 }
 
 /// What a driver holds while it lives; dropping it gives it back.
 #[derive(Debug, Default)]
 pub struct Held {
-    /// None where more run than the limit allows now.
-    _permit: Option<OwnedSemaphorePermit>,
+    _permit: Option<Permit>,
     lease: Option<Lease>,
     watched: Option<Watched>,
 }
@@ -39,10 +52,18 @@ pub struct Held {
 impl Gate {
     /// The gate of sessions or of batches (`what`), so many at once and so many waiting.
     #[must_use]
-    pub fn new(what: &'static str, limit: usize, queue_limit: usize, gpus: &Gpus, config: &Config) -> Self {
+    pub fn new(
+        what: &'static str,
+        limit: usize,
+        queue_limit: usize,
+        scarce: &Scarce,
+        config: &Config,
+    ) -> Self {
+        let Scarce { gpus, quotas } = scarce.clone();
         Self {
-            admission: Admission::new(what, limit, queue_limit),
-            gpus: gpus.clone(),
+            admission: Admission::new(what, limit, queue_limit, &quotas),
+            gpus,
+            quotas,
             wait: config.gpu.wait.get(),
         }
     }
@@ -51,22 +72,23 @@ impl Gate {
     ///
     /// # Errors
     /// The queue is full.
-    pub fn enter(&self) -> Result<Turn, QueueFull> {
-        self.admission.enter().map(|ticket| self.turn(ticket))
+    pub fn enter(&self, claim: Claim) -> Result<Turn, QueueFull> {
+        let ticket = self.admission.enter(&claim)?;
+        Ok(self.turn(ticket, claim))
     }
 
     /// Takes a place for one that was accepted by an earlier server, however many wait.
     #[must_use]
-    pub fn enter_again(&self) -> Turn {
-        self.turn(self.admission.enter_again())
+    pub fn enter_again(&self, claim: Claim) -> Turn {
+        self.turn(self.admission.enter_again(&claim), claim)
     }
 
     /// What a driver holds that runs already.
     #[must_use]
-    pub fn running(&self, driver: Uuid) -> Held {
+    pub fn running(&self, driver: Uuid, claim: &Claim) -> Held {
         let lease = self.gpus.claim(driver);
         Held {
-            _permit: self.admission.count(),
+            _permit: Some(self.admission.count(claim)),
             watched: self.gpus.watch(driver, lease.as_ref()),
             lease,
         }
@@ -78,11 +100,23 @@ impl Gate {
         &self.gpus
     }
 
-    fn turn(&self, ticket: Ticket) -> Turn {
+    /// What each user may use.
+    #[must_use]
+    pub fn quotas(&self) -> &Quotas {
+        &self.quotas
+    }
+
+    fn join(&self, wanted: Wanted) -> Place {
+        self.gpus.wait(wanted.owner, wanted.who, wanted.ask)
+    }
+
+    fn turn(&self, ticket: Ticket, claim: Claim) -> Turn {
         Turn {
             gate: self.clone(),
             ticket,
+            claim,
             place: None,
+            wanted: None,
         }
     }
 }
@@ -91,7 +125,11 @@ impl Turn {
     /// Waits for GPUs as well.
     #[must_use]
     pub fn with_gpus(mut self, wanted: Option<Wanted>) -> Self {
-        self.place = wanted.map(|wanted| self.gate.gpus.wait(wanted.owner, wanted.who, wanted.ask));
+        if self.ticket.is_over_quota() {
+            self.wanted = wanted;
+        } else {
+            self.place = wanted.map(|wanted| self.gate.join(wanted));
+        }
         self
     }
 
@@ -99,13 +137,13 @@ impl Turn {
     #[must_use]
     pub fn notices(&self) -> Vec<String> {
         let gpus = self.waiting().and_then(|waiting| waiting.notice());
-        self.ticket.notice().into_iter().chain(gpus).collect()
+        self.ticket.notices().iter().cloned().chain(gpus).collect()
     }
 
     /// Whether it has come already, but for GPUs.
     #[must_use]
     pub fn has_place(&self) -> bool {
-        self.ticket.notice().is_none()
+        self.ticket.is_come()
     }
 
     /// Its place in the line for GPUs, which moves.
@@ -119,35 +157,53 @@ impl Turn {
     /// # Errors
     /// No GPUs came in time: the sentence that says so.
     pub async fn come(self) -> Result<Held, String> {
-        let Self { gate, ticket, place } = self;
-        let Some(place) = place else {
-            let permit = ticket.admitted().await;
-            return Ok(Held {
-                _permit: permit,
-                ..Held::default()
-            });
+        let Self {
+            gate,
+            ticket,
+            claim,
+            place,
+            wanted,
+        } = self;
+        let held = |permit, lease| Held {
+            _permit: permit,
+            lease,
+            watched: None,
+        };
+        let (mut permit, mut ticket) = (None, Some(ticket));
+        let place = match (place, wanted) {
+            (None, None) => return Ok(held(admitted(ticket).await, None)),
+            (None, Some(wanted)) => {
+                permit = admitted(ticket.take()).await;
+                gate.join(wanted)
+            }
+            (Some(place), _) => place,
         };
         let mut granted = Box::pin(place.granted());
         if let Some(lease) = granted.as_mut().now_or_never() {
-            let permit = ticket.admitted().await;
-            return Ok(Held {
-                _permit: permit,
-                lease: Some(lease),
-                watched: None,
-            });
+            let permit = match permit {
+                Some(permit) => Some(permit),
+                None => admitted(ticket).await,
+            };
+            return Ok(held(permit, Some(lease)));
         }
-        // While it waits for GPUs others may run.
-        drop(ticket);
+        // While it waits for GPUs others may run; what it has of its quota it keeps.
+        if let Some(ticket) = ticket.filter(Ticket::is_come) {
+            permit = ticket.admitted().await;
+        }
+        let quota = permit.and_then(Permit::leave);
         let Ok(lease) = timeout(gate.wait, granted).await else {
             let wait = humantime::format_duration(gate.wait);
             return Err(format!("No GPU was free for it within {wait} (gpu.wait)."));
         };
-        let permit = gate.admission.enter_again().admitted().await;
-        Ok(Held {
-            _permit: permit,
-            lease: Some(lease),
-            watched: None,
-        })
+        let permit = gate.admission.enter_with(&claim, quota).admitted().await;
+        Ok(held(permit, Some(lease)))
+    }
+}
+
+async fn admitted(ticket: Option<Ticket>) -> Option<Permit> {
+    match ticket {
+        Some(ticket) => ticket.admitted().await,
+        None => None,
     }
 }
 

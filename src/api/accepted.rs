@@ -4,16 +4,19 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+use super::App;
 use super::error::ApiError;
 use super::named_uploads::NamedUploads;
-use crate::config::Config;
-use crate::gpu::{self, Ask, Gpus};
-use crate::policy;
+use crate::access::Caller;
+use crate::gpu::{self, Ask};
+use crate::policy::{self, Asked, Rules};
 use crate::profile;
+use crate::quota::{Claim, Cost, Kind};
 use crate::session::Resources;
 
 /// Livy's fields that both have, as they came.
 pub struct Wanted<'a> {
+    pub what: Kind,
     pub name: Option<&'a str>,
     pub conf: &'a Map<String, Value>,
     pub jars: &'a [String],
@@ -31,6 +34,8 @@ pub struct Accepted {
     pub resources: Resources,
     /// What it asks for of this host's GPUs.
     pub gpus: Option<Ask>,
+    /// What it costs of its owner's quota.
+    pub cost: Cost,
     /// Lines for the log.
     pub notes: Vec<String>,
 }
@@ -40,21 +45,60 @@ pub fn rejected(reason: policy::Rejection) -> ApiError {
     ApiError::Rejected(reason.to_string())
 }
 
+/// Unknown fields that the log names; the others it counts.
+const UNKNOWN_NAMED: usize = 20;
+
 /// A line for the log for each field that nobody knows.
 pub fn unknown_fields(unknown: &Map<String, Value>) -> Vec<String> {
-    let line = |field| format!("The request's field {field:?} is unknown and was ignored.");
-    unknown.keys().map(line).collect()
+    let line = |field: &String| {
+        let field: String = field.chars().take(100).collect();
+        format!("The request's field {field:?} is unknown and was ignored.")
+    };
+    let more = unknown.len().saturating_sub(UNKNOWN_NAMED);
+    let rest = (more > 0).then(|| format!("{more} further fields are unknown and were ignored."));
+    unknown.keys().take(UNKNOWN_NAMED).map(line).chain(rest).collect()
+}
+
+/// Puts the fields that stand for one conf key each among the conf, over which they win.
+fn fold(resources: &mut Resources, conf: &mut BTreeMap<String, String>) {
+    let number = |number: &mut Option<i64>| number.take().map(|number| number.to_string());
+    for (key, value) in [
+        ("spark.driver.memory", resources.driver_memory.take()),
+        ("spark.driver.cores", number(&mut resources.driver_cores)),
+        ("spark.executor.memory", resources.executor_memory.take()),
+        ("spark.executor.cores", number(&mut resources.executor_cores)),
+        ("spark.executor.instances", number(&mut resources.num_executors)),
+        ("spark.yarn.queue", resources.queue.take()),
+    ] {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            conf.insert(key.to_owned(), value);
+        }
+    }
+}
+
+/// What the rules look at.
+fn asked<'a>(conf: &'a mut BTreeMap<String, String>, resources: &'a mut Resources) -> Asked<'a> {
+    Asked {
+        conf,
+        lists: vec![
+            ("spark.jars", &mut resources.jars),
+            ("spark.submit.pyFiles", &mut resources.py_files),
+            ("spark.files", &mut resources.files),
+            ("spark.archives", &mut resources.archives),
+        ],
+    }
 }
 
 /// Applies the policy to a request; nothing is used up when it is refused.
 ///
 /// Uploads that the request names become local files, which `uploads` keeps until what it makes is there.
 pub fn accept(
-    config: &Config,
-    gpus: &Gpus,
+    app: &App,
+    caller: &Caller,
     uploads: &mut NamedUploads<'_>,
-    wanted: Wanted<'_>,
+    mut wanted: Wanted<'_>,
 ) -> Result<Accepted, ApiError> {
+    let config = &app.config;
     if let Some(name) = wanted.name {
         policy::check_name(name, config.limits.name_bytes).map_err(rejected)?;
     }
@@ -89,23 +133,46 @@ pub fn accept(
     let allow = &uploads.and_allowed(allow);
     policy::resolve_conf(conf.iter_mut(), allow).map_err(rejected)?;
     let resolve = |files: Vec<String>| policy::resolve_files(files, allow).map_err(rejected);
-    // A profile's is the administrator's: the policy looks at the request's only.
-    let mut conf =
-        profile::applied(config, conf).map_err(|unknown| ApiError::Rejected(unknown.to_string()))?;
-    let notes = gpu::settle(&mut conf, &config.spark, wanted.resources.executor_cores);
-    let asked = gpus.asked(&mut conf, &config.spark);
-    let asked = asked.map_err(|refused| ApiError::Rejected(refused.to_string()))?;
-    let resources = Resources {
+    let mut resources = Resources {
         jars: resolve(jars)?,
         py_files: resolve(py_files)?,
         files: resolve(files)?,
         archives: resolve(archives)?,
-        ..wanted.resources
+        ..std::mem::take(&mut wanted.resources)
     };
+    fold(&mut resources, &mut conf);
+    let rules = Rules::of(&config.policy.rule, caller.user.as_deref(), caller.groups());
+    rules.check(&asked(&mut conf, &mut resources)).map_err(rejected)?;
+    rules.choose(&mut conf, profile::PROFILE);
+    // A profile's is the administrator's: lists and files of the policy are for the request's own.
+    let mut conf =
+        profile::applied(config, conf).map_err(|unknown| ApiError::Rejected(unknown.to_string()))?;
+    let mut notes = rules
+        .settle(&mut asked(&mut conf, &mut resources), &config.spark.conf)
+        .map_err(rejected)?;
+    notes.extend(gpu::settle(&mut conf, &config.spark, None));
+    let gpus = app.sessions.gpus().asked(&mut conf, &config.spark);
+    let gpus = gpus.map_err(|refused| ApiError::Rejected(refused.to_string()))?;
+    // A part by memory is of a GPU whose size is not known yet.
+    let held = gpus
+        .as_ref()
+        .map_or(0, |ask| ask.thousandths.unwrap_or(gpu::WHOLE));
+    let cost = Cost::of(&conf, &config.spark, held.into());
+    let claim = Claim {
+        owner: caller.user.clone(),
+        kind: wanted.what,
+        cost,
+    };
+    let quotas = app.sessions.quotas();
+    quotas.know(caller.user.as_deref(), caller.groups());
+    quotas
+        .check(&claim)
+        .map_err(|over| ApiError::Rejected(over.to_string()))?;
     Ok(Accepted {
         conf,
         resources,
-        gpus: asked,
+        gpus,
+        cost,
         notes,
     })
 }

@@ -21,6 +21,7 @@ use crate::access::target_user;
 use crate::batch::{Application, Batch, DriverSpec, NewBatch, Resources};
 use crate::policy;
 use crate::profile::spark_conf;
+use crate::quota;
 use crate::ready::Ready;
 
 /// All batches that the caller may see.
@@ -65,7 +66,7 @@ pub async fn list(
     request_body = CreateBatch,
     responses(
         (status = 201, body = BatchView, headers(("Location" = String, description = "the batch's path"))),
-        (status = 400, description = "the request can't be met; the body says why"),
+        (status = 400, description = "the request can't be met, or never within the caller's quota; the body says why"),
         (status = 403, description = "the caller may not act as that user"),
         (status = 413, description = "the body is over limits.request_body"),
         (status = 422, description = "the Idempotency-Key came with another request before"),
@@ -145,12 +146,14 @@ fn accept(
         conf,
         resources,
         gpus,
+        cost,
         mut notes,
     } = accepted::accept(
-        config,
-        on.app.sessions.gpus(),
+        &on.app,
+        &on.caller,
         uploads,
         Wanted {
+            what: quota::Kind::Batch,
             name: body.name.as_deref(),
             conf: &body.conf,
             jars: &body.jars,
@@ -194,6 +197,8 @@ fn accept(
         notes,
         uploads: uploads.ids(),
         gpus,
+        cost,
+        groups: on.caller.groups().to_vec(),
     })
 }
 

@@ -11,6 +11,8 @@ use crate::access;
 use crate::authentication::{NoToken, NotMade, Refusal};
 use crate::background::WorkPanicked;
 use crate::batch;
+use crate::config::Size;
+use crate::quota::TooFast;
 use crate::session::{AddError, BadKind, CreateError, FetchError, SharingError, SubmitError};
 use crate::store::{StoreError, Trouble};
 use crate::tabular::Unfit;
@@ -91,6 +93,12 @@ pub enum ApiError {
     /// 500, a bare string: the one answer with this status that is meant (clients.md, W9).
     #[error("java.lang.IllegalStateException: Session is in state {0}")]
     SessionEnded(String),
+    /// 413 `{"msg": ...}`.
+    #[error("The statement's code has {0} bytes, and {1} is the most (limits.code_bytes).")]
+    CodeTooLarge(usize, Size),
+    /// 429 `{"msg": ...}` with Retry-After. Nothing has been stored.
+    #[error(transparent)]
+    TooFast(#[from] TooFast),
     /// 503 `{"msg": ...}` with Retry-After. Nothing has been stored.
     #[error("{0}")]
     Unavailable(String),
@@ -113,7 +121,8 @@ impl ResponseError for ApiError {
             Self::UnknownVersion(_) => StatusCode::NOT_ACCEPTABLE,
             Self::Throttled(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTooLarge(_) | Self::CodeTooLarge(..) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooFast(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::WrongHost => StatusCode::MISDIRECTED_REQUEST,
             Self::Gone(_) => StatusCode::GONE,
             Self::KeyReused(_) | Self::Unprocessable(_) => StatusCode::UNPROCESSABLE_ENTITY,
@@ -136,6 +145,9 @@ impl ResponseError for ApiError {
             }
             Self::Throttled(seconds) => {
                 response.insert_header((RETRY_AFTER, *seconds));
+            }
+            Self::TooFast(reason) => {
+                response.insert_header((RETRY_AFTER, reason.seconds()));
             }
             // What is left of a body that is not read would be taken for the next request.
             Self::BodyTimeout | Self::BodyTooLarge(_) | Self::NoRoom(_) => {
@@ -178,9 +190,7 @@ impl From<CreateError> for ApiError {
     fn from(reason: CreateError) -> Self {
         match reason {
             CreateError::DuplicateName { .. } => Self::Rejected(reason.to_string()),
-            CreateError::QueueFull(_) => Self::Unavailable(
-                "Too many sessions are waiting to be started (limits.sessions_queued).".to_owned(),
-            ),
+            CreateError::QueueFull(reason) => Self::Unavailable(reason.to_string()),
             CreateError::Key(reason) => Self::KeyReused(reason.to_string()),
             CreateError::Gone(id) => Self::SessionNotFound(id.to_string()),
             CreateError::Store(reason) => reason.into(),
@@ -193,9 +203,7 @@ impl From<batch::CreateError> for ApiError {
         use batch::CreateError::{DuplicateName, Gone, Key, QueueFull, Store};
         match reason {
             DuplicateName { .. } => Self::Rejected(reason.to_string()),
-            QueueFull(_) => Self::Unavailable(
-                "Too many batches are waiting to be started (limits.batches_queued).".to_owned(),
-            ),
+            QueueFull(reason) => Self::Unavailable(reason.to_string()),
             Key(reason) => Self::KeyReused(reason.to_string()),
             Gone(id) => Self::SessionNotFound(id.to_string()),
             Store(reason) => reason.into(),
@@ -242,7 +250,9 @@ impl From<Unfit> for ApiError {
 impl From<UploadError> for ApiError {
     fn from(reason: UploadError) -> Self {
         match reason {
-            UploadError::TooLarge(_) | UploadError::OwnerFull(_) => Self::NoRoom(reason.to_string()),
+            UploadError::TooLarge(_) | UploadError::OwnerFull(_) | UploadError::OverQuota { .. } => {
+                Self::NoRoom(reason.to_string())
+            }
             UploadError::Io(_) => {
                 warn!(%reason, "an upload was refused");
                 Self::Unavailable(reason.to_string())

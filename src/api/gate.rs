@@ -89,6 +89,12 @@ fn check(app: &App, request: &ServiceRequest) -> Result<(), ApiError> {
     if !host_allowed(host, &app.config.server, &app.config.access.mode) {
         return Err(ApiError::WrongHost);
     }
+    let most = app.config.limits.query_bytes;
+    if request.query_string().len() > most.len() {
+        return Err(ApiError::BadRequest(format!(
+            "The query is over {most} (limits.query_bytes)."
+        )));
+    }
     if !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
         let site = header("sec-fetch-site");
         let server = &app.config.server;

@@ -9,6 +9,7 @@ use super::error::ApiError;
 use super::guard::{Modify, OnSession, View};
 use super::json::{REPLAYED, ignore, read_keyed, respond};
 use super::pages::number;
+use super::quotas::count_statement;
 use super::tagged::{NotModified, Tagged, tagged};
 use super::wire::{JobRequest, JobView};
 use crate::session::Kind;
@@ -29,6 +30,7 @@ use crate::session::Kind;
         (status = 404),
         (status = 413, description = "the body is over limits.request_body"),
         (status = 422, description = "the Idempotency-Key came with another request before"),
+        (status = 429, description = "more statements and jobs a minute than the caller's quota allows; nothing was stored"),
         (status = 500, description = "the session has ended; nothing was stored"),
         (status = 503, description = "too many wait or the store fails; nothing was stored"),
     )
@@ -48,7 +50,7 @@ pub async fn submit(
     tag = "jobs",
     params(("id" = String, Path, description = "id or name")),
     request_body = JobRequest,
-    responses((status = 201, body = JobView), (status = 400), (status = 403), (status = 404), (status = 500), (status = 503))
+    responses((status = 201, body = JobView), (status = 400), (status = 403), (status = 404), (status = 429), (status = 500), (status = 503))
 )]
 #[post("/sessions/{id}/run-job")]
 pub async fn run(
@@ -120,6 +122,7 @@ async fn take(
     {
         return Err(ApiError::Rejected(reason));
     }
+    count_statement(&on.app, request)?;
     let (job, replayed) = on.session.submit_job(job, kind, key).await?;
     let mut response = HttpResponse::Created();
     if replayed {

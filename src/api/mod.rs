@@ -23,6 +23,7 @@ mod named_uploads;
 mod openapi;
 mod pages;
 mod pool;
+mod quotas;
 mod results;
 mod service;
 mod session_files;
@@ -42,7 +43,7 @@ use std::sync::Arc;
 
 use actix_web::HttpRequest;
 use actix_web::web::Data;
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::audit::Audit;
@@ -75,6 +76,8 @@ pub struct App {
     pub audit: Audit,
     /// Places of clients that follow events or logs.
     followers: Arc<Semaphore>,
+    /// One change of quotas at a time, so that what is stored is what holds.
+    quota_changes: Mutex<()>,
 }
 
 impl App {
@@ -91,6 +94,7 @@ impl App {
     ) -> Self {
         Self {
             followers: Arc::new(Semaphore::new(config.events.clients)),
+            quota_changes: Mutex::default(),
             config,
             sessions,
             batches,
@@ -160,6 +164,8 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(tokens::delete)
         .service(gpus::list)
         .service(pool::show)
+        .service(quotas::list)
+        .service(quotas::change)
         .service(service::ping)
         .service(service::healthcheck)
         .service(service::readiness)

@@ -23,6 +23,7 @@ use super::wire::{CreateSession, Log, Message, SessionView, SessionsView, StateV
 use crate::access::target_user;
 use crate::policy;
 use crate::profile::spark_conf;
+use crate::quota;
 use crate::ready::{Kept, Ready};
 use crate::session::{DriverMark, DriverSpec, Echo, Kind, NewSession, Resources, Session, Snapshot};
 
@@ -82,7 +83,7 @@ pub async fn list(
     request_body = CreateSession,
     responses(
         (status = 201, body = SessionView, headers(("Location" = String, description = "the session's path"))),
-        (status = 400, description = "the request can't be met; the body says why"),
+        (status = 400, description = "the request can't be met, or never within the caller's quota; the body says why"),
         (status = 403, description = "the caller may not act as that user"),
         (status = 413, description = "the body is over limits.request_body"),
         (status = 422, description = "the Idempotency-Key came with another request before"),
@@ -153,12 +154,14 @@ fn accept(
         conf,
         resources,
         gpus,
+        cost,
         mut notes,
     } = accepted::accept(
-        config,
-        on.app.sessions.gpus(),
+        &on.app,
+        &on.caller,
         uploads,
         Wanted {
+            what: quota::Kind::Session,
             name: body.name.as_deref(),
             conf: &body.conf,
             jars: &body.jars,
@@ -222,6 +225,8 @@ fn accept(
         notes,
         uploads: uploads.ids(),
         gpus,
+        cost,
+        groups: on.caller.groups().to_vec(),
     })
 }
 

@@ -12,6 +12,7 @@ use super::guard::{Modify, OnSession, View};
 use super::json::{REPLAYED, ignore, ok, read, read_keyed, respond};
 use super::link_to;
 use super::pages::{PageQuery, statement_number};
+use super::quotas::count_statement;
 use super::statement_body::StatementBody;
 use super::statement_text::with_text_so_far;
 use super::tagged::{NotModified, Tagged, json_of, send, tagged};
@@ -63,8 +64,9 @@ pub async fn list(
         (status = 400, description = "the request can't be read; the body says why"),
         (status = 403),
         (status = 404),
-        (status = 413, description = "the body is over limits.request_body"),
+        (status = 413, description = "the body is over limits.request_body, or the code over limits.code_bytes"),
         (status = 422, description = "the Idempotency-Key came with another request before"),
+        (status = 429, description = "more statements a minute than the caller's quota allows; nothing was stored"),
         (status = 500, description = "the session has ended; nothing was stored"),
         (status = 503, description = "too many wait or the store fails; nothing was stored"),
     )
@@ -81,7 +83,12 @@ pub async fn run(
         .code
         .ok_or_else(|| ApiError::BadBody("code: the statement's code is missing".to_owned()))?;
     Notes::of(&request).code(&on.app.audit, &code);
+    let most = on.app.config.limits.code_bytes;
+    if code.len() > most.len() {
+        return Err(ApiError::CodeTooLarge(code.len(), most));
+    }
     let kind = statement_kind(body.kind.as_deref(), on.session.kind)?;
+    count_statement(&on.app, &request)?;
     crate::kill_point!("statement.parsed");
     let (statement, replayed) = on.session.submit(&code, kind, key).await?;
     let path = format!("/sessions/{}/statements/{}", on.session.id, statement.id);

@@ -23,7 +23,7 @@ use crate::upload::Upload;
     responses(
         (status = 201, body = UploadView, headers(("Location" = String, description = "the upload's path"))),
         (status = 400, description = "no part named file, or a name that is no file's; the body says why"),
-        (status = 413, description = "it is over upload.max_bytes, or the caller's uploads are over upload.owner_bytes"),
+        (status = 413, description = "it is over upload.max_bytes, or the caller's uploads are over upload.owner_bytes or the caller's quota"),
         (status = 503, description = "no room (upload.total_bytes), too many at once (upload.at_once), or the disk fails; try again after Retry-After"),
     )
 )]

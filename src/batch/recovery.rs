@@ -8,7 +8,7 @@ use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use super::life::Begin;
-use super::registry::{Batches, Shared, wanted};
+use super::registry::{Batches, Shared, claim, wanted};
 use super::request::NewBatch;
 use super::snapshot::Snapshot;
 use super::state::BatchState;
@@ -104,16 +104,18 @@ impl Batches {
             }
         };
         self.take_name(row.id, &request);
+        self.gate.quotas().know(request.owner.as_deref(), &request.groups);
         let begin = match adopted {
             Some((driver, events)) => {
                 snapshot.state = BatchState::Running;
-                let held = self.gate.running(driver.id);
+                let held = self.gate.running(driver.id, &claim(&request));
                 Begin::Adopted { driver, events, held }
             }
             None => {
                 snapshot.run_dir = None;
                 snapshot.notes = Arc::new(request.notes.clone());
-                Begin::Queued(self.gate.enter_again().with_gpus(wanted(row.id, &request)))
+                let turn = self.gate.enter_again(claim(&request));
+                Begin::Queued(turn.with_gpus(wanted(row.id, &request)))
             }
         };
         self.enrol(row.id, request, shares, snapshot, begin);

@@ -23,9 +23,10 @@ use crate::driver::Drivers;
 use crate::gpu::{Gpus, Wanted};
 use crate::idempotency::{Begun, IdempotencyKey, KeyReused, Keys};
 use crate::ownership::{Ownership, Share, Whose};
+use crate::quota::{Claim, Kind};
 use crate::sharing::{Names, Sharing, Shelf};
 use crate::store::{BatchRow, IdempotencyRow, Op, Store, StoreError};
-use crate::turn::Gate;
+use crate::turn::{Gate, Scarce};
 
 /// Asks that may wait for a batch's task; it takes each at once.
 const ASKS_WAITING: usize = 4;
@@ -47,7 +48,7 @@ pub enum CreateError {
     /// The key's batch has been deleted, or is no longer shown.
     #[error("The batch {0} that this Idempotency-Key made is gone.")]
     Gone(i64),
-    /// `limits.batches_queued` wait already.
+    /// `limits.batches_queued` wait already, or as many of the owner as may.
     #[error(transparent)]
     QueueFull(#[from] QueueFull),
     /// It could not be stored.
@@ -184,12 +185,12 @@ impl Batches {
         store: Store,
         drivers: Arc<Drivers>,
         background: Background,
-        gpus: &Gpus,
+        scarce: &Scarce,
     ) -> Result<Self, StoreError> {
         let next_id = Arc::new(AtomicI64::new(store.next_batch_id().await?));
         let limits = &config.limits;
-        let gate = Gate::new("batches", limits.batches, limits.batches_queued, gpus, &config);
-        let sharing = Sharing::new(&store, &background, gpus, limits.shares);
+        let gate = Gate::new("batches", limits.batches, limits.batches_queued, scarce, &config);
+        let sharing = Sharing::new(&store, &background, &scarce.gpus, limits.shares);
         let shared = Arc::new(Shared {
             config,
             store,
@@ -197,7 +198,7 @@ impl Batches {
             background,
             table: Table::default(),
             keys: Arc::default(),
-            gpus: gpus.clone(),
+            gpus: scarce.gpus.clone(),
             sharing,
         });
         let batches = Self {
@@ -264,7 +265,8 @@ impl Batches {
         request: NewBatch,
         key: Option<Box<IdempotencyRow>>,
     ) -> Result<Batch, CreateError> {
-        let turn = self.gate.enter()?;
+        self.gate.quotas().know(request.owner.as_deref(), &request.groups);
+        let turn = self.gate.enter(claim(&request))?;
         let id = self.reserve(&request)?;
         let shared = &self.shared;
         let key = key.map(|key| {
@@ -436,6 +438,15 @@ impl Batches {
             }
         };
         tokio::time::timeout(grace, wait).await.is_ok()
+    }
+}
+
+/// What a batch takes of its owner's quota.
+pub(super) fn claim(request: &NewBatch) -> Claim {
+    Claim {
+        owner: request.owner.clone(),
+        kind: Kind::Batch,
+        cost: request.cost,
     }
 }
 

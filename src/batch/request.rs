@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use crate::driver::DriverSpec;
 use crate::gpu::Ask;
+use crate::quota::Cost;
 
 /// A request that the policy has passed: all that is needed to start its driver, now or after a restart of the server.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -25,4 +26,10 @@ pub struct NewBatch {
     /// The GPUs that it asks for.
     #[serde(default)]
     pub gpus: Option<Ask>,
+    /// What it costs of its owner's quota.
+    #[serde(default)]
+    pub cost: Cost,
+    /// The groups that its owner was in.
+    #[serde(default)]
+    pub groups: Vec<String>,
 }

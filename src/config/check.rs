@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use super::amount::Amount;
 use super::check_callers;
 use super::check_logins::{check_jwt, check_kerberos, check_ldap};
 use super::error::ConfigError;
 use super::keys::{
     Access, AccessMode, Audit, DeployMode, Driver, Events, Files, Gpu, Job, Limits, Link, Log, Output,
-    PolicyConf, Pool, Profile, ResultStreams, Retention, Server, Session, Shutdown, Spark, Sql, Statement,
-    Store, Upload, UserCase,
+    PolicyConf, PolicyRule, Pool, Profile, Quota, ResultStreams, Retention, Server, Session, Shutdown, Spark,
+    Sql, Statement, Store, Upload, UserCase,
 };
 use super::modes::Modes;
 use super::sources::Origins;
@@ -61,6 +62,30 @@ impl Fail<'_> {
             Some((key, _)) => self.because(key, "must not have control characters"),
             None => Ok(()),
         }
+    }
+
+    fn patterns<'p>(
+        &self,
+        key: &str,
+        patterns: impl IntoIterator<Item = &'p String>,
+    ) -> Result<(), ConfigError> {
+        let odd = |pattern: &&String| {
+            let start = pattern.strip_suffix('*').unwrap_or(pattern);
+            start.chars().any(|c| c == '*' || c.is_whitespace())
+        };
+        match patterns.into_iter().find(odd) {
+            Some(_) => self.because(key, "a `*` may stand at the end only, and keys have no blanks"),
+            None => Ok(()),
+        }
+    }
+
+    /// A name of the administrator's, of a table.
+    fn name(&self, key: &str, name: &str) -> Result<(), ConfigError> {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if name.is_empty() || !name.chars().all(is_plain) {
+            return self.because(key, "a name has letters, digits, - and _ only");
+        }
+        Ok(())
     }
 
     pub(super) fn absolute(&self, key: &str, paths: &[PathBuf]) -> Result<(), ConfigError> {
@@ -129,7 +154,8 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Result<(), ConfigErro
         limits,
         link,
         files: Files { allow },
-        policy: Policy { conf },
+        policy: Policy { conf, rule },
+        quota,
         access,
         audit,
         shutdown: Shutdown { sessions: _ },
@@ -155,16 +181,11 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Result<(), ConfigErro
     fail.absolute("files.allow", allow)?;
     let PolicyConf { mode: _, deny, allow } = conf;
     for (key, patterns) in [("policy.conf.deny", deny), ("policy.conf.allow", allow)] {
-        if patterns.iter().any(|pattern| {
-            pattern
-                .trim_end_matches('*')
-                .chars()
-                .any(|c| c == '*' || c.is_whitespace())
-        }) {
-            return fail.because(key, "a `*` may stand at the end only, and keys have no blanks");
-        }
+        fail.patterns(key, patterns)?;
     }
     check_audit(audit, &fail)?;
+    check_rules(rule, &fail)?;
+    check_quotas(quota, &fail)?;
     check_access(access, server, &fail)
 }
 
@@ -589,6 +610,92 @@ fn check_pool(
     Ok(())
 }
 
+/// Keys that the server's own configuration decides: no rule can.
+const OWN: [&str; 3] = [
+    "spark.master",
+    "spark.submit.deployMode",
+    "spark.sql.catalogImplementation",
+];
+
+fn check_rules(rules: &BTreeMap<String, PolicyRule>, fail: &Fail<'_>) -> Result<(), ConfigError> {
+    for (name, rule) in rules {
+        let PolicyRule {
+            users,
+            groups,
+            deny,
+            values,
+            default,
+            force,
+            cap,
+        } = rule;
+        let path = |key: &str| format!("policy.rule.{name}.{key}");
+        fail.name(&format!("policy.rule.{name}"), name)?;
+        check_users(&path("users"), users, fail)?;
+        check_users(&path("groups"), groups, fail)?;
+        fail.patterns(&path("deny"), deny)?;
+        fail.patterns(&path("values"), values.keys())?;
+        fail.patterns(&path("cap"), cap.keys())?;
+        for (kind, given) in [("default", default), ("force", force)] {
+            for (key, value) in given.iter() {
+                let is_odd = |c: char| c.is_whitespace() || c.is_control() || c == '=' || c == '*';
+                if key.is_empty() || key.chars().any(is_odd) {
+                    let reason = format!("{key:?} is no conf key: it is empty, or has blanks, `=` or `*`");
+                    return fail.because(&path(kind), reason);
+                }
+                if value.contains('\0') {
+                    return fail.because(&path(kind), format!("the value of {key} has a NUL character"));
+                }
+                if OWN.contains(&key.as_str()) {
+                    return fail.because(
+                        &path(kind),
+                        format!("{key} is the server's own: set it in [spark]"),
+                    );
+                }
+            }
+        }
+        for (key, most) in cap.iter() {
+            if Amount::parse(most).is_none() {
+                let reason =
+                    format!("the most of {key}, {most:?}, is no size such as \"8g\", number or duration");
+                return fail.because(&path("cap"), reason);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_users(key: &str, names: &[String], fail: &Fail<'_>) -> Result<(), ConfigError> {
+    match names
+        .iter()
+        .any(|name| name.is_empty() || name.chars().any(char::is_control))
+    {
+        true => fail.because(key, "a name must not be empty or have control characters"),
+        false => Ok(()),
+    }
+}
+
+fn check_quotas(quotas: &BTreeMap<String, Quota>, fail: &Fail<'_>) -> Result<(), ConfigError> {
+    for (name, quota) in quotas {
+        let Quota {
+            users,
+            groups,
+            together: _,
+            sessions: _,
+            batches: _,
+            queued: _,
+            cores: _,
+            memory: _,
+            gpus: _,
+            uploads: _,
+            statements_per_minute: _,
+        } = quota;
+        fail.name(&format!("quota.{name}"), name)?;
+        check_users(&format!("quota.{name}.users"), users, fail)?;
+        check_users(&format!("quota.{name}.groups"), groups, fail)?;
+    }
+    Ok(())
+}
+
 fn check_result(result: &ResultStreams, fail: &Fail<'_>) -> Result<(), ConfigError> {
     let ResultStreams {
         kept: _,
@@ -618,6 +725,8 @@ fn check_limits(sql: &Sql, limits: &Limits, fail: &Fail<'_>) -> Result<(), Confi
         batches_queued: _,
         statements_waiting,
         name_bytes,
+        code_bytes,
+        query_bytes,
         conf_keys,
         list_entries,
         page,
@@ -640,6 +749,8 @@ fn check_limits(sql: &Sql, limits: &Limits, fail: &Fail<'_>) -> Result<(), Confi
             format!("is over sql.max_rows_ceiling = {max_rows_ceiling}"),
         );
     }
+    fail.at_least("limits.code_bytes", *code_bytes, Size::kib(1))?;
+    fail.at_least("limits.query_bytes", *query_bytes, Size::kib(1))?;
     fail.at_least("limits.request_body", *request_body, Size::kib(1))
 }
 

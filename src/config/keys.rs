@@ -20,6 +20,8 @@ pub struct Table {
     pub about: &'static [&'static str],
     /// Its keys, in the order of the reference page.
     pub keys: &'static [Key],
+    /// What they hold where nothing is said.
+    pub defaults: fn() -> toml::Table,
 }
 
 /// One key of a table.
@@ -77,6 +79,7 @@ macro_rules! tables {
             path: $path,
             about: &[$($about),+],
             keys: &[$( Key { name: stringify!($key), kind: <$ty as KeyType>::KIND, about: &[$($doc),+] } ),+],
+            defaults: || toml::Table::try_from($name::default()).unwrap_or_default(),
         } ),+];
     };
 }
@@ -486,6 +489,10 @@ tables! {
         statements_waiting: usize = 1000;
         /// The most bytes of a session's name.
         name_bytes: usize = 256;
+        /// The most bytes of a statement's code; over it, 413.
+        code_bytes: Size = Size::mib(32);
+        /// The most bytes of a request's query; over it, 400.
+        query_bytes: Size = Size::kib(16);
         /// The most keys of a request's conf.
         conf_keys: usize = 1000;
         /// The most entries of a request's list (jars, pyFiles, files, archives).
@@ -524,6 +531,50 @@ tables! {
         /// In mode `allow`, the only keys that a request may set; in mode `deny`, keys that load code and that callers may set
         /// all the same though authentication is on. A `*` at the end stands for any ending.
         allow: Vec<String> = Vec::new();
+    }
+
+    /// A rule for the Spark conf of some users or of all (docs/policy.md); NAME is yours. A `*` at a key's end stands for any ending.
+    PolicyRule at "policy.rule.NAME" {
+        /// The users whose requests it is for. Without users and groups it is for everybody's.
+        users: Vec<String> = Vec::new();
+        /// The groups whose members' requests it is for.
+        groups: Vec<String> = Vec::new();
+        /// Keys that they may not set.
+        deny: Vec<String> = Vec::new();
+        /// For a key the only values that they may give it.
+        values: ListMap = ListMap::default();
+        /// What a key holds where neither the request nor its profile sets it.
+        default: TextMap = TextMap::default();
+        /// What a key holds, whatever was asked for.
+        force: TextMap = TextMap::default();
+        /// The most that a key may hold: a size such as `8g`, a number, a duration such as `30min`. What is over it becomes this.
+        cap: TextMap = TextMap::default();
+    }
+
+    /// What each of some users may use, or each user (docs/quotas.md); NAME is yours. `0`: no limit.
+    Quota at "quota.NAME" {
+        /// The users it is for. Without users and groups it is for everybody who has no other.
+        users: Vec<String> = Vec::new();
+        /// The groups whose members it is for.
+        groups: Vec<String> = Vec::new();
+        /// Whether it is for all of them together; else for each.
+        together: bool = false;
+        /// Sessions that run at the same time; further ones wait in state `starting`.
+        sessions: usize = 0;
+        /// Batches that run at the same time; further ones wait in state `starting`.
+        batches: usize = 0;
+        /// Sessions and batches that may wait, each counted apart; over it, 503.
+        queued: usize = 0;
+        /// Cores of all drivers and executors that run at the same time.
+        cores: u32 = 0;
+        /// Memory of all drivers and executors that run at the same time; `0B`: no limit.
+        memory: Size = Size::kib(0);
+        /// GPUs that are held at the same time; a part by memory counts as a whole one.
+        gpus: u32 = 0;
+        /// Bytes of uploads, within `upload.owner_bytes`; over it, 413. `0B`: no limit but that.
+        uploads: Size = Size::kib(0);
+        /// Statements and jobs a minute; over it, 429.
+        statements_per_minute: u32 = 0;
     }
 
     /// Who may call, and what callers may do.

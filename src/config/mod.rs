@@ -1,9 +1,11 @@
 //! The configuration: defaults < the file `firesteel.toml` < the environment (`FIRESTEEL_SERVER__LISTEN`) < flags.
 //!
 //! Here: every key with its type, default and meaning (`keys.rs`), reading and laying the sources over one another
-//! (`sources.rs`), the checks of values against one another (`check.rs`, `check_callers.rs`, `check_logins.rs`), the reference page (`reference.rs`).
+//! (`sources.rs`), the checks of values against one another (`check.rs`, `check_callers.rs`, `check_logins.rs`), amounts as Spark writes them (`amount.rs`), the reference page
+//! (`reference.rs`).
 //! May be called by everybody; `main.rs` loads, the rest only reads. Calls nothing of the house.
 
+mod amount;
 mod check;
 mod check_callers;
 mod check_logins;
@@ -22,13 +24,14 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use amount::{Amount, Compared};
 pub use check::Exposed;
 pub use error::{ConfigError, Place};
 pub use keys::{
     Access, AccessMode, AtShutdown, Audit, Batch, ConfMode, DeployMode, Driver, Durability, Events, Files,
     Gpu, IdleGpus, Job, Jwt, Kerberos, Key, Ldap, Limits, Link, Lists, Log, LogFormat, Login, Output,
-    PolicyConf, Pool, Profile, Proxy, ResultStreams, Retention, Server, Session, Shutdown, Spark, Sql,
-    Statement, Store, TABLES, Table, Throttle, Tls, Token, Upload, UserCase,
+    PolicyConf, PolicyRule, Pool, Profile, Proxy, Quota, ResultStreams, Retention, Server, Session, Shutdown,
+    Spark, Sql, Statement, Store, TABLES, Table, Throttle, Tls, Token, Upload, UserCase,
 };
 pub use modes::Modes;
 pub use reference::reference;
@@ -83,6 +86,8 @@ pub struct Config {
     pub files: Files,
     /// `[policy.*]`
     pub policy: Policy,
+    /// `[quota.NAME]`
+    pub quota: BTreeMap<String, Quota>,
     /// `[access]`
     pub access: Access,
     /// `[audit]`
@@ -97,6 +102,8 @@ pub struct Config {
 pub struct Policy {
     /// `[policy.conf]`
     pub conf: PolicyConf,
+    /// `[policy.rule.NAME]`
+    pub rule: BTreeMap<String, PolicyRule>,
 }
 
 impl Tls {

@@ -2,8 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::Config;
-use super::keys::{Key, NAME, Profile, TABLES, Table};
+use super::keys::{Key, TABLES, Table};
 use super::values::Kind;
 
 const HEAD: &str = r#"# Configuration
@@ -79,30 +78,18 @@ The same key in each form:
 /// The text of docs/configuration.md: how configuration works, an example, and every key with its type, default and meaning.
 #[must_use]
 pub fn reference() -> String {
-    let defaults = toml::Table::try_from(Config::default()).unwrap_or_default();
     let mut page = HEAD.to_owned();
     for table in TABLES {
         // Writing to a String can't fail.
-        let _ = write_table(&mut page, table, &defaults);
+        let _ = write_table(&mut page, table);
     }
     page
 }
 
-fn write_table(page: &mut String, table: &Table, defaults: &toml::Table) -> std::fmt::Result {
+fn write_table(page: &mut String, table: &Table) -> std::fmt::Result {
     write!(page, "\n### [{}]\n\n{}\n\n", table.path, prose(table.about))?;
     writeln!(page, "| key | type | default | meaning |\n|---|---|---|---|")?;
-    let mut values = defaults.clone();
-    for part in table.path.split('.') {
-        values = values
-            .get(part)
-            .and_then(toml::Value::as_table)
-            .cloned()
-            .unwrap_or_default();
-    }
-    if table.path.ends_with(NAME) {
-        // Of these there is none by default.
-        values = toml::Table::try_from(Profile::default()).unwrap_or_default();
-    }
+    let values = (table.defaults)();
     for key in table.keys {
         let default = values.get(key.name).map(ToString::to_string).unwrap_or_default();
         writeln!(
@@ -125,7 +112,7 @@ fn kind(key: &Key) -> String {
         Kind::Size => "size".to_owned(),
         Kind::List => "list of texts".to_owned(),
         Kind::Map => "table of texts".to_owned(),
-        Kind::Lists => "table of lists".to_owned(),
+        Kind::ListMap => "table of lists".to_owned(),
         Kind::Choice(words) => words
             .iter()
             .map(|word| format!("`\"{word}\"`"))

@@ -36,7 +36,7 @@ pub enum Kind {
     /// A table of texts; the keys are the administrator's.
     Map,
     /// A table of lists of texts; the keys are the administrator's.
-    Lists,
+    ListMap,
     /// One of a few words.
     Choice(&'static [&'static str]),
 }
@@ -54,7 +54,7 @@ macro_rules! kinds {
 kinds! {
     bool => Flag, u32 => Integer, u64 => Integer, usize => Integer, i32 => Integer, String => Text, PathBuf => Text,
     Listen => Text, Span => Duration, Size => Size, Vec<String> => List, Vec<PathBuf> => List, TextMap => Map,
-    ListMap => Lists,
+    ListMap => ListMap,
 }
 
 /// A duration written with its unit: `"10m"`, `"1h 30m"`, `"250ms"`, `"0s"`; ten years at most.
@@ -255,8 +255,9 @@ impl<'de> Deserialize<'de> for TextMap {
     }
 }
 
-/// A table of lists of texts whose keys are the administrator's, such as `access.groups`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// A table of lists of texts whose keys are the administrator's. Numbers and flags count as their text, a text as a list of it, and
+/// tables inside it as dotted keys.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(transparent)]
 pub struct ListMap(pub BTreeMap<String, Vec<String>>);
 
@@ -265,6 +266,52 @@ impl Deref for ListMap {
 
     fn deref(&self) -> &BTreeMap<String, Vec<String>> {
         &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for ListMap {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let table = toml::Table::deserialize(deserializer)?;
+        let mut lists = BTreeMap::new();
+        lists_into(&table, "", &mut lists).map_err(D::Error::custom)?;
+        Ok(Self(lists))
+    }
+}
+
+fn lists_into(
+    table: &toml::Table,
+    prefix: &str,
+    lists: &mut BTreeMap<String, Vec<String>>,
+) -> Result<(), String> {
+    let text = |key: &str, value: &toml::Value| match value {
+        toml::Value::String(text) => Ok(text.clone()),
+        toml::Value::Array(_) | toml::Value::Table(_) => {
+            Err(format!("the list of {key} has something else than texts"))
+        }
+        other => Ok(other.to_string()),
+    };
+    for (name, value) in table {
+        let key = dotted(prefix, name);
+        let list = match value {
+            toml::Value::Table(inner) => {
+                lists_into(inner, &key, lists)?;
+                continue;
+            }
+            toml::Value::Array(items) => items.iter().map(|item| text(&key, item)).collect(),
+            value => text(&key, value).map(|text| vec![text]),
+        };
+        if lists.insert(key.clone(), list?).is_some() {
+            return Err(format!("{key} is there twice"));
+        }
+    }
+    Ok(())
+}
+
+fn dotted(prefix: &str, name: &str) -> String {
+    if prefix.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{prefix}.{name}")
     }
 }
 
@@ -281,11 +328,7 @@ fn flatten_into(
     flat: &mut BTreeMap<String, String>,
 ) -> Result<(), String> {
     for (name, value) in table {
-        let key = if prefix.is_empty() {
-            name.clone()
-        } else {
-            format!("{prefix}.{name}")
-        };
+        let key = dotted(prefix, name);
         let text = match value {
             toml::Value::Table(inner) => {
                 flatten_into(inner, &key, flat)?;

@@ -16,7 +16,7 @@ mod spark;
 mod usage;
 mod watch;
 
-pub use ask::{Ask, GPUS, MEMORY, Refused, Rules, SPARK_AMOUNT};
+pub use ask::{Ask, GPUS, MEMORY, Refused, Rules, SPARK_AMOUNT, WHOLE};
 pub use book::{Holder, Part, listed, stored};
 pub use device::Device;
 pub use gpus::{Gpus, Lease, Place, Waiting, Wanted, Watched};

@@ -1,5 +1,6 @@
 //! Which Spark conf keys a request may set.
 
+use super::aliases::names;
 use super::{Environments, PYTHON_KEYS, Rejection, canonical, matches, shortened};
 use crate::config::{ConfMode, PolicyConf};
 
@@ -22,19 +23,26 @@ pub const ALWAYS_DENIED: &[&str] = &[
 ];
 
 /// Keys that bring code, or choose the program, in the submit phase, in the driver or in executors, before a statement
-/// runs. Refused where authentication is on, unless `policy.conf.allow` names them (CVE-2023-22946). `*` stands for any
+/// runs; and those by which a driver gets more of the cluster than its user has. Refused where authentication is on, unless `policy.conf.allow` names them (CVE-2023-22946). `*` stands for any
 /// text.
 pub const LOADS_CODE: &[&str] = &[
     "spark.driver.extraClassPath",
+    "spark.driver.defaultExtraClassPath",
+    "spark.driver.libraryPath",
     "spark.driver.extraJavaOptions",
     "spark.driver.defaultJavaOptions",
     "spark.driver.extraLibraryPath",
     "spark.driver.userClassPathFirst",
     "spark.executor.extraClassPath",
+    "spark.executor.defaultExtraClassPath",
+    "spark.executor.plugins",
+    "spark.executor.uri",
+    "spark.home",
     "spark.executor.extraJavaOptions",
     "spark.executor.defaultJavaOptions",
     "spark.executor.extraLibraryPath",
     "spark.executor.userClassPathFirst",
+    "spark.yarn.user.classpath.first",
     "spark.yarn.am.extraJavaOptions",
     "spark.yarn.am.extraLibraryPath",
     "spark.jars.packages",
@@ -42,6 +50,8 @@ pub const LOADS_CODE: &[&str] = &[
     "spark.jars.ivy*",
     "spark.plugins*",
     "spark.extraListeners",
+    "spark.streaming.extraListeners",
+    "spark.connect.*",
     "spark.sql.extensions",
     "spark.sql.queryExecutionListeners",
     "spark.sql.streaming.streamingQueryListeners",
@@ -49,6 +59,7 @@ pub const LOADS_CODE: &[&str] = &[
     "spark.ui.filters",
     "spark.pyspark.python",
     "spark.pyspark.driver.python",
+    "spark.sql.execution.pyspark.python",
     "spark.python.daemon.module",
     "spark.python.worker.module",
     "spark.r.command",
@@ -61,17 +72,31 @@ pub const LOADS_CODE: &[&str] = &[
     "spark.kubernetes.executor.podTemplate*",
     "spark.kubernetes.driver.pod.featureSteps",
     "spark.kubernetes.executor.pod.featureSteps",
+    "spark.kubernetes.decommission.script",
     "spark.kubernetes.driverEnv.*",
     "spark.yarn.appMasterEnv.*",
     "spark.executorEnv.*",
     "spark.metrics.conf*",
+    // Have another class, such as the one of local files, read what a URI of another scheme names.
+    "spark.hadoop.fs.*.impl",
+    "spark.hadoop.fs.viewfs.*",
+    "spark.yarn.cache.*",
+    // What a pod may see of its host and of its namespace's secrets, and who it is there.
+    "spark.kubernetes.*.volumes.hostPath.*",
+    "spark.kubernetes.*.volumes.nfs.*",
+    "spark.kubernetes.*.secrets.*",
+    "spark.kubernetes.*.secretKeyRef.*",
+    "spark.kubernetes.authenticate.*",
+    "spark.kubernetes.context",
+    "spark.kubernetes.kerberos.tokenSecret.*",
+    "spark.mesos.*",
     "log4j*",
     "spark.log4j*",
 ];
 
 /// Checks the conf of a request.
 ///
-/// Keys are compared without regard to case, and with and without `spark.`. A key that has blanks, control characters or
+/// Keys are compared without regard to case, with and without `spark.`, and by all names that Spark knows them by. A key that has blanks, control characters or
 /// `=`, or is empty, is refused, since what reads it next may take it for another; so is a value with a NUL.
 ///
 /// `authenticated`: whether callers prove who they are (`access.mode` is not `none`). A Python of `environments` may be chosen all
@@ -96,7 +121,10 @@ where
     let denied: Vec<_> = always.chain(deny.iter().map(|key| canonical(key))).collect();
     let code: Vec<_> = LOADS_CODE.iter().map(|key| canonical(key)).collect();
     let allowed: Vec<_> = allow.iter().map(|key| canonical(key)).collect();
-    let on = |list: &[String], key: &str| list.iter().any(|pattern| matches(pattern, key));
+    let on = |list: &[String], names: &[String]| {
+        let mut patterns = list.iter();
+        patterns.any(|pattern| names.iter().any(|name| matches(pattern, name)))
+    };
 
     let mut offending = Vec::new();
     for (key, value) in conf {
@@ -111,13 +139,15 @@ where
         if value.as_ref().contains('\0') {
             return Err(Rejection::ConfValue(shortened(key)));
         }
-        let name = canonical(key);
-        let chosen = PYTHON_KEYS.iter().any(|python| canonical(python) == name);
+        let names = names(key);
+        let chosen = PYTHON_KEYS
+            .iter()
+            .any(|python| names.contains(&canonical(python)));
         let own_python = chosen && environments.has(value.as_ref());
-        let refused = on(&denied, &name)
+        let refused = on(&denied, &names)
             || match mode {
-                ConfMode::Allow => !on(&allowed, &name),
-                ConfMode::Deny => authenticated && on(&code, &name) && !own_python && !on(&allowed, &name),
+                ConfMode::Allow => !on(&allowed, &names),
+                ConfMode::Deny => authenticated && on(&code, &names) && !own_python && !on(&allowed, &names),
             };
         if refused {
             offending.push(shortened(key));
@@ -210,6 +240,11 @@ mod tests {
             "spark.driver.resource.gpu.discoveryScript",
             "log4j.configuration",
             "spark.metrics.conf.driver.sink.x.class",
+            "spark.hadoop.fs.hdfs.impl",
+            "spark.hadoop.fs.AbstractFileSystem.x.impl",
+            "spark.kubernetes.driver.volumes.hostPath.x.mount.path",
+            "spark.kubernetes.executor.secrets.x",
+            "spark.files.userClassPathFirst",
         ] {
             assert!(check(&[key], &policy, true).is_err(), "{key}");
             assert!(check(&[key], &policy, false).is_ok(), "{key}");

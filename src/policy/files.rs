@@ -38,6 +38,10 @@ pub const FILE_KEYS: &[FileKey] = &[
     list("spark.yarn.dist.archives"),
     list("spark.yarn.dist.files"),
     list("spark.yarn.dist.jars"),
+    list("spark.yarn.dist.pyFiles"),
+    list("spark.yarn.secondary.jars"),
+    list("spark.yarn.user.jar"),
+    list("spark.repl.local.jars"),
     list("spark.yarn.jar"),
     list("spark.yarn.jars"),
     list("spark.sql.hive.metastore.jars.path"),
@@ -45,7 +49,12 @@ pub const FILE_KEYS: &[FileKey] = &[
     path("spark.metrics.conf"),
     path("spark.kerberos.keytab"),
     path("spark.yarn.keytab"),
-    path("spark.kubernetes.*.podTemplateFile"),
+    path("spark.yarn.stagingDir"),
+    path("spark.driver.resourcesFile"),
+    path("spark.scheduler.allocation.file"),
+    path("spark.storage.replication.topologyFile"),
+    path("spark.kubernetes.*emplateFile"),
+    path("spark.kubernetes.file.upload.path"),
     path("spark.kubernetes.kerberos.krb5.path"),
     path("spark.kubernetes.authenticate.*File"),
     path("spark.authenticate.secret.*file"),
@@ -197,6 +206,10 @@ fn resolve(uri: &str, allow: &[PathBuf]) -> Result<File, Rejection> {
     if uri.contains([',', '\\']) {
         return invalid("commas and backslashes can't be part of it");
     }
+    // Spark puts another key's value, or a variable's, in its place.
+    if uri.contains("${") {
+        return invalid("references can't be part of it");
+    }
     let (location, fragment) = match uri.split_once('#') {
         Some((location, fragment)) => (location, Some(fragment)),
         None => (uri, None),
@@ -241,6 +254,8 @@ fn resolve(uri: &str, allow: &[PathBuf]) -> Result<File, Rejection> {
         "upload" => Err(Rejection::NoUpload(shortened(location))),
         // These wrap another URI, which may be a local file's.
         "jar" | "har" => Err(Rejection::NotAllowed(shortened(location))),
+        // Has Ivy run, as `spark.jars.packages` does, which the policy looks at.
+        "ivy" => invalid("Maven coordinates belong into spark.jars.packages"),
         _ if path.is_empty() || uri.contains(' ') => invalid("it is no URI"),
         _ => Ok(File::Remote(uri.to_owned())),
     }

@@ -173,6 +173,11 @@ fn what_no_path_may_have() {
         "R/allowed/ok.jar,/etc/passwd",
         "R/allowed/ok.jar%2c/etc/passwd",
         "hdfs:///a,/etc/passwd",
+        "hdfs:///a${spark.x}",
+        "${spark.x}:///etc/passwd",
+        "${env:HOME}/x",
+        "ivy://org.x:y:1.0",
+        "IVY:org.x:y:1.0",
         "hdfs:///a /etc/passwd",
         "hdfs:",
         "R/allowed/*",
@@ -284,6 +289,39 @@ fn conf_keys_with_files() {
         assert!(conf(key, "/etc/passwd").is_err(), "{key}");
     }
     assert!(conf("spark.ssl.keyStorePassword", "x").is_ok());
+}
+
+/// A link that is turned to and fro while it is looked at: what is let through is where it led at the time, and inside.
+#[test]
+fn a_link_that_is_swapped_meanwhile() {
+    let house = House::new();
+    let link = PathBuf::from(format!("{}/allowed/swapped", house.root));
+    let aside = PathBuf::from(format!("{}/allowed/aside", house.root));
+    let targets =
+        ["allowed/ok.jar", "secret"].map(|target| PathBuf::from(format!("{}/{target}", house.root)));
+    std::os::unix::fs::symlink(&targets[0], &link).unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for target in targets.iter().cycle() {
+                if done.load(std::sync::atomic::Ordering::Relaxed) {
+                    return;
+                }
+                std::os::unix::fs::symlink(target, &aside).unwrap();
+                std::fs::rename(&aside, &link).unwrap();
+            }
+        });
+        let resolved: Vec<_> = (0..10_000).map(|_| house.resolve("R/allowed/swapped")).collect();
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        let inside = resolved.iter().filter(|found| found.is_ok()).count();
+        assert!(inside > 0 && inside < resolved.len(), "{inside} were inside");
+        let is_fine = |found: &Result<String, String>| match found {
+            Ok(uri) => uri == "file://R/allowed/ok.jar",
+            Err(text) => text.contains("cannot be added"),
+        };
+        let odd = resolved.iter().find(|found| !is_fine(found));
+        assert_eq!(odd, None);
+    });
 }
 
 proptest! {

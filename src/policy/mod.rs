@@ -1,20 +1,25 @@
-//! What a request may ask for: Spark conf (`conf.rs`), Python environments (`environment.rs`), files of the server (`files.rs`), names (`names.rs`), and the
+//! What a request may ask for: Spark conf (`conf.rs`), the administrator's rules for it (`rules.rs`, with `aliases.rs`), Python environments (`environment.rs`), files of the server (`files.rs`), names (`names.rs`), and the
 //! durations in Livy's notation (`durations.rs`).
 //!
 //! Pure functions of the request and the configuration: no HTTP, and no input or output beyond resolving paths. May be
-//! called by `api`, `session` and `batch`; calls `config` only.
+//! called by `api`, `quota`, `session` and `batch`; calls `config` only.
 
+mod aliases;
 mod conf;
 mod durations;
 mod environment;
 mod files;
 mod names;
+mod rules;
+
+use std::collections::BTreeMap;
 
 pub use conf::{ALWAYS_DENIED, LOADS_CODE, check_conf};
 pub use durations::{LONGEST, parse_duration};
 pub use environment::{Environments, PYTHON_KEYS, python_of};
 pub use files::{FILE_KEYS, FileKey, file_key, resolve_conf, resolve_files, split_list};
 pub use names::{check_count, check_file_name, check_name};
+pub use rules::{Asked, Rules};
 
 /// Why a request is refused. Its text is what stands after `Rejected, Reason: ` in Livy's 400, where Livy has one
 /// (livy-spec 1.3, 4.1).
@@ -29,6 +34,16 @@ pub enum Rejection {
     /// The conf has keys that requests may not set.
     #[error("Blacklisted configuration values in session config: {}", .0.join(", "))]
     Conf(Vec<String>),
+    /// A value that a rule does not let through.
+    #[error("{key}: {reason} (policy.rule.{rule}).")]
+    Rule {
+        /// The conf key.
+        key: String,
+        /// What is wrong with its value.
+        reason: String,
+        /// The rule's name.
+        rule: String,
+    },
     /// A conf key that is no key at all, quoted.
     #[error("Invalid configuration key: {0} is empty, or has blanks, control characters or `=`")]
     ConfKey(String),
@@ -101,10 +116,63 @@ fn canonical(key: &str) -> String {
 
 /// Whether `key` is what `pattern` names; a `*` stands for any text, also none. Both in canonical form.
 fn matches(pattern: &str, key: &str) -> bool {
-    match pattern.split_once('*') {
-        Some((start, end)) => key
-            .strip_prefix(start)
-            .is_some_and(|rest| rest.len() >= end.len() && rest.ends_with(end)),
-        None => pattern == key,
+    let Some((start, rest)) = pattern.split_once('*') else {
+        return pattern == key;
+    };
+    let Some(mut key) = key.strip_prefix(start) else {
+        return false;
+    };
+    let (middle, end) = rest.rsplit_once('*').unwrap_or(("", rest));
+    // Each part at its first place: what follows has the more room for it.
+    for part in middle.split('*').filter(|part| !part.is_empty()) {
+        let Some((_, after)) = key.split_once(part) else {
+            return false;
+        };
+        key = after;
+    }
+    key.ends_with(end)
+}
+
+/// What a conf gives a key, by whichever of its names; Spark's order of the names counts.
+#[must_use]
+pub fn value_of<'a>(conf: &'a BTreeMap<String, String>, key: &str) -> Option<&'a str> {
+    let names = aliases::names(key);
+    names.iter().find_map(|name| {
+        let mut entries = conf.iter();
+        let (_, value) = entries.find(|(other, _)| canonical(other) == *name)?;
+        Some(value.as_str())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns() {
+        for (pattern, key, expected) in [
+            ("a", "a", true),
+            ("a", "ab", false),
+            ("a*", "a", true),
+            ("a*", "abc", true),
+            ("*a", "ba", true),
+            ("a*a", "a", false),
+            ("a*a", "aa", true),
+            ("k8s.*.secrets.*", "k8s.driver.secrets.x", true),
+            ("k8s.*.secrets.*", "k8s.driver.secrets", false),
+            ("k8s.*.secrets.*", "k8s.a.b.secrets.", true),
+            ("*.b*.c", "a.b.c", true),
+            ("a**b", "ab", true),
+            ("*", "", true),
+        ] {
+            assert_eq!(matches(pattern, key), expected, "{pattern} {key}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_found_by_any_name() {
+        let conf = BTreeMap::from([("spark.yarn.keytab".to_owned(), "/k".to_owned())]);
+        assert_eq!(value_of(&conf, "spark.kerberos.keytab"), Some("/k"));
+        assert_eq!(value_of(&conf, "spark.keytab"), None);
     }
 }

@@ -9,7 +9,7 @@ use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use super::actor::{Begin, Past};
-use super::registry::{Sessions, wanted};
+use super::registry::{Sessions, claim, wanted};
 use super::request::NewSession;
 use super::shared::Shared;
 use super::snapshot::Snapshot;
@@ -158,12 +158,16 @@ impl Sessions {
                 .map_or(Duration::ZERO, |keeper| keeper.age()),
             shares,
         };
+        self.quotas().know(request.owner.as_deref(), &request.groups);
         let begin = match driver {
             Some((driver, events)) => {
-                let held = self.gate.running(driver.id);
+                let held = self.gate.running(driver.id, &claim(&request));
                 Begin::Adopted { driver, events, held }
             }
-            None => Begin::Queued(self.gate.enter_again().with_gpus(wanted(row.id, &request)), None),
+            None => {
+                let turn = self.gate.enter_again(claim(&request));
+                Begin::Queued(turn.with_gpus(wanted(row.id, &request)), None)
+            }
         };
         self.take_name(row.id, &request);
         self.enrol(row.id, request, past, begin);

@@ -26,9 +26,10 @@ use crate::idempotency::{Begun, IdempotencyKey, KeyReused};
 use crate::output::Outputs;
 use crate::ownership::{Ownership, Whose};
 use crate::pool::Pool;
+use crate::quota::{Claim, Kind as Counted, Quotas};
 use crate::sharing::Sharing;
 use crate::store::{IdempotencyRow, Op, SessionRow, Store, StoreError};
-use crate::turn::Gate;
+use crate::turn::{Gate, Scarce};
 
 /// Commands that may wait for a session's actor; more wait in their callers.
 const COMMANDS_WAITING: usize = 64;
@@ -50,7 +51,7 @@ pub enum CreateError {
     /// The key's session has been deleted, or is no longer shown.
     #[error("The session {0} that this Idempotency-Key made is gone.")]
     Gone(i64),
-    /// `limits.sessions_queued` wait already.
+    /// `limits.sessions_queued` wait already, or as many of the owner as may.
     #[error(transparent)]
     QueueFull(#[from] QueueFull),
     /// It could not be stored.
@@ -77,14 +78,20 @@ impl Sessions {
         drivers: Arc<Drivers>,
         background: Background,
         outputs: Outputs,
-        gpus: &Gpus,
+        scarce: &Scarce,
         pool: Pool,
     ) -> Result<Self, StoreError> {
         let next_id = Arc::new(AtomicI64::new(store.next_session_id().await?));
         let limits = &config.limits;
-        let gate = Gate::new("sessions", limits.sessions, limits.sessions_queued, gpus, &config);
+        let gate = Gate::new(
+            "sessions",
+            limits.sessions,
+            limits.sessions_queued,
+            scarce,
+            &config,
+        );
         let downloads = Arc::new(Semaphore::new(config.result.total_at_once));
-        let sharing = Sharing::new(&store, &background, gpus, limits.shares);
+        let sharing = Sharing::new(&store, &background, &scarce.gpus, limits.shares);
         let shared = Arc::new(Shared {
             config,
             store,
@@ -94,7 +101,7 @@ impl Sessions {
             keys: Arc::default(),
             outputs,
             downloads,
-            gpus: gpus.clone(),
+            gpus: scarce.gpus.clone(),
             pool,
             sharing,
         });
@@ -169,7 +176,8 @@ impl Sessions {
         request: NewSession,
         key: Option<Box<IdempotencyRow>>,
     ) -> Result<Session, CreateError> {
-        let turn = self.gate.enter()?;
+        self.gate.quotas().know(request.owner.as_deref(), &request.groups);
+        let turn = self.gate.enter(claim(&request))?;
         let id = self.reserve(&request)?;
         let shared = &self.shared;
         let key = key.map(|key| {
@@ -205,6 +213,12 @@ impl Sessions {
     #[must_use]
     pub fn gpus(&self) -> &Gpus {
         self.gate.gpus()
+    }
+
+    /// What each user may use, and uses.
+    #[must_use]
+    pub fn quotas(&self) -> &Quotas {
+        self.gate.quotas()
     }
 
     /// The warm drivers.
@@ -379,6 +393,15 @@ impl Sessions {
             }
         };
         tokio::time::timeout(grace, wait).await.is_ok()
+    }
+}
+
+/// What a session takes of its owner's quota.
+pub(super) fn claim(request: &NewSession) -> Claim {
+    Claim {
+        owner: request.owner.clone(),
+        kind: Counted::Session,
+        cost: request.cost,
     }
 }
 

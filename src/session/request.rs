@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::kind::Kind;
 use crate::driver::DriverSpec;
 use crate::gpu::Ask;
+use crate::quota::Cost;
 
 /// A session's request as `GET /sessions/{id}` echoes it (livy-spec.md, 1.3), and as it is stored.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -71,4 +72,10 @@ pub struct NewSession {
     /// The GPUs that it asks for.
     #[serde(default)]
     pub gpus: Option<Ask>,
+    /// What it costs of its owner's quota.
+    #[serde(default)]
+    pub cost: Cost,
+    /// The groups that its owner was in.
+    #[serde(default)]
+    pub groups: Vec<String>,
 }

@@ -176,6 +176,13 @@ pub enum Op {
         /// Its id.
         id: String,
     },
+    /// What an administrator has changed of a user's limits.
+    SetQuota {
+        /// The user.
+        owner: String,
+        /// As JSON; none: nothing any more.
+        changes: Option<String>,
+    },
     /// A session whose row can't be read: no list and no start reads it again.
     SetAside {
         /// Its id as text; it may be what is damaged.
@@ -206,6 +213,7 @@ impl Op {
             | Self::DropJobs { .. }
             | Self::ForgetKeys { .. }
             | Self::DeleteCredential { .. }
+            | Self::SetQuota { .. }
             | Self::SetAside { .. } => true,
             Self::InsertSession(..)
             | Self::InsertBatch(..)
@@ -422,6 +430,21 @@ pub(super) async fn apply(to: &mut SqliteConnection, op: &Op) -> Result<(), Stor
         .done(),
         Op::InsertCredential(row) => credentials::insert(to, row).await,
         Op::DeleteCredential { id } => credentials::delete(to, id).await,
+        Op::SetQuota { owner, changes } => match changes {
+            Some(changes) => sqlx::query(
+                "INSERT INTO quotas (owner, changes) VALUES (?1, ?2) ON CONFLICT (owner) DO UPDATE SET changes = ?2",
+            )
+            .bind(owner)
+            .bind(changes)
+            .execute(to)
+            .await?
+            .done(),
+            None => sqlx::query("DELETE FROM quotas WHERE owner = ?")
+                .bind(owner)
+                .execute(to)
+                .await?
+                .done(),
+        },
         Op::SetAside { session, reason, at } => {
             sqlx::query("INSERT INTO quarantine (session, reason, at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
                 .bind(session)

@@ -263,6 +263,15 @@ impl Store {
         Ok(sqlx::query_as(QUERY).fetch_all(&self.reads).await?)
     }
 
+    /// What administrators have changed of users' limits: each user, and the changes as JSON.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn quotas(&self) -> Result<Vec<(String, String)>, StoreError> {
+        const QUERY: &str = "SELECT owner, changes FROM quotas ORDER BY owner";
+        Ok(sqlx::query_as(QUERY).fetch_all(&self.reads).await?)
+    }
+
     /// A session's drivers, the latest last.
     ///
     /// # Errors

@@ -13,6 +13,18 @@ pub enum UploadError {
         "Your uploads would be over {0} together (upload.owner_bytes): delete some with DELETE /uploads/ID."
     )]
     OwnerFull(Size),
+    /// Its owner's quota has no room for it.
+    #[error(
+        "Your uploads have {used} of {most} and there is no room for this one ({by}): delete some with DELETE /uploads/ID."
+    )]
+    OverQuota {
+        /// Bytes that the owner's uploads count for.
+        used: String,
+        /// The most that they may have.
+        most: String,
+        /// The quota.
+        by: String,
+    },
     /// All uploads together have none.
     #[error("The server has no room for further uploads (upload.total_bytes). Try again later.")]
     Full,

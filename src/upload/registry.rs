@@ -20,6 +20,7 @@ use super::receiving::{self, Receiving, Wanted};
 use super::room::Room;
 use crate::background::Background;
 use crate::config::{Config, Durability};
+use crate::quota::Quotas;
 
 /// What is in use.
 #[derive(Debug, Default)]
@@ -129,13 +130,14 @@ impl Uploads {
     pub fn open(
         config: Arc<Config>,
         background: Background,
+        quotas: Quotas,
         look: impl Fn() -> InUse + Send + Sync + 'static,
     ) -> std::io::Result<Self> {
         let durable = config.store.durability == Durability::Power;
         let (directory, found) = Directory::open(config.server.state_dir.join("uploads"), durable)?;
         let shared = Arc::new(Shared {
             directory,
-            room: Room::new(config.upload.clone()),
+            room: Room::new(config.upload.clone(), quotas),
             slots: Arc::new(Semaphore::new(config.upload.at_once)),
             look: Look(Box::new(look)),
             table: Mutex::default(),
@@ -192,6 +194,12 @@ impl Uploads {
         drop(table);
         own.sort_unstable_by_key(|upload| (upload.created, upload.id));
         own
+    }
+
+    /// How many bytes an owner's uploads count for, those of live sessions as well.
+    #[must_use]
+    pub fn taken(&self, owner: Option<&str>) -> u64 {
+        self.shared.room.taken(owner)
     }
 
     /// One of an owner's uploads.

@@ -3,8 +3,11 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use bytesize::ByteSize;
+
 use super::error::UploadError;
 use crate::config;
+use crate::quota::Quotas;
 
 /// What the smallest upload counts for: its entries on the disk and in memory are not for nothing.
 const LEAST: u64 = 64 * 1024;
@@ -13,6 +16,7 @@ const LEAST: u64 = 64 * 1024;
 #[derive(Debug)]
 pub(super) struct Room {
     limits: config::Upload,
+    quotas: Quotas,
     taken: Mutex<Taken>,
 }
 
@@ -23,9 +27,10 @@ struct Taken {
 }
 
 impl Room {
-    pub(super) fn new(limits: config::Upload) -> Self {
+    pub(super) fn new(limits: config::Upload, quotas: Quotas) -> Self {
         Self {
             limits,
+            quotas,
             taken: Mutex::default(),
         }
     }
@@ -41,6 +46,12 @@ impl Room {
     pub(super) fn leave(&self, owner: Option<&String>, size: u64) {
         let mut taken = self.lock();
         taken.give(owner, size.max(LEAST));
+    }
+
+    /// How many bytes an owner's uploads count for.
+    pub(super) fn taken(&self, owner: Option<&str>) -> u64 {
+        let taken = self.lock();
+        taken.owners.get(&owner.map(str::to_owned)).copied().unwrap_or(0)
     }
 
     fn lock(&self) -> MutexGuard<'_, Taken> {
@@ -92,8 +103,14 @@ impl<'a> Share<'a> {
         let Some(more) = size.checked_sub(self.bytes).filter(|more| *more > 0) else {
             return Ok(());
         };
+        let quota = self.room.quotas.uploads(self.owner.map(String::as_str));
         let mut taken = self.room.lock();
         let own = taken.owners.get(&self.owner.cloned()).copied().unwrap_or(0);
+        if let Some((most, by)) = quota.filter(|(most, _)| own + more > *most) {
+            let shown = |bytes: u64| ByteSize::b(bytes).display().iec().to_string();
+            let (used, most) = (shown(own.saturating_sub(self.bytes)), shown(most));
+            return Err(UploadError::OverQuota { used, most, by });
+        }
         if own + more > limits.owner_bytes.bytes() {
             return Err(UploadError::OwnerFull(limits.owner_bytes));
         }
@@ -122,17 +139,21 @@ impl Drop for Share<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::config::Size;
 
     #[test]
     fn room_is_given_back() {
-        let room = Room::new(config::Upload {
+        let limits = config::Upload {
             max_bytes: Size::kib(100),
             owner_bytes: Size::kib(200),
             total_bytes: Size::kib(280),
             ..config::Upload::default()
-        });
+        };
+        let quotas = toml::from_str("[bob] \n users = ['bob'] \n uploads = '130KiB'").unwrap();
+        let room = Room::new(limits, Quotas::new(&quotas, BTreeMap::new()));
         let (ada, bob) = ("ada".to_owned(), "bob".to_owned());
         let mut first = Share::begin(&room, Some(&ada)).unwrap();
         assert!(matches!(
@@ -148,6 +169,17 @@ mod tests {
         let third = Share::begin(&room, Some(&bob)).unwrap();
         assert!(matches!(Share::begin(&room, None), Err(UploadError::Full)));
         drop(third);
+        drop(second);
+        let second = Share::begin(&room, Some(&bob)).unwrap();
+        let third = Share::begin(&room, Some(&bob)).unwrap();
+        let over = Share::begin(&room, Some(&bob)).unwrap_err().to_string();
+        assert!(
+            over.contains("128.0 KiB of 130.0 KiB") && over.contains("quota.bob"),
+            "{over}"
+        );
+        assert_eq!(room.taken(Some("bob")), 128 << 10);
+        drop((second, third));
+        let second = Share::begin(&room, Some(&ada)).unwrap();
         second.keep();
         first.keep();
         room.leave(Some(&ada), 1);

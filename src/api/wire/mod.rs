@@ -1,6 +1,6 @@
 //! The exact JSON of requests and answers: names, order and types as Livy has them (livy-spec.md, 1.3). No logic but leniency.
 
-mod lenient;
+pub mod lenient;
 mod requests;
 mod views;
 
