@@ -43,6 +43,12 @@ fn callers(config: &Config, open: &mut Vec<String>) {
             *config.server.listen
         ));
     }
+    if access.mode.contains(&AccessMode::Ldap) && access.ldap.plaintext && !access.ldap.starttls {
+        open.push(format!(
+            "Passwords go to {} in clear, for everybody on the way to read (access.ldap.plaintext).",
+            access.ldap.url
+        ));
+    }
     if config.server.hosts.is_empty() {
         open.push(
             "Every Host is served: name the server's own, so that no other name can be pointed at it (server.hosts)."
@@ -149,6 +155,22 @@ fn files(config: &Config, open: &mut Vec<String>) {
     }
     if config.server.tls.is_on() {
         look(&config.server.tls.key, OTHERS_READ, "the private key can be read");
+    }
+    for (mode, path, what) in [
+        (
+            AccessMode::Ldap,
+            &config.access.ldap.bind_password_file,
+            "the directory's password can be read",
+        ),
+        (
+            AccessMode::Kerberos,
+            &config.access.kerberos.keytab,
+            "the Kerberos key can be read",
+        ),
+    ] {
+        if config.access.mode.contains(&mode) {
+            look(path, OTHERS_READ, what);
+        }
     }
     for directory in &config.files.allow {
         look(directory, OTHERS_WRITE, "what requests may name can be changed");

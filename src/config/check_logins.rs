@@ -209,6 +209,7 @@ pub(super) fn check_jwt(jwt: &Jwt, fail: &Fail<'_>) -> Result<(), ConfigError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Config, Sources};
 
     #[test]
     fn hosts_are_read_off_addresses() {
@@ -233,6 +234,100 @@ mod tests {
         }
         for other in ["10.0.0.1", "localhost.example.com", "0.0.0.0", ""] {
             assert!(!is_this_host(other), "{other}");
+        }
+    }
+
+    /// What is said of keys below `access`; empty where all is well.
+    fn said(sets: &[&str]) -> String {
+        let sets = sets.iter().filter_map(|set| set.split_once(' '));
+        let loaded = Config::load(Sources {
+            file: None,
+            environment: vec![("HOME".to_owned(), "/home/x".to_owned())],
+            sets: sets
+                .map(|(key, value)| (format!("access.{key}"), value.to_owned()))
+                .collect(),
+        });
+        loaded.err().map(|error| error.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_way_is_said() {
+        let ldap = [
+            "mode ldap",
+            "ldap.url ldaps://ldap.example.com",
+            "ldap.user_base dc=x",
+        ];
+        let kerberos = [
+            "mode kerberos",
+            "kerberos.keytab /k",
+            "kerberos.principal HTTP/a.example.com@EXAMPLE.COM",
+        ];
+        let jwt = [
+            "mode jwt",
+            "jwt.issuer https://id.example.com",
+            "jwt.audience firesteel",
+        ];
+        for (well, changes) in [
+            (
+                ldap,
+                [
+                    ("ldap.url ldap.example.com", "must be the directory's address"),
+                    (
+                        "ldap.url http://ldap.example.com",
+                        "must be the directory's address",
+                    ),
+                    (
+                        "ldap.url ldap://a:b@ldap.example.com",
+                        "must be the directory's address",
+                    ),
+                    ("ldap.user_base ", "needs either"),
+                    ("ldap.user_dn uid={user}", "needs either"),
+                    ("ldap.user_filter (uid=alice)", "has no {user}"),
+                    ("ldap.bind_dn cn=x", "come together"),
+                    ("ldap.ca_file x", "not an absolute path"),
+                    ("ldap.timeout 0s", "longer than 0s"),
+                    ("ldap.connections 0", "at least 1"),
+                ],
+            ),
+            (
+                kerberos,
+                [
+                    ("kerberos.keytab ", "needs the file"),
+                    ("kerberos.keytab k", "not an absolute path"),
+                    ("kerberos.principal ", "with its realm"),
+                    ("kerberos.principal HTTP/a.example.com", "with its realm"),
+                    ("kerberos.principal HTTP@EXAMPLE.COM", "with its realm"),
+                    ("kerberos.principal HTTP/@EXAMPLE.COM", "with its realm"),
+                    ("kerberos.principal HTTP/a b@EXAMPLE.COM", "with its realm"),
+                    ("kerberos.realms a@b", "a realm is a name"),
+                    ("kerberos.realms [\"\"]", "a realm is a name"),
+                    ("kerberos.at_once 0", "at least 1"),
+                ],
+            ),
+            (
+                jwt,
+                [
+                    ("jwt.issuer ", "needs the `iss`"),
+                    ("jwt.issuer http://id.example.com", "keys come from an https://"),
+                    ("jwt.audience []", "needs the `aud`"),
+                    (
+                        "jwt.keys http://id.example.com/keys",
+                        "keys come from an https://",
+                    ),
+                    ("jwt.keys keys.json", "keys come from an https://"),
+                    ("jwt.algorithms none", "must be some of"),
+                    ("jwt.algorithms RS256,HS256", "must be some of"),
+                    ("jwt.algorithms []", "must be some of"),
+                    ("jwt.user_claim ", "must not be empty"),
+                    ("jwt.fetch_interval 0s", "longer than 0s"),
+                ],
+            ),
+        ] {
+            assert_eq!(said(&well), "");
+            for (change, expected) in changes {
+                let told = said(&[&well[..], &[change]].concat());
+                assert!(told.contains(expected), "{change}: {told}");
+            }
         }
     }
 }

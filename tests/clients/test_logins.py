@@ -69,21 +69,22 @@ def test_sparkmagic(server: Server, realm: Realm, tmp_path: Path, monkeypatch: p
         monkeypatch.setenv(name, value)
     # The name that the server's key is for.
     url = f"http://localhost:{server.port}"
-    alice = server.user("alice", PASSWORDS["alice"])
+    # Whose password has no blank, which the magic's arguments can't have.
+    dave = server.user("dave", PASSWORDS["dave"])
     with Notebook("plain", tmp_path, url) as notebook:
         fine(notebook, "%load_ext sparkmagic.magics")
-        basic = f"-t Basic_Access -a alice -p '{PASSWORDS['alice']}'"
+        basic = f"-t Basic_Access -a dave -p {PASSWORDS['dave']}"
         shown = fine(notebook, f"%spark add -s basic -l python -u {url} {basic}")
         assert "SparkSession available as 'spark'" in shown
         shown = fine(notebook, f"%spark add -s ticket -l python -u {url} -t Kerberos")
         assert "SparkSession available as 'spark'" in shown
         assert "42" in fine(notebook, "%%spark -s basic\n6 * 7")
         assert "43" in fine(notebook, "%%spark -s ticket\n6 * 7 + 1")
-        assert [session["owner"] for session in alice.sessions()] == ["alice"]
-        wrong = notebook.run(f"%spark add -s wrong -l python -u {url} -t Basic_Access -a alice -p wrong")
+        assert [session["owner"] for session in dave.sessions()] == ["dave"]
+        wrong = notebook.run(f"%spark add -s wrong -l python -u {url} -t Basic_Access -a dave -p wrong")
         assert "401" in texts(wrong)
         fine(notebook, "%spark cleanup")
-    assert list(alice.ids()) == []
+    assert list(dave.ids()) == []
 
 
 class Bearer(requests.auth.AuthBase):
