@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use firesteel::authentication::{BasicFile, look_elsewhere};
-use firesteel::config::{AccessMode, Config, ConfigError};
-use firesteel::driver::Spark;
+use firesteel::config::{AccessMode, Config, ConfigError, RunAsMode};
+use firesteel::driver::{Spark, possible_run_as};
 use firesteel::gpu;
 use firesteel::service::Tls;
 
@@ -49,6 +49,7 @@ pub(crate) fn check(config: Result<Config, ConfigError>) -> ExitCode {
             tell("gpus", gpus(&config));
             tell("tls", tls(&config));
             tell("access", access(&config));
+            tell("run as", run_as(&config));
         }
     }
     ExitCode::from(u8::from(!is_well))
@@ -170,6 +171,14 @@ fn tls(config: &Config) -> Finding {
     }
     Tls::check(tls).map_err(|error| error.to_string())?;
     Ok(format!("certificate in {}", tls.cert.display()))
+}
+
+fn run_as(config: &Config) -> Finding {
+    possible_run_as(&config.run_as)?;
+    Ok(match config.run_as.mode {
+        RunAsMode::Server => "all drivers run as the server's user".to_owned(),
+        RunAsMode::Owner => "each driver runs as its session's user".to_owned(),
+    })
 }
 
 fn access(config: &Config) -> Finding {

@@ -65,6 +65,9 @@ enum Command {
         /// The driver's directory.
         run_dir: PathBuf,
     },
+    /// Become a driver, as a keeper says (internal).
+    #[command(hide = true)]
+    Step,
 }
 
 /// Where the configuration comes from: flags over FIRESTEEL_* over the file over defaults.
@@ -142,6 +145,7 @@ fn run(command: Command) -> Result<ExitCode> {
     match command {
         // Before any runtime: the keeper is one small thread.
         Command::Keeper { run_dir } => driver::keeper::run(&run_dir)?,
+        Command::Step => driver::step::run()?,
         Command::Openapi => {
             writeln!(std::io::stdout(), "{}", api::document().to_pretty_json()?)?;
         }

@@ -6,7 +6,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use firesteel::config::{AccessMode, Config};
+use firesteel::config::{AccessMode, Config, RunAsMode};
 use firesteel::policy::LOADS_CODE;
 
 /// Bits of a mode that let others than the owner read.
@@ -115,6 +115,9 @@ fn drivers(config: &Config, open: &mut Vec<String>) {
                 .to_owned(),
         );
     }
+    if !config.access.mode.is_open() {
+        among_users(config, open);
+    }
     let conf = &config.spark.conf;
     let is_on = |key: &str| conf.get(key).is_some_and(|value| value == "true");
     if !config.access.mode.is_open() && is_on("spark.ui.enabled") {
@@ -123,6 +126,36 @@ fn drivers(config: &Config, open: &mut Vec<String>) {
              (spark.conf.\"spark.ui.enabled\")."
                 .to_owned(),
         );
+    }
+}
+
+/// What users' drivers are open to from one another's.
+fn among_users(config: &Config, open: &mut Vec<String>) {
+    if config.run_as.mode == RunAsMode::Server {
+        open.push(
+            "All drivers run as the server's own user: what one session can read on this host, every session can \
+             (run_as.mode)."
+                .to_owned(),
+        );
+    }
+    for (is_open, what, key) in [
+        (config.driver.memory_max.is_empty(), "memory", "driver.memory_max"),
+        (
+            config.driver.pids_max == 0,
+            "processes and threads",
+            "driver.pids_max",
+        ),
+        (
+            config.driver.disk_max.is_empty(),
+            "room on the disk",
+            "driver.disk_max",
+        ),
+    ] {
+        if is_open {
+            open.push(format!(
+                "A session may take as much of the host's {what} as there is ({key})."
+            ));
+        }
     }
 }
 

@@ -26,7 +26,7 @@ use crate::batch::Batches;
 use crate::clock::now_ms;
 use crate::config::{AtShutdown, Config, Listen};
 use crate::counters::Cap;
-use crate::driver::{Drivers, Spark, driver_of};
+use crate::driver::{Drivers, Spark, driver_of, prepare_run_as};
 use crate::gpu::{self, Gpus};
 use crate::output::Outputs;
 use crate::pool::Pool;
@@ -48,6 +48,7 @@ const START_STEP: Duration = Duration::from_secs(300);
 /// Something that the server needs is not there; the error says what, and nothing is left running.
 pub async fn serve(mut config: Config, handed_in: Vec<OwnedFd>) -> Result<()> {
     crate::sys::return_large_memory();
+    let umask = service::keep_files_private();
     let mut signals = Signals::listen()?;
     let lock = StateDir::take(&config.server.state_dir)?;
     let listening = service::listen(&config, handed_in)?;
@@ -55,7 +56,7 @@ pub async fn serve(mut config: Config, handed_in: Vec<OwnedFd>) -> Result<()> {
     config.server.listen = Listen(listening.address);
     let background = Background::new();
     let mut server = tokio::select! {
-        server = Server::start(Arc::new(config), listening, &lock, &background) => server?,
+        server = Server::start(Arc::new(config), listening, &lock, umask, &background) => server?,
         // As good as killed: what is stored is as the next server expects it.
         () = signals.asked() => return Ok(()),
     };
@@ -92,9 +93,13 @@ impl Server {
         config: Arc<Config>,
         listening: Listening,
         lock: &StateDir,
+        umask: u32,
         background: &Background,
     ) -> Result<Self> {
         let state_dir = config.server.state_dir.clone();
+        if let Some(notice) = prepare_run_as(&config).map_err(anyhow::Error::msg)? {
+            warn!("{notice}");
+        }
         if let Some(notice) = service::notice(&config) {
             warn!("{notice}");
         }
@@ -118,8 +123,15 @@ impl Server {
         notify::starting("opening the store", START_STEP);
         let store = Store::open(&state_dir.join("firesteel.db"), &config.store, background).await?;
         let authentication = Authentication::open(&config.access, &store, background).await?;
-        let drivers = Drivers::open(Arc::clone(&config), spark, &state_dir, store.epoch(), background)
-            .context("can't set up the state directory for drivers")?;
+        let drivers = Drivers::open(
+            Arc::clone(&config),
+            spark,
+            &state_dir,
+            store.epoch(),
+            umask,
+            background,
+        )
+        .context("can't set up the state directory for drivers")?;
         notify::starting("taking sessions back", START_STEP);
         let outputs =
             Outputs::open(&config, background.clone()).context("can't use the state directory's outputs")?;

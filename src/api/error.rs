@@ -13,7 +13,7 @@ use crate::background::WorkPanicked;
 use crate::batch;
 use crate::config::Size;
 use crate::quota::TooFast;
-use crate::session::{AddError, BadKind, CreateError, FetchError, SharingError, SubmitError};
+use crate::session::{AddError, BadKind, CreateError, FetchError, NoUser, SharingError, SubmitError};
 use crate::store::{StoreError, Trouble};
 use crate::tabular::Unfit;
 use crate::upload::UploadError;
@@ -193,6 +193,7 @@ impl From<CreateError> for ApiError {
             CreateError::QueueFull(reason) => Self::Unavailable(reason.to_string()),
             CreateError::Key(reason) => Self::KeyReused(reason.to_string()),
             CreateError::Gone(id) => Self::SessionNotFound(id.to_string()),
+            CreateError::User(reason) => reason.into(),
             CreateError::Store(reason) => reason.into(),
         }
     }
@@ -200,13 +201,23 @@ impl From<CreateError> for ApiError {
 
 impl From<batch::CreateError> for ApiError {
     fn from(reason: batch::CreateError) -> Self {
-        use batch::CreateError::{DuplicateName, Gone, Key, QueueFull, Store};
+        use batch::CreateError::{DuplicateName, Gone, Key, QueueFull, Store, User};
         match reason {
             DuplicateName { .. } => Self::Rejected(reason.to_string()),
             QueueFull(reason) => Self::Unavailable(reason.to_string()),
             Key(reason) => Self::KeyReused(reason.to_string()),
             Gone(id) => Self::SessionNotFound(id.to_string()),
+            User(reason) => reason.into(),
             Store(reason) => reason.into(),
+        }
+    }
+}
+
+impl From<NoUser> for ApiError {
+    fn from(reason: NoUser) -> Self {
+        match reason {
+            NoUser::Unavailable(_) => Self::Unavailable(reason.to_string()),
+            NoUser::Nobody | NoUser::Unknown(_) | NoUser::Refused { .. } => Self::Refused(reason.to_string()),
         }
     }
 }

@@ -146,6 +146,7 @@ impl Life {
     async fn launch(&mut self, held: &mut Held) -> std::io::Result<(Driver, Events)> {
         let shared = Arc::clone(&self.shared);
         let (id, mut spec) = (Uuid::new_v4(), self.request.driver.clone());
+        spec.user = self.request.user().map(str::to_owned);
         held.launched(id, &shared.gpus);
         self.holds(held);
         spec.gpus = shared.gpus.mask(held.gpus());

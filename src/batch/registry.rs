@@ -19,7 +19,7 @@ use crate::admission::QueueFull;
 use crate::background::Background;
 use crate::clock::now_ms;
 use crate::config::Config;
-use crate::driver::Drivers;
+use crate::driver::{Drivers, NoUser};
 use crate::gpu::{Gpus, Wanted};
 use crate::idempotency::{Begun, IdempotencyKey, KeyReused, Keys};
 use crate::ownership::{Ownership, Share, Whose};
@@ -51,6 +51,9 @@ pub enum CreateError {
     /// `limits.batches_queued` wait already, or as many of the owner as may.
     #[error(transparent)]
     QueueFull(#[from] QueueFull),
+    /// No driver can be started for its user.
+    #[error(transparent)]
+    User(#[from] NoUser),
     /// It could not be stored.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -265,6 +268,7 @@ impl Batches {
         request: NewBatch,
         key: Option<Box<IdempotencyRow>>,
     ) -> Result<Batch, CreateError> {
+        self.shared.drivers.check_user(request.user()).await?;
         self.gate.quotas().know(request.owner.as_deref(), &request.groups);
         let turn = self.gate.enter(claim(&request))?;
         let id = self.reserve(&request)?;

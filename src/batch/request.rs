@@ -33,3 +33,11 @@ pub struct NewBatch {
     #[serde(default)]
     pub groups: Vec<String>,
 }
+
+impl NewBatch {
+    /// Whose the driver is: the user that it acts for, else its owner.
+    #[must_use]
+    pub fn user(&self) -> Option<&str> {
+        self.proxy_user.as_deref().or(self.owner.as_deref())
+    }
+}

@@ -10,8 +10,8 @@ use super::check_logins::{check_jwt, check_kerberos, check_ldap};
 use super::error::ConfigError;
 use super::keys::{
     Access, AccessMode, Audit, DeployMode, Driver, Events, Files, Gpu, Job, Limits, Link, Log, Output,
-    PolicyConf, PolicyRule, Pool, Profile, Quota, ResultStreams, Retention, Server, Session, Shutdown, Spark,
-    Sql, Statement, Store, Upload, UserCase,
+    PolicyConf, PolicyRule, Pool, Profile, Quota, ResultStreams, Retention, RunAs, RunAsMode, Server,
+    Session, Shutdown, Spark, Sql, Statement, Store, Upload, UserCase,
 };
 use super::modes::Modes;
 use super::sources::Origins;
@@ -23,6 +23,10 @@ const KEPT_LEAST: usize = 500;
 
 /// What a frame has beside a result's body: at most 1 MiB of header (docs/link.md), and the lengths.
 const FRAME_OVERHEAD: u64 = 2 << 20;
+
+/// The least `driver.memory_max` and `driver.pids_max`: with less no driver starts.
+const MEMORY_LEAST: Size = Size::mib(256);
+const PIDS_LEAST: u64 = 128;
 
 pub(super) struct Fail<'a>(&'a Origins);
 
@@ -135,6 +139,7 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Result<(), ConfigErro
         retention,
         spark,
         driver,
+        run_as,
         session,
         batch,
         upload,
@@ -164,6 +169,7 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Result<(), ConfigErro
     check_server(server, &fail)?;
     check_spark(spark, &fail)?;
     check_driver(driver, &fail)?;
+    check_run_as(run_as, access, pool, profile, &fail)?;
     check_session(session, statement, &fail)?;
     fail.positive(&[("batch.ended_shown", batch.ended_shown)])?;
     fail.at_least_one(&[("job.kept", *kept)])?;
@@ -339,10 +345,28 @@ fn check_driver(driver: &Driver, fail: &Fail<'_>) -> Result<(), ConfigError> {
         class_archive_bytes: _,
         quick_jvm: _,
         warm_up: _,
+        memory_max,
+        cpu_percent: _,
+        pids_max,
+        disk_max: _,
+        watch_interval,
+        cgroups: _,
         env,
         env_pass,
     } = driver;
-    fail.positive(&[("driver.orphan_grace", *orphan_grace)])?;
+    fail.positive(&[
+        ("driver.orphan_grace", *orphan_grace),
+        ("driver.watch_interval", *watch_interval),
+    ])?;
+    if !memory_max.is_empty() {
+        fail.at_least("driver.memory_max", *memory_max, MEMORY_LEAST)?;
+    }
+    if *pids_max != 0 && *pids_max < PIDS_LEAST {
+        return fail.because(
+            "driver.pids_max",
+            format!("must be at least {PIDS_LEAST}, which a driver needs to start, or 0"),
+        );
+    }
     if !(-1000..=1000).contains(oom_score_adj) {
         return fail.because("driver.oom_score_adj", "must be from -1000 to 1000");
     }
@@ -364,6 +388,48 @@ fn check_driver(driver: &Driver, fail: &Fail<'_>) -> Result<(), ConfigError> {
     match env.values().any(|value| value.contains('\0')) {
         true => fail.because("driver.env", "a value must not have NUL characters"),
         false => Ok(()),
+    }
+}
+
+fn check_run_as(
+    run_as: &RunAs,
+    access: &Access,
+    pool: &Pool,
+    profiles: &BTreeMap<String, Profile>,
+    fail: &Fail<'_>,
+) -> Result<(), ConfigError> {
+    let RunAs {
+        mode,
+        min_uid: _,
+        users,
+    } = run_as;
+    let is_name =
+        |name: &str| !name.is_empty() && !name.contains([':', '/']) && !name.chars().any(char::is_control);
+    if let Some((user, unix)) = users
+        .iter()
+        .find(|(user, unix)| user.is_empty() || !is_name(unix))
+    {
+        return fail.because("run_as.users", format!("{user:?} = {unix:?} names no user"));
+    }
+    if *mode == RunAsMode::Server {
+        return Ok(());
+    }
+    if access.mode.is_open() {
+        return fail.because(
+            "run_as.mode",
+            "drivers can run as their users only where callers prove who they are: set access.mode",
+        );
+    }
+    let warm = profiles
+        .iter()
+        .map(|(name, profile)| (format!("profile.{name}.pool"), profile.pool));
+    let mut warm = warm.chain([("pool.size".to_owned(), pool.size)]);
+    match warm.find(|(_, size)| *size > 0) {
+        Some((key, _)) => fail.because(
+            &key,
+            "a warm driver is nobody's, and with run_as.mode = \"owner\" every driver is its user's",
+        ),
+        None => Ok(()),
     }
 }
 

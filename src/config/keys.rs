@@ -159,6 +159,14 @@ choices! {
         Livy = "livy",
     }
 
+    /// As which Unix user drivers run.
+    RunAsMode {
+        /// All as the server's own.
+        Server = "server",
+        /// Each as its session's user.
+        Owner = "owner",
+    }
+
     /// What happens to sessions when the server is shut down.
     AtShutdown {
         /// They run on and wait for the next server.
@@ -292,10 +300,35 @@ tables! {
         /// Whether an idle session's JVM plans and compiles a query before its first statement comes, which takes a second or two of a core: the first
         /// Spark job then is quicker. It runs no job.
         warm_up: bool = false;
+        /// The most memory of one driver, all its processes together: the JVM, Python, R, and what they start. A driver that is over it is ended. `0B`: no
+        /// limit.
+        memory_max: Size = Size::kib(0);
+        /// How much of the processors one driver may use, in percent of one: `250` is two and a half. `0`: no limit. Needs a cgroup.
+        cpu_percent: u32 = 0;
+        /// The most processes and threads of one driver; one that wants more is ended. `0`: no limit.
+        pids_max: u64 = 8192;
+        /// The most bytes that one driver's directory takes on the disk: temporary files, Spark's blocks, what is written to the working directory. A driver
+        /// that is over it is ended. `0B`: no limit.
+        disk_max: Size = Size::kib(0);
+        /// How often a driver's limits are looked at, where the kernel does not tell of them.
+        watch_interval: Span = Span::secs(1);
+        /// Whether each driver gets a cgroup, where the server can make one (docs/isolation.md).
+        cgroups: bool = true;
         /// Variables set in each driver's environment.
         env: TextMap = TextMap::default();
         /// Names of variables that drivers get from the server's environment, beside the built-in list.
         env_pass: Vec<String> = Vec::new();
+    }
+
+    /// As which Unix user of the host drivers run (docs/isolation.md).
+    RunAs at "run_as" {
+        /// `server`: all as the server's own user; `owner`: each as its session's user, with that one's groups and home, which needs a server that is started
+        /// as root.
+        mode: RunAsMode = RunAsMode::Server;
+        /// The least uid that a driver runs with. Never as root.
+        min_uid: u32 = 1000;
+        /// Users who have another name on the host, such as `"ada@EXAMPLE.COM" = "ada"`.
+        users: TextMap = TextMap::default();
     }
 
     /// Interactive sessions.

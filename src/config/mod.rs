@@ -30,8 +30,8 @@ pub use error::{ConfigError, Place};
 pub use keys::{
     Access, AccessMode, AtShutdown, Audit, Batch, ConfMode, DeployMode, Driver, Durability, Events, Files,
     Gpu, IdleGpus, Job, Jwt, Kerberos, Key, Ldap, Limits, Link, Lists, Log, LogFormat, Login, Output,
-    PolicyConf, PolicyRule, Pool, Profile, Proxy, Quota, ResultStreams, Retention, Server, Session, Shutdown,
-    Spark, Sql, Statement, Store, TABLES, Table, Throttle, Tls, Token, Upload, UserCase,
+    PolicyConf, PolicyRule, Pool, Profile, Proxy, Quota, ResultStreams, Retention, RunAs, RunAsMode, Server,
+    Session, Shutdown, Spark, Sql, Statement, Store, TABLES, Table, Throttle, Tls, Token, Upload, UserCase,
 };
 pub use modes::Modes;
 pub use reference::reference;
@@ -52,6 +52,8 @@ pub struct Config {
     pub spark: Spark,
     /// `[driver]`
     pub driver: Driver,
+    /// `[run_as]`
+    pub run_as: RunAs,
     /// `[session]`
     pub session: Session,
     /// Batches.

@@ -5,6 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use super::Driver;
+use super::cgroup::Group;
 use super::link::Frame;
 use super::process::stand_back;
 use serde_json::json;
@@ -43,6 +44,7 @@ pub enum Claimed {
 impl Driver {
     /// Has a driver that was started in the background run as any other. The kernel may ask to be asked again a little later.
     pub async fn to_foreground(&self) {
+        Group::of(&self.host.cgroups, &self.run_dir.id()).stand_back(0);
         let Some(keeper) = self.run_dir.named_keeper() else {
             return;
         };

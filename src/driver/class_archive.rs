@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use sha2::{Digest as _, Sha256};
 
+use super::run_as::let_read;
 use super::spark::Spark;
 
 /// The first Java whose archives of an application's classes are made at its exit and take no list.
@@ -145,6 +146,7 @@ impl ClassArchive {
         if !is_whole {
             self.remove();
         }
+        let is_whole = is_whole && self.open_to_drivers().is_ok();
         self.is_ready.store(is_whole, Ordering::Relaxed);
         is_whole
     }
@@ -166,6 +168,7 @@ impl ClassArchive {
         }
         let digest = digest_of(&fresh)?;
         fs::rename(&fresh, self.path())?;
+        self.open_to_drivers()?;
         // Last: an archive counts once its digest is there.
         fs::write(self.digest_path(), digest)?;
         self.make_room(room);
@@ -181,6 +184,15 @@ impl ClassArchive {
         fs::create_dir_all(self.empty())?;
         let _ = fs::remove_file(self.fresh());
         Ok(())
+    }
+
+    /// Drivers that run as other users map it too. None of them can write it.
+    fn open_to_drivers(&self) -> io::Result<()> {
+        let_read(&self.path())?;
+        match self.hides_conf {
+            true => let_read(&self.empty()),
+            false => Ok(()),
+        }
     }
 
     /// Removes what an attempt has left.

@@ -142,6 +142,9 @@ pub fn diagnose(exit: Option<&Exit>, lines: &[String], was_ready: bool) -> Strin
     let Some(exit) = exit else {
         return "The driver's keeper was killed, and the driver with it.".to_owned();
     };
+    if let Some(limit) = &exit.limit {
+        return limit.clone();
+    }
     if let Some(error) = &exit.error {
         if error.contains("(os error 7)") {
             return "The arguments (args) are longer than a program's may be on this host: put them into a file and name that."
@@ -193,7 +196,8 @@ pub fn diagnose(exit: Option<&Exit>, lines: &[String], was_ready: bool) -> Strin
 /// The sentence for a batch's application that ended by itself with anything but success.
 #[must_use]
 pub fn diagnose_application(exit: Option<&Exit>, lines: &[String]) -> String {
-    let Some(code) = exit.and_then(|exit| exit.code).filter(|code| *code != 137) else {
+    let by_itself = exit.filter(|exit| exit.limit.is_none());
+    let Some(code) = by_itself.and_then(|exit| exit.code).filter(|code| *code != 137) else {
         return diagnose(exit, lines, true);
     };
     let Some(at) = lines.iter().rposition(|line| is_exception(line)) else {
@@ -335,6 +339,19 @@ mod tests {
         };
         assert!(diagnose(Some(&killed), &log(""), true).contains("memory"));
         assert!(diagnose(None, &log(""), true).contains("keeper"));
+        let over = Exit {
+            code: Some(143),
+            limit: Some("The driver was ended: it had too much.".into()),
+            ..Exit::default()
+        };
+        assert_eq!(
+            diagnose(Some(&over), &log(""), false),
+            "The driver was ended: it had too much."
+        );
+        assert_eq!(
+            diagnose_application(Some(&over), &log("ValueError: no")),
+            "The driver was ended: it had too much."
+        );
         let missing = Exit {
             error: Some("/none/bin/spark-submit: No such file or directory".into()),
             ..Exit::default()

@@ -17,7 +17,7 @@ use super::spark::Spark;
 use super::submit::{DRIVER_PYTHON, DriverSpec, python};
 use crate::config::{Config, DeployMode};
 
-/// The script's name in the run directory.
+/// The script's name in the driver's part of the run directory.
 const SCRIPT: &str = "interpreter";
 
 /// The conf key of the R that Spark starts the application with, and where else it may be, in Spark's order.
@@ -46,7 +46,7 @@ pub(super) fn install(
         return Ok(());
     }
     run_dir.write_program(SCRIPT, script(&interpreter).as_bytes())?;
-    conf.insert(key.to_owned(), run_dir.file(SCRIPT).display().to_string());
+    conf.insert(key.to_owned(), run_dir.own().join(SCRIPT).display().to_string());
     Ok(())
 }
 

@@ -5,15 +5,18 @@
 //! capped files, waits, ends everything left, and writes `exit.json` last. SIGTERM asks it to end the driver: SIGTERM to the
 //! driver, SIGKILL to all after the grace.
 //!
-//! Called by `main`; calls `process`, `log` and `run_dir`.
+//! It keeps the server's rights where the driver runs as another user (`step` gives them up): so the driver can neither end it, nor write what it
+//! writes, and it can end all that is below it. It also sees to the driver's limits (`watch`).
+//!
+//! Called by `main`; calls `step`, `cgroup`, `watch`, `process`, `log` and `run_dir`.
 
 use std::fs;
 use std::io::Read as _;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -25,9 +28,12 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, setsid};
 use signal_hook::low_level::pipe;
 
+use super::cgroup::Group;
 use super::log::Segments;
 use super::process::{ProcessName, descendants, stand_back};
 use super::run_dir::{Exit, Launch, RunDir};
+use super::step::Step;
+use super::watch::Watch;
 use crate::clock::now_ms;
 
 /// How often leftovers are looked for once the driver itself has ended.
@@ -63,9 +69,13 @@ pub fn run(run_dir: &Path) -> Result<()> {
         // On a kernel that does not know it the driver is as quick as any other.
         let _ = stand_back(me.pid, launch.nice);
     }
-    let exit = match spawn(&launch, me.pid) {
-        Ok(child) => Keeper::new(child, &run_dir, &launch, signals)?.wait()?,
+    let group = Group::make(&launch.cgroups, &run_dir.id(), &launch.limits);
+    group.stand_back(launch.nice);
+    let watch = Watch::new(launch.limits.clone(), group, me.pid, run_dir.own());
+    let exit = match spawn(&launch, watch.group(), me.pid) {
+        Ok(child) => Keeper::new(child, &run_dir, &launch, signals, watch)?.wait()?,
         Err(error) => {
+            watch.group().remove();
             let program = launch.argv.first().map_or("", String::as_str);
             Exit {
                 error: Some(format!("{program}: {error}")),
@@ -78,28 +88,25 @@ pub fn run(run_dir: &Path) -> Result<()> {
         .context("write exit.json")
 }
 
-fn spawn(launch: &Launch, keeper: i32) -> std::io::Result<Child> {
-    let (program, arguments) = launch
-        .argv
-        .split_first()
-        .ok_or(std::io::ErrorKind::InvalidInput)?;
-    let child = Command::new(program)
-        .args(arguments)
-        .env_clear()
-        .envs(&launch.environment)
-        .env("FIRESTEEL_KEEPER_PID", keeper.to_string())
-        .current_dir(&launch.directory)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn()?;
-    // Raising it needs no privilege; where /proc says no, the driver is as likely a victim as any other process.
-    let _ = fs::write(
-        format!("/proc/{}/oom_score_adj", child.id()),
-        launch.oom_score_adj.to_string(),
-    );
-    Ok(child)
+fn spawn(launch: &Launch, group: &Group, keeper: i32) -> std::io::Result<Child> {
+    let mut environment = launch.environment.clone();
+    environment.insert("FIRESTEEL_KEEPER_PID".to_owned(), keeper.to_string());
+    let step = Step {
+        argv: launch.argv.clone(),
+        environment,
+        directory: launch.directory.clone(),
+        umask: launch.umask,
+        identity: launch.identity.clone(),
+        cgroups: group.procs(),
+        // Where a cgroup counts, its user's other drivers don't.
+        processes: if group.has_pids() {
+            0
+        } else {
+            launch.limits.pids_max
+        },
+        oom_score_adj: launch.oom_score_adj,
+    };
+    step.start()
 }
 
 /// Signals as bytes in sockets. None is blocked: a child would inherit that and be deaf to them.
@@ -176,10 +183,19 @@ struct Keeper {
     kill_grace: Duration,
     kill_at: Option<Instant>,
     status: Option<ExitStatus>,
+    watch: Watch,
+    /// Why the driver had to end, where it was a limit.
+    limit: Option<String>,
 }
 
 impl Keeper {
-    fn new(mut child: Child, run_dir: &RunDir, launch: &Launch, signals: Signals) -> Result<Self> {
+    fn new(
+        mut child: Child,
+        run_dir: &RunDir,
+        launch: &Launch,
+        signals: Signals,
+        watch: Watch,
+    ) -> Result<Self> {
         let segments = |stream| Segments::new(run_dir.path(), stream, launch.log_max_bytes);
         Ok(Self {
             main: Pid::from_raw(i32::try_from(child.id())?),
@@ -191,13 +207,15 @@ impl Keeper {
             kill_grace: Duration::from_millis(launch.kill_grace_ms),
             kill_at: None,
             status: None,
+            watch,
+            limit: None,
         })
     }
 
     fn wait(mut self) -> Result<Exit> {
         let mut buffer = vec![0; CHUNK];
         loop {
-            self.poll()?;
+            let is_told = self.poll()?;
             for stream in &mut self.streams {
                 stream.drain(&mut buffer);
             }
@@ -205,6 +223,7 @@ impl Keeper {
                 self.ask_to_end();
             }
             let childless = self.reap();
+            self.keep_to_limits(is_told);
             if self.status.is_some() || self.kill_at.is_some_and(|at| Instant::now() >= at) {
                 if childless {
                     break;
@@ -215,22 +234,39 @@ impl Keeper {
         for stream in &mut self.streams {
             stream.drain(&mut buffer);
         }
+        self.watch.group().remove();
         let status = self.status;
         Ok(Exit {
             code: status.and_then(|status| status.code()),
             signal: status.and_then(|status| status.signal()),
+            limit: self.limit,
             ..Exit::default()
         })
     }
 
-    fn poll(&self) -> Result<()> {
+    /// Ends a driver that is over a limit, at once: it has shown that it does not keep to what it is told.
+    fn keep_to_limits(&mut self, is_told: bool) {
+        // One that is ending already is told nothing by its cgroup any more, in which it can make no process.
+        if self.kill_at.is_some() {
+            return;
+        }
+        if self.status.is_some() {
+            // What ended it may have been the kernel, for want of memory.
+            self.limit = self.watch.by_kernel();
+            self.kill_at = Some(Instant::now());
+        } else if let Some(sentence) = self.watch.look(is_told) {
+            self.limit = Some(sentence);
+            self.kill_at = Some(Instant::now());
+        }
+    }
+
+    /// Waits for something to do; true where a limit may have been met.
+    fn poll(&self) -> Result<bool> {
+        let timeout = |wait: Duration| PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX);
         let timeout = match (self.status, self.kill_at) {
-            (Some(_), _) => PollTimeout::try_from(SWEEP)?,
-            (None, Some(at)) => {
-                let left = at.saturating_duration_since(Instant::now()).max(SWEEP);
-                PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
-            }
-            (None, None) => PollTimeout::NONE,
+            (Some(_), _) => timeout(SWEEP),
+            (None, Some(at)) => timeout(at.saturating_duration_since(Instant::now()).max(SWEEP)),
+            (None, None) => self.watch.interval().map_or(PollTimeout::NONE, timeout),
         };
         let signals = [&self.signals.end, &self.signals.look];
         let mut watched: Vec<PollFd<'_>> = signals
@@ -241,8 +277,14 @@ impl Keeper {
                 .iter()
                 .filter_map(|stream| Some(PollFd::new(stream.pipe.as_ref()?.as_fd(), PollFlags::POLLIN))),
         );
+        let others = watched.len();
+        watched.extend(
+            self.watch
+                .events()
+                .map(|file| PollFd::new(file.as_fd(), PollFlags::POLLPRI)),
+        );
         match poll(&mut watched, timeout) {
-            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Ok(_) | Err(Errno::EINTR) => Ok(watched[others..].iter().any(|file| file.any().unwrap_or(false))),
             Err(error) => Err(error).context("poll"),
         }
     }
@@ -273,6 +315,7 @@ impl Keeper {
     }
 
     fn kill_everything(&self) {
+        self.watch.group().kill();
         for pid in descendants(nix::unistd::getpid().as_raw()) {
             // It may have ended since the look.
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);

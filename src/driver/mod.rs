@@ -5,6 +5,7 @@
 //! owners, HTTP or SQL tables. `docs/link.md` is its contract with the agent.
 
 mod agent;
+mod cgroup;
 mod claim;
 mod class_archive;
 mod collect;
@@ -19,12 +20,16 @@ mod link;
 pub mod log;
 mod mark;
 mod process;
+mod run_as;
 mod run_dir;
+mod secure;
 mod spark;
 mod start_options;
+pub mod step;
 mod submit;
 mod supervise;
 mod training;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -41,7 +46,8 @@ use tracing::info;
 use uuid::Uuid;
 
 use crate::background::Background;
-use crate::config::{Config, DeployMode};
+use crate::config::{Config, DeployMode, RunAsMode};
+use cgroup::Places;
 use class_archive::ClassArchive;
 use keeper_watch::Keeper;
 use link::{Frame, FrameCodec, LinkKey, Listener, Secret, Slot, Tickets};
@@ -56,7 +62,8 @@ pub use leftovers::{clear, end_leftover};
 pub use link::{ResultPiece, ResultStream};
 pub use mark::DriverMark;
 pub use process::{ProcessName, driver_of};
-pub use run_dir::{Exit, RunDir};
+pub use run_as::{Identity, NoUser, possible as possible_run_as, prepare as prepare_run_as};
+pub use run_dir::{Exit, Limits, RunDir};
 pub use spark::{NoSpark, Spark};
 pub use submit::{Ahead, Application, DriverSpec, Resources, spark_defaults};
 
@@ -75,6 +82,14 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 /// A driver's news, each with its frame's number.
 pub type Events = mpsc::Receiver<(u64, DriverEvent)>;
 
+/// What drivers have on this host beside their directories.
+#[derive(Debug)]
+struct Host {
+    /// Where uploads are, as their files are named.
+    uploads: [PathBuf; 2],
+    cgroups: Places,
+}
+
 /// Starts drivers and takes their calls.
 #[derive(Debug)]
 pub struct Drivers {
@@ -83,6 +98,9 @@ pub struct Drivers {
     class_archive: Option<Arc<ClassArchive>>,
     defaults: BTreeMap<String, String>,
     run_root: PathBuf,
+    host: Arc<Host>,
+    /// The umask that the server was started with.
+    umask: u32,
     agent_main: PathBuf,
     key: LinkKey,
     listener: Listener,
@@ -91,7 +109,7 @@ pub struct Drivers {
 }
 
 impl Drivers {
-    /// Opens the link's socket and unpacks the agent under `state_dir`.
+    /// Opens the link's socket and unpacks the agent under `state_dir`. `umask` is the one that the server was started with.
     ///
     /// # Errors
     /// The state directory can't be written, or `spark-defaults.conf` can't be read.
@@ -100,10 +118,24 @@ impl Drivers {
         spark: Spark,
         state_dir: &Path,
         epoch: i64,
+        umask: u32,
         background: &Background,
     ) -> io::Result<Self> {
         let run_root = state_dir.join("run");
         std::fs::create_dir_all(&run_root)?;
+        let uploads = state_dir.join("uploads");
+        // Files are named as the policy has resolved them, or as they are.
+        let real_uploads = uploads.canonicalize().unwrap_or_else(|_| uploads.clone());
+        let cgroups = match config.driver.cgroups {
+            true => Places::find(),
+            false => Places::default(),
+        };
+        info!("cgroups for drivers: {}", cgroups.told());
+        let agents = state_dir.join("agent");
+        let agent_main = agent::unpack(&agents)?;
+        if config.run_as.mode == RunAsMode::Owner {
+            run_as::let_read(&agents)?;
+        }
         let conf_dir = std::env::var("SPARK_CONF_DIR").ok();
         let is_wanted = config.driver.class_archive && config.spark.deploy_mode != DeployMode::Cluster;
         let class_archive = match is_wanted {
@@ -119,7 +151,12 @@ impl Drivers {
             .map(Arc::new);
         Ok(Self {
             defaults: spark_defaults(&spark, conf_dir.as_deref())?,
-            agent_main: agent::unpack(&state_dir.join("agent"))?,
+            agent_main,
+            host: Arc::new(Host {
+                uploads: [uploads, real_uploads],
+                cgroups,
+            }),
+            umask,
             key: LinkKey::open(state_dir)?,
             listener: Listener::bind(
                 state_dir,
@@ -206,6 +243,7 @@ impl Drivers {
         let tickets = Arc::<Tickets>::default();
         let slot = Arc::new(Slot {
             secret: self.key.secret(id),
+            uid: run_dir.uid(),
             keeper_pid: keeper.pid,
             stored: AtomicU64::new(0),
             calls,
@@ -233,6 +271,7 @@ impl Drivers {
             // What the agent may write, and what it adds at its end.
             outbox_bytes: self.config.link.outbox_bytes.bytes() + self.config.link.max_frame.bytes(),
             background: self.background.clone(),
+            cgroups: self.host.cgroups.clone(),
             epoch: self.epoch,
             link: LinkState::new(keeper.is_adopted, self.epoch),
             keeper,
@@ -241,6 +280,7 @@ impl Drivers {
         let driver = Driver {
             id,
             run_dir: run_dir.clone(),
+            host: Arc::clone(&self.host),
             commands,
             questions,
             tickets,
@@ -257,6 +297,10 @@ impl Drivers {
         secret: &Secret,
     ) -> io::Result<Vec<String>> {
         let config = &self.config;
+        let identity = match spec.makes_class_archive {
+            true => None,
+            false => run_as::identity(&config.run_as, spec.user.as_deref()).map_err(io::Error::other)?,
+        };
         let mut conf = submit::conf(config, spec, &self.defaults, &run_dir.work());
         let python = submit::python(&conf, &self.spark).to_owned();
         let mut notices = Vec::new();
@@ -267,11 +311,15 @@ impl Drivers {
         }
         direct_output::install(run_dir, spec, &mut conf, config, &self.spark)?;
         if let Some(resources) = spec.gpus.as_ref().and_then(|mask| mask.resources.as_ref()) {
-            run_dir.write("resources.json", resources.as_bytes())?;
-            let path = run_dir.file("resources.json").display().to_string();
+            run_dir.write_own("resources.json", resources.as_bytes())?;
+            let path = run_dir.own().join("resources.json").display().to_string();
             conf.insert("spark.driver.resourcesFile".to_owned(), path);
         }
-        run_dir.write("spark.properties", submit::properties(&conf).as_bytes())?;
+        run_dir.write_own("spark.properties", submit::properties(&conf).as_bytes())?;
+        if let Some(identity) = &identity {
+            self.hand_over(spec, &conf, identity)?;
+            run_dir.give(identity.uid, identity.gid)?;
+        }
         let class_archive = self.class_archive.as_ref().and_then(|archive| {
             if spec.makes_class_archive {
                 Some(archive.to_make())
@@ -283,9 +331,10 @@ impl Drivers {
             argv: submit::argv(
                 &self.spark,
                 spec,
-                &run_dir.file("spark.properties"),
+                &run_dir.own().join("spark.properties"),
                 &self.agent_main,
-                run_dir.path(),
+                &run_dir.own(),
+                identity.is_some(),
             ),
             environment: submit::environment(
                 config,
@@ -296,6 +345,7 @@ impl Drivers {
                     work: &run_dir.work(),
                     conf: &conf,
                     class_archive: class_archive.as_ref(),
+                    identity: identity.as_ref(),
                 },
                 |name| std::env::var(name).ok(),
             ),
@@ -307,6 +357,10 @@ impl Drivers {
                 false => 0,
             },
             oom_score_adj: config.driver.oom_score_adj,
+            umask: self.umask_of(spec, identity.as_ref()),
+            identity,
+            limits: limits(config),
+            cgroups: self.host.cgroups.clone(),
         };
         run_dir.write("launch.json", &serde_json::to_vec(&launch)?)?;
         Ok(notices)
@@ -322,11 +376,11 @@ impl Drivers {
         python: &str,
     ) -> io::Result<()> {
         let config = &self.config;
-        run_dir.write("secret", secret.expose().as_bytes())?;
+        run_dir.write_own("secret", secret.expose().as_bytes())?;
         let agent = json!({
             "driver": id,
             "socket": self.listener.path(),
-            "secret_file": run_dir.file("secret"),
+            "secret_file": run_dir.own().join("secret"),
             "python": python,
             "kind": spec.kind,
             "output_max_bytes": config.output.max_bytes.len(),
@@ -345,7 +399,50 @@ impl Drivers {
             "warm": spec.ahead,
             "warm_up": config.driver.warm_up && !spec.makes_class_archive,
         });
-        run_dir.write("agent.json", agent.to_string().as_bytes())
+        run_dir.write_own("agent.json", agent.to_string().as_bytes())
+    }
+
+    /// Whether a driver can be started for this user: one sentence where it can't. Asks the host for its users.
+    ///
+    /// # Errors
+    /// See [`NoUser`].
+    pub async fn check_user(&self, user: Option<&str>) -> Result<(), NoUser> {
+        if self.config.run_as.mode == RunAsMode::Server {
+            return Ok(());
+        }
+        let (config, user) = (Arc::clone(&self.config), user.map(str::to_owned));
+        let looked = move || run_as::identity(&config.run_as, user.as_deref()).map(drop);
+        let looked = self.background.blocking(looked).await;
+        looked.unwrap_or_else(|panicked| Err(NoUser::Unavailable(panicked.to_string())))
+    }
+
+    /// Lets the driver's user read the uploads that its request names.
+    fn hand_over(
+        &self,
+        spec: &DriverSpec,
+        conf: &BTreeMap<String, String>,
+        identity: &Identity,
+    ) -> io::Result<()> {
+        let application = spec
+            .application
+            .iter()
+            .map(|application| application.file.as_str());
+        let in_conf = conf.values().flat_map(|value| value.split([',', ' ']));
+        for named in application.chain(in_conf) {
+            for uploads in &self.host.uploads {
+                run_as::hand_over(uploads, named, identity.uid, identity.gid)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What a driver's files are closed to. The one that makes the class-data archive makes it, and the agent's compiled files, for all.
+    fn umask_of(&self, spec: &DriverSpec, identity: Option<&Identity>) -> u32 {
+        match (identity, self.config.run_as.mode) {
+            (Some(_), _) => 0o077,
+            (None, RunAsMode::Owner) if spec.makes_class_archive => 0o022,
+            _ => self.umask,
+        }
     }
 
     /// The whole Spark conf of a session's driver that is started so, but for its directory. None where it has more than the configuration allows, which
@@ -380,6 +477,18 @@ impl Drivers {
     }
 }
 
+/// What each driver may use.
+fn limits(config: &Config) -> Limits {
+    let driver = &config.driver;
+    Limits {
+        memory_max: driver.memory_max.bytes(),
+        cpu_percent: driver.cpu_percent,
+        pids_max: driver.pids_max,
+        disk_max: driver.disk_max.bytes(),
+        interval_ms: u64::try_from(driver.watch_interval.get().as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
 /// What a file is added to a session as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Addition {
@@ -410,6 +519,7 @@ pub struct Driver {
     pub id: Uuid,
     /// Its directory.
     pub run_dir: RunDir,
+    host: Arc<Host>,
     commands: mpsc::Sender<Command>,
     questions: mpsc::Sender<Question>,
     tickets: Arc<Tickets>,
@@ -462,6 +572,14 @@ impl Driver {
     /// Adds a file to the SparkContext and to the interpreters. None: the driver has ended, or too many questions wait;
     /// else why it could not be added. The agent may take as long as Spark does.
     pub async fn add(&self, what: Addition, uri: &str) -> Option<Result<(), String>> {
+        let uid = self.run_dir.uid();
+        if uid != nix::unistd::geteuid().as_raw() {
+            for uploads in &self.host.uploads {
+                if let Err(error) = run_as::hand_over(uploads, uri, uid, self.run_dir.gid()) {
+                    return Some(Err(error.to_string()));
+                }
+            }
+        }
         let fields = json!({"what": what.as_str(), "uri": uri});
         let added = self.ask(Frame::new("add", fields, "")).await?;
         Some(added.text("error").map_or(Ok(()), |error| Err(error.to_owned())))

@@ -13,6 +13,8 @@ use uuid::Uuid;
 
 /// Deepest chain of parents that is followed.
 const DEPTH: usize = 64;
+/// The most processes of one tree that are counted.
+const COUNTED: usize = 50_000;
 
 /// Gives everything in a process's session (setsid) a nice value of 0 to 19 as a whole. Unlike a process's own it can be taken back without
 /// privilege (sched(7), the autogroup feature).
@@ -95,6 +97,9 @@ struct Stat {
     parent: i32,
     state: char,
     start: u64,
+    threads: u64,
+    /// Pages.
+    resident: u64,
 }
 
 /// Parses `/proc/PID/stat`; the command's name may hold blanks and parentheses, so fields count from its last `)`.
@@ -106,7 +111,59 @@ fn stat(pid: i32) -> Option<Stat> {
         state: fields.first()?.chars().next()?,
         parent: fields.get(1)?.parse().ok()?,
         start: fields.get(19)?.parse().ok()?,
+        threads: fields.get(17)?.parse().ok()?,
+        resident: fields.get(21)?.parse().ok()?,
     })
+}
+
+/// What one process uses.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Usage {
+    pub pid: i32,
+    pub threads: u64,
+    /// Bytes in memory, those that it shares with others counted whole.
+    pub resident: u64,
+}
+
+impl Usage {
+    /// Bytes in memory, of those that it shares with others its part. Where that is not told, as many as are resident.
+    pub(super) fn proportional(&self) -> u64 {
+        let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid)).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
+        let kib = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
+        kib.map_or(self.resident, |kib| kib * 1024)
+    }
+}
+
+/// What each living descendant of `ancestor` uses, itself left out. Costs a read for each of their threads, whatever else runs on the host.
+pub(super) fn tree(ancestor: i32) -> Vec<Usage> {
+    let page = sysconf(SysconfVar::PAGE_SIZE).ok().flatten();
+    let page = page.and_then(|page| u64::try_from(page).ok()).unwrap_or(4096);
+    let (mut waiting, mut found) = (children(ancestor), Vec::new());
+    while let Some(pid) = waiting.pop() {
+        if found.len() >= COUNTED {
+            break;
+        }
+        let Some(stat) = stat(pid) else { continue };
+        found.push(Usage {
+            pid,
+            threads: stat.threads,
+            resident: stat.resident.saturating_mul(page),
+        });
+        waiting.extend(children(pid));
+    }
+    found
+}
+
+/// The children of all of a process's threads.
+fn children(pid: i32) -> Vec<i32> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten();
+    let texts = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("children")).ok());
+    let mut found = Vec::new();
+    for text in texts {
+        found.extend(text.split_whitespace().filter_map(|pid| pid.parse::<i32>().ok()));
+    }
+    found
 }
 
 /// The process of this user's whose first arguments are these, the oldest of several.

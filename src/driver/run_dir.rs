@@ -1,14 +1,21 @@
 //! A driver's directory: its files, their names, and how they are written. `docs/link.md` lists them.
+//!
+//! Its upper part is the server's and its keeper's, `own` below it the driver's: what the two trust lies where the driver can't write when it
+//! runs as another user.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, lchown,
+};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::cgroup::Places;
 use super::process::{ProcessName, running};
+use super::run_as::Identity;
 
 /// The longest file that is read as a whole; all that belongs here is far shorter.
 const READ_MAX: u64 = 1024 * 1024;
@@ -34,6 +41,29 @@ pub struct Launch {
     pub nice: u32,
     /// `oom_score_adj` of the driver: the kernel takes it before the server.
     pub oom_score_adj: i32,
+    /// Its umask.
+    pub umask: u32,
+    /// As whom it runs; none: as the keeper.
+    pub identity: Option<Identity>,
+    /// What it may use.
+    pub limits: Limits,
+    /// Where its cgroup is made.
+    pub(super) cgroups: Places,
+}
+
+/// What a driver may use, all its processes together; 0 for no limit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Bytes of memory.
+    pub memory_max: u64,
+    /// Of a processor, in percent.
+    pub cpu_percent: u32,
+    /// Processes and threads.
+    pub pids_max: u64,
+    /// Bytes on the disk of its directory.
+    pub disk_max: u64,
+    /// How often is looked where the kernel does not tell, in milliseconds.
+    pub interval_ms: u64,
 }
 
 /// How a driver ended, in `exit.json`.
@@ -48,6 +78,9 @@ pub struct Exit {
     /// Why it could not be started at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// The sentence that names the limit for which its keeper has ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<String>,
     /// When, in epoch milliseconds.
     pub at: i64,
 }
@@ -62,6 +95,15 @@ pub(super) fn open_plain(path: &Path) -> io::Result<File> {
     } else {
         Err(io::ErrorKind::InvalidData.into())
     }
+}
+
+fn write_new(path: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path)?
+        .write_all(content)
 }
 
 fn read_plain(path: &Path) -> io::Result<Vec<u8>> {
@@ -88,8 +130,29 @@ impl RunDir {
     pub fn create(path: PathBuf) -> io::Result<Self> {
         DirBuilder::new().mode(0o700).create(&path)?;
         let made = Self(path);
-        DirBuilder::new().mode(0o700).create(made.work())?;
+        for directory in [made.own(), made.work()] {
+            DirBuilder::new().mode(0o700).create(directory)?;
+        }
         Ok(made)
+    }
+
+    /// Gives the driver's part to its user, once all that the server writes there is written. Nobody else can have changed anything there until now.
+    ///
+    /// # Errors
+    /// The disk says no, or this server may not.
+    pub(super) fn give(&self, uid: u32, gid: u32) -> io::Result<()> {
+        let own = self.own();
+        for entry in fs::read_dir(&own)? {
+            lchown(entry?.path(), Some(uid), Some(gid))?;
+        }
+        lchown(&own, Some(uid), Some(gid))?;
+        fs::set_permissions(&self.0, fs::Permissions::from_mode(0o711))
+    }
+
+    /// The user whose processes the driver's are: the owner of its part, which only the server can put there.
+    #[must_use]
+    pub fn uid(&self) -> u32 {
+        fs::symlink_metadata(self.own()).map_or_else(|_| nix::unistd::geteuid().as_raw(), |data| data.uid())
     }
 
     /// The directory itself.
@@ -98,10 +161,26 @@ impl RunDir {
         &self.0
     }
 
-    /// The driver's working directory.
+    /// The driver's id, which names it.
+    #[must_use]
+    pub fn id(&self) -> String {
+        self.0
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned()
+    }
+
+    /// The driver's part of it.
+    #[must_use]
+    pub fn own(&self) -> PathBuf {
+        self.0.join("own")
+    }
+
+    /// The driver's working directory, and its directory of temporary files.
     #[must_use]
     pub fn work(&self) -> PathBuf {
-        self.0.join("work")
+        self.own().join("work")
     }
 
     /// A file of this directory.
@@ -115,24 +194,23 @@ impl RunDir {
     /// # Errors
     /// It exists already, or the disk says no.
     pub fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
-        self.write_new(name, 0o600, content)
+        write_new(&self.file(name), 0o600, content)
     }
 
-    /// Writes a program that only its owner can read and run.
+    /// As [`RunDir::write`], in the driver's part: before that is given away.
     ///
     /// # Errors
     /// It exists already, or the disk says no.
-    pub fn write_program(&self, name: &str, content: &[u8]) -> io::Result<()> {
-        self.write_new(name, 0o700, content)
+    pub(super) fn write_own(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        write_new(&self.own().join(name), 0o600, content)
     }
 
-    fn write_new(&self, name: &str, mode: u32, content: &[u8]) -> io::Result<()> {
-        OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .open(self.file(name))?
-            .write_all(content)
+    /// Writes a program into the driver's part that only its owner can read and run: before that is given away.
+    ///
+    /// # Errors
+    /// It exists already, or the disk says no.
+    pub(super) fn write_program(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        write_new(&self.own().join(name), 0o700, content)
     }
 
     /// Replaces a file in one step: a reader sees the old content or the new.
@@ -167,6 +245,12 @@ impl RunDir {
             return named;
         }
         running(&[b"keeper", self.0.as_os_str().as_encoded_bytes()]).or(named)
+    }
+
+    /// The group of the driver's part.
+    #[must_use]
+    pub fn gid(&self) -> u32 {
+        fs::symlink_metadata(self.own()).map_or_else(|_| nix::unistd::getegid().as_raw(), |data| data.gid())
     }
 
     /// Takes the launch, so that nobody else starts this driver: the file is renamed, which succeeds once.

@@ -10,6 +10,8 @@ use crate::config::Config;
 
 /// The variable with the launcher's options.
 pub(super) const LAUNCHER: &str = "SPARK_LAUNCHER_OPTS";
+/// No file of counters in `/tmp`, under a name that everybody can guess.
+pub(super) const NO_PERFORMANCE_FILE: &str = "-XX:-UsePerfData";
 /// Of a driver that starts soon, needs less memory, and computes slowly for long: no second compiler, no threads of a collector.
 const QUICK: &str = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC";
 /// The conf keys that a driver's JVM takes options from, after ours: of two compilers' levels the last counts, of two collectors none.
@@ -25,9 +27,9 @@ pub(super) fn of_launcher(spark: &Spark, spec: &DriverSpec) -> Option<String> {
     let jar = jar.to_str()?;
     // A shell splits it at blanks and takes some characters for patterns.
     let is_plain = |character: char| character.is_alphanumeric() || "._-+/".contains(character);
-    jar.chars()
-        .all(is_plain)
-        .then(|| format!("-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xbootclasspath/a:{jar}"))
+    jar.chars().all(is_plain).then(|| {
+        format!("{NO_PERFORMANCE_FILE} -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xbootclasspath/a:{jar}")
+    })
 }
 
 /// Of a session's JVM. Batches are long as a rule.

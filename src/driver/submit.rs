@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::class_archive::Start;
+use super::run_as::Identity;
+use super::secure;
 use super::spark::Spark;
 use super::start_options;
 use crate::config::{Config, DeployMode};
@@ -26,6 +28,9 @@ pub struct DriverSpec {
     pub conf: BTreeMap<String, String>,
     /// As whom the driver runs (`--proxy-user`).
     pub proxy_user: Option<String>,
+    /// Whose it is, for its Unix user. Not the request's: it is settled when the driver is launched.
+    #[serde(skip)]
+    pub user: Option<String>,
     /// Livy's fields that stand for conf keys; they win over the same keys in `conf`.
     pub resources: Resources,
     /// The most rows of a SQL result in this session.
@@ -104,19 +109,31 @@ const PASSED: &[&str] = &[
     "YARN_CONF_DIR",
 ];
 
+/// The longest path of TMPDIR: programs put sockets there, whose paths have 107 bytes at most, such as Python's `pymp-x/listener-x`. With a
+/// longer one the driver has the server's.
+const TMPDIR_LONGEST: usize = 75;
+
 /// The conf key of the Python that Spark starts the application with.
 pub(super) const DRIVER_PYTHON: &str = "spark.pyspark.driver.python";
 
-/// The argument vector. A value that begins with `-` stays a value: `spark-submit` takes the argument after an option as it is.
+/// The argument vector. A value that begins with `-` stays a value: `spark-submit` takes the argument after an option as it is. One that
+/// runs as its user's Unix user needs nobody to act for.
 #[must_use]
-pub fn argv(spark: &Spark, spec: &DriverSpec, properties: &Path, main: &Path, run_dir: &Path) -> Vec<String> {
+pub fn argv(
+    spark: &Spark,
+    spec: &DriverSpec,
+    properties: &Path,
+    main: &Path,
+    own: &Path,
+    is_user: bool,
+) -> Vec<String> {
     let text = |path: &Path| path.display().to_string();
     let mut argv = vec![
         text(&spark.submit()),
         "--properties-file".to_owned(),
         text(properties),
     ];
-    if let Some(user) = &spec.proxy_user {
+    if let Some(user) = spec.proxy_user.as_ref().filter(|_| !is_user) {
         argv.extend(["--proxy-user".to_owned(), user.clone()]);
     }
     if let Some(application) = &spec.application {
@@ -126,7 +143,7 @@ pub fn argv(spark: &Spark, spec: &DriverSpec, properties: &Path, main: &Path, ru
         argv.push(application.file.clone());
         argv.extend(application.args.iter().cloned());
     } else {
-        argv.extend([text(main), text(run_dir)]);
+        argv.extend([text(main), text(own)]);
     }
     argv
 }
@@ -201,6 +218,7 @@ pub fn conf(
             conf.insert(key.to_owned(), value);
         }
     }
+    secure::conf(config, &mut conf);
     for (key, first) in [
         ("spark.jars", &resources.jars),
         ("spark.submit.pyFiles", &resources.py_files),
@@ -282,6 +300,8 @@ pub struct Jvm<'a> {
     /// The session's whole conf.
     pub conf: &'a BTreeMap<String, String>,
     pub(super) class_archive: Option<&'a Start>,
+    /// As whom it runs; none: as the server.
+    pub(super) identity: Option<&'a Identity>,
 }
 
 /// The driver's whole environment. `server` is the server's own; of it only a list passes.
@@ -307,6 +327,14 @@ pub fn environment(
         environment.insert(start_options::LAUNCHER.to_owned(), options);
     }
     let mut set = |name: &str, value: String| environment.insert(name.to_owned(), value);
+    if let Some(identity) = jvm.identity {
+        set("HOME", identity.home.display().to_string());
+        set("USER", identity.name.clone());
+        set("LOGNAME", identity.name.clone());
+    }
+    if jvm.work.as_os_str().len() <= TMPDIR_LONGEST {
+        set("TMPDIR", jvm.work.display().to_string());
+    }
     set("SPARK_HOME", spark.home.display().to_string());
     set("PYSPARK_PYTHON", spark.python.clone());
     set("PYSPARK_DRIVER_PYTHON", spark.python.clone());
@@ -315,8 +343,9 @@ pub fn environment(
         "SPARK_SUBMIT_OPTS",
         // The Scala compiler is recursive: with 1 MiB a sum of 300 numbers is too deep for it.
         format!(
-            "\"-Djava.io.tmpdir={}\" -Xss4m {} {}",
+            "\"-Djava.io.tmpdir={}\" -Xss4m {} {} {}",
             jvm.work.display(),
+            start_options::NO_PERFORMANCE_FILE,
             start_options::of_driver(config, spec, jvm.conf),
             jvm.class_archive.map_or("", |start| &start.options)
         ),
@@ -388,6 +417,7 @@ mod tests {
             Path::new("/r/p"),
             Path::new("/a/main.py"),
             Path::new("/r"),
+            false,
         );
         let expected = [
             "/spark/bin/spark-submit",
@@ -442,6 +472,7 @@ mod tests {
                 work: Path::new("/run/work"),
                 conf: &BTreeMap::new(),
                 class_archive: None,
+                identity: None,
             },
             server,
         );
@@ -454,6 +485,7 @@ mod tests {
             "SPARK_HOME",
             "SPARK_LOCAL_IP",
             "SPARK_SUBMIT_OPTS",
+            "TMPDIR",
         ];
         assert_eq!(names, expected);
     }

@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::codec::FramedRead;
 use tracing::{debug, warn};
 
+use super::cgroup::{Group, Places};
 use super::event::DriverEvent;
 use super::keeper_watch::Keeper;
 use super::link::{Call, Connection, Frame, FrameCodec, Slot};
@@ -74,6 +75,8 @@ pub(super) struct Supervisor {
     pub codec: FrameCodec,
     pub outbox_bytes: u64,
     pub background: Background,
+    /// Where the driver's cgroup is.
+    pub cgroups: Places,
     /// This server's start number.
     pub epoch: i64,
     pub link: LinkState,
@@ -131,6 +134,11 @@ impl Supervisor {
         self.keeper.reap();
         self.drain().await;
         let exit = self.run_dir.exit();
+        if exit.is_none() {
+            // Its keeper could not remove the driver's cgroup.
+            let group = Group::of(&self.cgroups, &self.run_dir.id());
+            let _ = self.background.blocking(move || group.remove()).await;
+        }
         if self.keeper.rebooted && exit.is_none() {
             let reason = "The host was restarted, which ended the driver.".to_owned();
             let _ = self.events.send((0, DriverEvent::Failed { reason })).await;
@@ -163,12 +171,16 @@ impl Supervisor {
 
     /// The outbox, at most as much of it as the agent may write. User code may have put anything in its place.
     async fn open_outbox(&self) -> Option<tokio::io::Take<tokio::fs::File>> {
-        let file = tokio::fs::OpenOptions::new()
-            .read(true)
-            .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
-            .open(self.run_dir.file("outbox"))
-            .await
-            .ok()?;
+        let open = async |path| {
+            let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
+            let mut options = tokio::fs::OpenOptions::new();
+            options.read(true).custom_flags(flags).open(path).await.ok()
+        };
+        let file = match open(self.run_dir.own().join("outbox")).await {
+            // A driver that an earlier Firesteel started has it there.
+            None => open(self.run_dir.file("outbox")).await?,
+            Some(file) => file,
+        };
         let is_file = file.metadata().await.is_ok_and(|found| found.is_file());
         is_file.then(|| file.take(self.outbox_bytes))
     }

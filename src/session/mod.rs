@@ -26,7 +26,9 @@ mod stored;
 mod text;
 mod times;
 
-pub use crate::driver::{Addition, DriverMark, DriverSpec, LogFollower, LogNow, Resources, ResultPiece};
+pub use crate::driver::{
+    Addition, DriverMark, DriverSpec, LogFollower, LogNow, NoUser, Resources, ResultPiece,
+};
 pub use crate::sharing::SharingError;
 pub use command::{AddError, SubmitError};
 pub use download::{Download, FetchError};

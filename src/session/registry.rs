@@ -20,7 +20,7 @@ use crate::admission::QueueFull;
 use crate::background::Background;
 use crate::clock::now_ms;
 use crate::config::Config;
-use crate::driver::Drivers;
+use crate::driver::{Drivers, NoUser};
 use crate::gpu::{Gpus, Wanted};
 use crate::idempotency::{Begun, IdempotencyKey, KeyReused};
 use crate::output::Outputs;
@@ -54,6 +54,9 @@ pub enum CreateError {
     /// `limits.sessions_queued` wait already, or as many of the owner as may.
     #[error(transparent)]
     QueueFull(#[from] QueueFull),
+    /// No driver can be started for its user.
+    #[error(transparent)]
+    User(#[from] NoUser),
     /// It could not be stored.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -176,6 +179,7 @@ impl Sessions {
         request: NewSession,
         key: Option<Box<IdempotencyRow>>,
     ) -> Result<Session, CreateError> {
+        self.shared.drivers.check_user(request.user()).await?;
         self.gate.quotas().know(request.owner.as_deref(), &request.groups);
         let turn = self.gate.enter(claim(&request))?;
         let id = self.reserve(&request)?;

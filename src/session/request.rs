@@ -79,3 +79,11 @@ pub struct NewSession {
     #[serde(default)]
     pub groups: Vec<String>,
 }
+
+impl NewSession {
+    /// Whose the driver is: the user that it acts for, else its owner.
+    #[must_use]
+    pub fn user(&self) -> Option<&str> {
+        self.proxy_user.as_deref().or(self.owner.as_deref())
+    }
+}

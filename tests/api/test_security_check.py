@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 from harness.server import command
 
+DRIVERS = {"run_as.mode": "owner", "driver.memory_max": "4GiB", "driver.disk_max": "20GiB"}
+"""What keeps users' drivers from one another."""
+
 
 def said(tmp_path: Path, **settings: str) -> list[str]:
     """Its lines for a configuration."""
@@ -45,6 +48,10 @@ def test_the_defaults_are_for_one_person(tmp_path: Path) -> None:
         ("files.allow", "/", "read all below / (files.allow)"),
         ("spark.master", "spark://127.0.0.1:7077", "one secret for all applications"),
         ("spark.conf.spark.ui.enabled", "true", "Spark's own UI is on"),
+        ("run_as.mode", "server", "All drivers run as the server's own user"),
+        ("driver.memory_max", "0B", "the host's memory"),
+        ("driver.pids_max", "0", "the host's processes and threads"),
+        ("driver.disk_max", "0B", "the host's room on the disk"),
     ],
 )
 def test_what_one_key_opens(tmp_path: Path, users: Path, key: str, value: str, words: str) -> None:
@@ -56,6 +63,7 @@ def test_what_one_key_opens(tmp_path: Path, users: Path, key: str, value: str, w
         "access.impersonation": "true",
         "server.hosts": "spark.example.com",
         "server.plain_http": "true",
+        **DRIVERS,
     }
     assert said(tmp_path, **closed) == ["Nothing is known to be open."]
     (line,) = said(tmp_path, **{**closed, key: value})
@@ -69,6 +77,7 @@ def test_files_that_others_can_read(tmp_path: Path, users: Path) -> None:
         "access.basic_file": str(users),
         "server.hosts": "a",
         "access.csrf": "true",
+        **DRIVERS,
     }
     users.chmod(0o666)
     assert said(tmp_path, **closed) == [

@@ -27,7 +27,7 @@ def test_a_run_directory_full_of_traps(serve, tmp_path: Path, meddling: str) -> 
     if meddling == "link to zeros":
         target = Path("/dev/zero")
     for name in FILES:
-        trap = run_dir / name
+        trap = run_dir / ("own" if name == "outbox" else ".") / name
         trap.unlink(missing_ok=True)
         if meddling == "noise":
             trap.write_bytes(os.urandom(1 << 16))

@@ -39,7 +39,7 @@ APPLICATIONS = """
 import urllib.request
 print(urllib.request.urlopen(sc.uiWebUrl + "/api/v1/applications").read().decode())
 """
-OWN_ENV = ("FIRESTEEL_DRIVER_ID", "FIRESTEEL_KEEPER_PID", "SPARK_SUBMIT_OPTS", "JAVA_HOME")
+OWN_ENV = ("FIRESTEEL_DRIVER_ID", "FIRESTEEL_KEEPER_PID", "SPARK_SUBMIT_OPTS", "JAVA_HOME", "TMPDIR")
 OWN_CONF = (
     "spark.app.id",
     "spark.app.startTime",

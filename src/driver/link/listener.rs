@@ -34,6 +34,8 @@ const SOCKET_PATH_MAX: usize = 107;
 pub struct Slot {
     /// What it must prove.
     pub secret: Secret,
+    /// The Unix user that it runs as.
+    pub uid: u32,
     /// Its keeper: a caller must descend from it.
     pub keeper_pid: i32,
     /// The number of its last frame that is stored.
@@ -275,8 +277,7 @@ async fn admit(
     let slot = slot.ok_or_else(|| Refused::Unknown(hello.driver.to_string()))?;
     // The same words as for a driver that is not expected: a stranger learns nothing.
     let is_ours = peer.is_some_and(|peer| {
-        peer.uid() == nix::unistd::geteuid().as_raw()
-            && peer.pid().is_some_and(|pid| descends(pid, slot.keeper_pid))
+        peer.uid() == slot.uid && peer.pid().is_some_and(|pid| descends(pid, slot.keeper_pid))
     });
     if !is_ours {
         return Err(Refused::Unknown(hello.driver.to_string()));

@@ -118,7 +118,9 @@ impl Actor {
     /// The driver and all its processes are gone. Unless it is known why, its log is read for the reason first.
     fn exited(&mut self, exit: Option<Exit>) {
         self.events = None;
-        match self.reason.clone() {
+        // Whatever else went wrong then comes from that.
+        let limit = exit.as_ref().and_then(|exit| exit.limit.as_deref());
+        match limit.map(one_line).or_else(|| self.reason.clone()) {
             _ if self.deleted => self.driver_gone(String::new()),
             Some(reason) => self.driver_gone(reason),
             None => {

@@ -57,6 +57,7 @@ impl Actor {
         let shared = Arc::clone(&self.shared);
         let session = self.id;
         let mut spec = self.request.driver.clone();
+        spec.user = self.request.user().map(str::to_owned);
         if spec.app_name.is_empty() {
             spec.app_name = format!("firesteel-session-{}", self.id);
         }
