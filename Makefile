@@ -51,7 +51,7 @@ test-rust:
 
 test-python: ## the black-box suite alone, three files at a time; PYTEST='tests/api -k cancel' chooses
 	@scripts/need.sh java python cc cargo r maven slapd kdc
-	@scripts/envs test spark-3.5 spark-4.1 airflow arrow
+	@scripts/envs test spark-3.5 spark-4.1 airflow arrow fuzz
 	@scripts/binaries.sh
 	.venv/test/bin/python -m pytest --numprocesses 3 --dist loadfile $(PYTEST)
 
@@ -67,12 +67,16 @@ chaos: ## the fault tests with twice the rounds, on the release build, stated ti
 	echo "SEED=$$FIRESTEEL_TEST_SEED"; \
 	$(CHAOS_ENV) .venv/test/bin/python -m pytest --timeout 3600 $(or $(PYTEST),tests/faults)
 
-fuzz: ## random code and edits of the corpus in each kind, 5,000 rounds on each Spark; 10,000 uploads (SEED=, SCALE=20)
+# schemathesis goes on for FUZZ seconds, half without names and half with; proptest for so many cases of each property.
+fuzz: ## every route by its OpenAPI document for 20 minutes; parsers; random code in each kind on each Spark; 10,000 uploads (SEED=, SCALE=20, FUZZ=1200)
 	@scripts/need.sh java python cc cargo
-	@scripts/envs test spark-3.5 spark-4.1
+	@scripts/envs test spark-3.5 spark-4.1 fuzz
 	@scripts/binaries.sh
 	seed='$(SEED)'; export FIRESTEEL_TEST_SEED=$${seed:-$$RANDOM} FIRESTEEL_TEST_SCALE=$(or $(SCALE),20); \
-	echo "SEED=$$FIRESTEEL_TEST_SEED"; for spark in 3.5 4.1; do FIRESTEEL_TEST_SPARKS=$(CURDIR)/.venv/spark-$$spark/bin/python \
+	echo "SEED=$$FIRESTEEL_TEST_SEED"; \
+	PROPTEST_CASES=20000 $(CARGO) test --locked --release --lib || exit 1; \
+	FIRESTEEL_TEST_FUZZ_SECONDS=$(or $(FUZZ),1200) .venv/test/bin/python -m pytest -s tests/api/test_openapi_fuzz.py || exit 1; \
+	for spark in 3.5 4.1; do FIRESTEEL_TEST_SPARKS=$(CURDIR)/.venv/spark-$$spark/bin/python \
 	.venv/test/bin/python -m pytest -s --timeout 3600 tests/cells/test_random_edits.py || exit 1; done; \
 	.venv/test/bin/python -m pytest -s tests/api/test_upload_fuzz.py
 
@@ -105,6 +109,6 @@ notebook: ## a local JupyterLab with sparkmagic against the running server (ENDP
 	@scripts/envs notebook
 	@scripts/notebook.sh
 
-DEPS := krb5-admin-server krb5-kdc krb5-user ldap-utils libkrb5-dev maven r-base-core slapd
+DEPS := haproxy krb5-admin-server krb5-kdc krb5-user ldap-utils libkrb5-dev maven nginx-light r-base-core slapd
 deps: ## install the Debian packages that the tests and the notebook need (as root or through sudo)
 	@dpkg -s $(DEPS) >/dev/null 2>&1 || { $(SUDO) apt-get update && $(SUDO) env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $(DEPS); }

@@ -19,6 +19,7 @@ REQUIREMENTS = {
     "test": ROOT / "tests/requirements.txt",
     "arrow": ROOT / "scripts/requirements/arrow.txt",
     "airflow": ROOT / "scripts/requirements/airflow.txt",
+    "fuzz": ROOT / "scripts/requirements/fuzz.txt",
     "notebook": ROOT / "scripts/requirements/notebook.txt",
 }
 # sparkmagic's Kerberos dependency is compiled against these headers.

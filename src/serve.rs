@@ -31,7 +31,7 @@ use crate::gpu::{self, Gpus};
 use crate::output::Outputs;
 use crate::pool::Pool;
 use crate::quota::{Changes, Quotas};
-use crate::service::{self, Doors, Listening, StateDir, Tls, Traffic, Workers, notify};
+use crate::service::{self, Bounds, Connections, Doors, Listening, StateDir, Tls, Traffic, Workers, notify};
 use crate::session::{SessionState, Sessions};
 use crate::store::{Op, Store, StoreError};
 use crate::turn::Scarce;
@@ -159,7 +159,7 @@ impl Server {
             audit,
         );
         let workers = Workers::default();
-        let traffic = Traffic::new(background.draining().clone());
+        let traffic = traffic(&config, background);
         let scheme = if tls.is_some() { "https" } else { "http" };
         let Listening {
             listener: tcp, unix, ..
@@ -335,6 +335,20 @@ fn watch(background: &Background, workers: &Workers, store: Store) {
     });
 }
 
+/// The connections of clients, which are watched from now on.
+fn traffic(config: &Config, background: &Background) -> Traffic {
+    let server = &config.server;
+    let bounds = Bounds {
+        all: server.connections,
+        per_address: server.connections_per_address,
+        idle: server.keep_alive.get() + server.header_timeout.get(),
+    };
+    let connections = Connections::new(bounds.within_descriptors());
+    connections.watch(background);
+    let patience = server.write_timeout.get().max(config.result.stall_timeout.get());
+    Traffic::new(background.draining().clone(), connections, patience)
+}
+
 fn http_server(
     config: &Arc<Config>,
     app: Data<App>,
@@ -351,6 +365,8 @@ fn http_server(
             .into_utoipa_app()
             .app_data(app.clone())
             .app_data(table.clone())
+            .app_data(api::queries())
+            .app_data(api::paths())
             .map(|app| {
                 app.wrap(from_fn(api::pass))
                     .wrap(NormalizePath::trim())

@@ -248,3 +248,66 @@ fn what_is_wrong_is_found() {
     assert!(check("store", "use super::session::Kind; use crate::clock;", 2).is_empty());
     assert!(check("store", "let text = \"crate::session::X\";", 1).is_empty());
 }
+
+/// What may stand in SQL beside its own words: constants, and names of the store's for one of a few of its texts.
+const IN_SQL: &[&str] = &[
+    "which", "order", "page", "sound", "of_owner", "", // `PRAGMA busy_timeout = {}`, a number.
+];
+
+#[test]
+fn only_the_store_speaks_sql() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut paths = Vec::new();
+    files(&src, &mut paths);
+    let mut queries = 0;
+    for path in &paths {
+        let text = fs::read_to_string(path).expect("a source file");
+        let shown = path.display();
+        if !path.starts_with(src.join("store")) {
+            assert!(!text.contains("sqlx"), "{shown}: only the store may speak SQL");
+            continue;
+        }
+        // Values are bound: what is put into a text of SQL is another text of the store's.
+        for literal in text
+            .split("format!(")
+            .skip(1)
+            .filter_map(|rest| rest.split('"').nth(1))
+        {
+            let is_sql = ["SELECT ", "WHERE ", "AND ", "PRAGMA ", "{SESSION}", "{STATEMENT}"];
+            if !is_sql.iter().any(|word| literal.contains(word)) {
+                continue;
+            }
+            queries += 1;
+            for name in literal
+                .split('{')
+                .skip(1)
+                .filter_map(|rest| rest.split('}').next())
+            {
+                let is_constant =
+                    !name.is_empty() && name.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+                assert!(
+                    is_constant || IN_SQL.contains(&name),
+                    "{shown}: {{{name}}} in SQL: bind it"
+                );
+            }
+        }
+    }
+    assert!(queries > 5, "none is recognised any more");
+}
+
+#[test]
+fn unsafe_code_has_one_place() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut paths = Vec::new();
+    files(&root.join("src"), &mut paths);
+    for path in &paths {
+        let text = code(&fs::read_to_string(path).expect("a source file"));
+        let words = text.split(|c: char| !c.is_alphanumeric() && c != '_');
+        let count = words.filter(|word| *word == "unsafe").count();
+        let is_place = path.ends_with("src/sys.rs");
+        assert!(is_place || count == 0, "{}: only src/sys.rs may", path.display());
+        assert!(!is_place || count > 0, "it is not recognised any more");
+    }
+    let manifest = fs::read_to_string(root.join("Cargo.toml")).expect("Cargo.toml");
+    assert!(manifest.contains("unsafe_code = \"deny\""));
+}

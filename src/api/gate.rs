@@ -133,7 +133,18 @@ fn wanted_version(accept: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::wanted_version;
+
+    proptest! {
+        #[test]
+        fn any_accept_is_read(accept in ".*", version in "[^,;+]{0,9}") {
+            let _ = wanted_version(&accept);
+            let named = format!("{}, application/vnd.livy.v{version}+json;q=1", accept.replace([',', '+'], ";"));
+            prop_assert_eq!(wanted_version(&named), Some(version.as_str()));
+        }
+    }
 
     #[test]
     fn a_version_is_read_from_accept() {

@@ -219,8 +219,89 @@ pub fn takes_gzip(headers: &HeaderMap) -> bool {
 #[cfg(test)]
 mod tests {
     use actix_web::http::header::HeaderName;
+    use proptest::prelude::*;
+    use serde_json::{Map, Value};
 
+    use super::super::wire::{
+        AddRequest, CompletionRequest, CreateBatch, CreateSession, JobRequest, StatementRequest,
+    };
     use super::*;
+
+    /// Each body there is, read from these bytes.
+    fn all_of(bytes: &[u8]) -> [Result<(), ApiError>; 6] {
+        [
+            parse::<CreateSession>(bytes).map(drop),
+            parse::<CreateBatch>(bytes).map(drop),
+            parse::<StatementRequest>(bytes).map(drop),
+            parse::<CompletionRequest>(bytes).map(drop),
+            parse::<JobRequest>(bytes).map(drop),
+            parse::<AddRequest>(bytes).map(drop),
+        ]
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Into::into),
+            any::<i64>().prop_map(Into::into),
+            any::<f64>().prop_map(Into::into),
+            "-?[0-9]{0,12}|.{0,12}".prop_map(Into::into),
+        ];
+        leaf.prop_recursive(3, 16, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Into::into),
+                prop::collection::hash_map(".{0,6}", inner, 0..4)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read(bytes: Vec<u8>) {
+            for read in all_of(&bytes) {
+                prop_assert!(read.is_ok() || matches!(read, Err(ApiError::BadBody(_))));
+            }
+        }
+
+        /// Each field holds what it may or is named in a short sentence.
+        #[test]
+        fn any_fields_are_read(
+            fields in prop::collection::hash_map(
+                "kind|conf|jars|pyFiles|files|archives|name|ttl|idleTimeout|driverMemory|driverCores|executorCores|numExecutors|\
+                 heartbeatTimeoutInSecond|file|className|args|queue|proxyUser|code|cursor|job|jobType|uri|.{0,6}",
+                value(),
+                0..5,
+            ),
+            cut: prop::sample::Index,
+        ) {
+            let whole = Value::Object(fields.into_iter().collect::<Map<_, _>>()).to_string();
+            for bytes in [whole.as_bytes(), &whole.as_bytes()[..cut.index(whole.len())]] {
+                for read in all_of(bytes) {
+                    if let Err(refused) = read {
+                        prop_assert!(matches!(refused, ApiError::BadBody(_)));
+                        prop_assert!(refused.to_string().len() < 400, "{refused}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_too_deep_is_refused() {
+        for (open, close) in [("{\"a\":", "}"), ("[", "]")] {
+            for field in ["x", "conf", "jars", "name", "code", "kind", "job"] {
+                let deep = format!(
+                    "{{\"{field}\":{}1{}}}",
+                    open.repeat(200_000),
+                    close.repeat(200_000)
+                );
+                let [session, batch, ..] = all_of(deep.as_bytes());
+                assert!(matches!(session, Err(ApiError::BadBody(_))), "{field}");
+                assert!(matches!(batch, Err(ApiError::BadBody(_))), "{field}");
+            }
+        }
+    }
 
     fn headers(name: HeaderName, value: &'static str) -> HeaderMap {
         let mut headers = HeaderMap::new();

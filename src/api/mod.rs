@@ -7,6 +7,7 @@ mod accepted;
 mod answered;
 mod batches;
 mod caller;
+mod common;
 mod error;
 mod events;
 mod followed_log;
@@ -54,6 +55,7 @@ use crate::config::Config;
 use crate::session::Sessions;
 use crate::upload::Uploads;
 
+pub use common::{paths, queries};
 pub use gate::pass;
 pub use openapi::{RouteTable, document, not_routed};
 

@@ -8,6 +8,7 @@ use serde_json::json;
 use utoipa::OpenApi;
 use utoipa_actix_web::AppExt as _;
 
+use super::common;
 use super::guard::{List, OnServer};
 use super::json::ok;
 use super::link_to;
@@ -37,12 +38,13 @@ struct Document;
 /// The document, made from the routes that the server has.
 #[must_use]
 pub fn document() -> utoipa::openapi::OpenApi {
-    App::new()
+    let (_, mut document) = App::new()
         .into_utoipa_app()
         .openapi(Document::openapi())
         .configure(super::routes)
-        .split_for_parts()
-        .1
+        .split_for_parts();
+    common::describe(&mut document);
+    document
 }
 
 /// This document.

@@ -124,7 +124,43 @@ pub fn log_page(from: Option<i64>, size: Option<i64>, lines: Vec<String>) -> (us
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// Whatever a query holds, a page is a part of what there is, and no longer than it may be.
+        #[test]
+        fn any_page_is_a_part(
+            from in prop::option::of("-?[0-9]{0,12}|.{0,8}"), size in prop::option::of("-?[0-9]{0,12}|.{0,8}"),
+            order in prop::option::of(".{0,8}"), rows in 0_usize..50, most in 1_usize..40,
+        ) {
+            let query = PageQuery { from, size, order };
+            let all = || (0..rows).collect::<Vec<_>>();
+            if let Ok(window) = query.window(most) {
+                prop_assert!(window.of(all()).len() <= most.min(rows));
+            }
+            if let Ok((from, size)) = query.of_statements(most) {
+                prop_assert!(from >= 0 && (0..=40).contains(&size));
+            }
+            if let (Ok(from), Ok(size)) = (query.from(), query.size()) {
+                let lines: Vec<String> = all().iter().map(ToString::to_string).collect();
+                let (first, page) = log_page(from, size, lines.clone());
+                prop_assert!(first <= rows);
+                prop_assert!(lines[first..].starts_with(&page));
+            }
+            let _ = query.is_descending();
+        }
+
+        /// A number is one of 32 bits; what is none is told with a part of it.
+        #[test]
+        fn any_number_is_read(text in "[+-]?[0-9]{0,14}|.{0,100}") {
+            match number(&text) {
+                Ok(number) => prop_assert!(i32::try_from(number).is_ok()),
+                Err(reason) => prop_assert!(reason.to_string().chars().count() <= 64 + 20),
+            }
+        }
+    }
 
     #[test]
     fn a_log_counts_from_its_end() {

@@ -208,6 +208,10 @@ fn check_server(server: &Server, fail: &Fail<'_>) -> Result<(), ConfigError> {
         workers,
         header_timeout,
         body_timeout,
+        keep_alive,
+        write_timeout,
+        connections,
+        connections_per_address: _,
         shutdown_grace: _,
         tls,
     } = server;
@@ -252,7 +256,10 @@ fn check_server(server: &Server, fail: &Fail<'_>) -> Result<(), ConfigError> {
     fail.positive(&[
         ("server.header_timeout", *header_timeout),
         ("server.body_timeout", *body_timeout),
-    ])
+        ("server.keep_alive", *keep_alive),
+        ("server.write_timeout", *write_timeout),
+    ])?;
+    fail.at_least_one(&[("server.connections", *connections)])
 }
 
 /// Whether browsers would write this origin so (RFC 6454, 6.2): no path, no `*`, and no port that goes without saying.

@@ -208,6 +208,14 @@ tables! {
         header_timeout: Span = Span::secs(5);
         /// How long a client may take to send a request's body; extended by 1 s for each 256 KiB that arrived.
         body_timeout: Span = Span::secs(10);
+        /// How long a connection is kept for its next request, whose headers must have come by then, with `server.header_timeout` beside it.
+        keep_alive: Span = Span::secs(75);
+        /// How long a client may take nothing of an answer; then the connection is cut. Never shorter than `result.stall_timeout`.
+        write_timeout: Span = Span::secs(600);
+        /// Clients' connections at the same time; further ones are closed at once. Fewer where the process may not have so many files open.
+        connections: usize = 8192;
+        /// Those of one address, or of one IPv6 network of 64 bits; `0`: no limit of its own. Behind a reverse proxy all have the proxy's.
+        connections_per_address: usize = 4096;
         /// How long requests under way may go on when the server is shut down.
         shutdown_grace: Span = Span::secs(5);
         table tls: Tls;

@@ -1,7 +1,8 @@
 //! The agent, packed into the binary and unpacked into the state directory.
 
-use std::fs;
-use std::io;
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rust_embed::RustEmbed;
@@ -38,8 +39,17 @@ pub(super) fn unpack(root: &Path) -> io::Result<PathBuf> {
         let fresh = root.join(format!(".new-{}", uuid::Uuid::new_v4()));
         for name in &names {
             let path = fresh.join(name);
-            fs::create_dir_all(path.parent().unwrap_or(&fresh))?;
-            fs::write(path, Agent::get(name).map(|file| file.data).unwrap_or_default())?;
+            // Others may read it, and nobody may change what drivers run, whatever the umask is.
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o755)
+                .create(path.parent().unwrap_or(&fresh))?;
+            OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o644)
+                .open(path)?
+                .write_all(&Agent::get(name).map(|file| file.data).unwrap_or_default())?;
         }
         fs::rename(&fresh, &directory)?;
     }

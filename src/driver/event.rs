@@ -196,3 +196,65 @@ fn output(statement: i64, body: Bytes) -> Option<Box<RawValue>> {
         serde_json::value::to_raw_value(&error).ok()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Into::into),
+            any::<i64>().prop_map(Into::into),
+            any::<u64>().prop_map(Into::into),
+            any::<f64>().prop_map(Into::into),
+            ".{0,20}".prop_map(Into::into),
+            Just(json!("cancelled")),
+        ];
+        leaf.prop_recursive(3, 12, 3, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..3).prop_map(Into::into),
+                prop::collection::hash_map("what|limit|seen|.{0,4}", inner, 0..3)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    const KINDS: &str = "ready|warm|failed|started|progress|output|notice|result|.{0,6}";
+    const FIELDS: &str = "id|at|done|total|from|text|reason|failed|state|cut|rows_cut|started|completed|last_run|running|app_id|.{0,4}";
+
+    proptest! {
+        /// A driver may say what it likes: it is news or it is none, and an output is a JSON object whatever it was.
+        #[test]
+        fn any_frame_is_read(
+            kind in KINDS,
+            fields in prop::collection::hash_map(FIELDS, any_json(), 0..6),
+            body in prop_oneof![
+                prop::collection::vec(any::<u8>(), 0..200),
+                any_json().prop_map(|value| value.to_string().into_bytes()),
+            ],
+        ) {
+            let mut frame = Frame::new(&kind, fields, body);
+            match DriverEvent::read(&mut frame) {
+                Some(DriverEvent::Output { bytes, .. }) => prop_assert!(bytes.len() <= PIECE_MAX),
+                Some(DriverEvent::Result(result)) => {
+                    if let Some(output) = result.output {
+                        let parsed: Value = serde_json::from_str(output.get()).unwrap();
+                        prop_assert!(parsed.is_object());
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
+    fn an_output_may_be_deep() {
+        let deep = format!("{{\"data\":{}1{}}}", "[".repeat(100_000), "]".repeat(100_000));
+        let read = output(3, deep.into()).unwrap();
+        assert!(read.get().starts_with('{'));
+    }
+}

@@ -33,6 +33,7 @@ mod watch;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -122,7 +123,11 @@ impl Drivers {
         background: &Background,
     ) -> io::Result<Self> {
         let run_root = state_dir.join("run");
-        std::fs::create_dir_all(&run_root)?;
+        // Whatever the umask is: nobody else makes or removes anything here.
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o711)
+            .create(&run_root)?;
         let uploads = state_dir.join("uploads");
         // Files are named as the policy has resolved them, or as they are.
         let real_uploads = uploads.canonicalize().unwrap_or_else(|_| uploads.clone());

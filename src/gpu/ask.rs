@@ -280,6 +280,8 @@ fn listed(devices: &[Device]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const SHARED: Rules = Rules {
@@ -301,6 +303,32 @@ mod tests {
             uuid: uuid.to_owned(),
             name: name.to_owned(),
             memory: gib << 30,
+        }
+    }
+
+    proptest! {
+        /// Any values are read or refused with a sentence; what is read can be weighed against a device.
+        #[test]
+        fn any_ask_is_read(
+            values in prop::collection::hash_map(
+                prop::sample::select(&[GPUS, MEMORY, TYPE, SPARK_AMOUNT][..]),
+                r"[0-9]{0,22}(\.[0-9]{0,22})?[kKmMgGtT]?[iI]?[bB]?|-?[0-9]e[0-9]{0,4}|NaN|inf|.{0,12}",
+                0..4,
+            ),
+            sharing: bool,
+        ) {
+            let values: Vec<(&str, &str)> = values.iter().map(|(key, value)| (*key, value.as_str())).collect();
+            let rules = Rules { sharing, ..Rules::default() };
+            let one = device("GPU-1", "H200", 141);
+            match read(&values, rules) {
+                Ok(Some(ask)) => {
+                    prop_assert!(ask.devices() >= 1);
+                    let _ = (ask.bytes_of(&one), ask.cost_of(&one));
+                    let _ = ask.check(std::slice::from_ref(&one), rules);
+                }
+                Ok(None) => {}
+                Err(refused) => prop_assert!(refused.to_string().len() < 600),
+            }
         }
     }
 

@@ -72,7 +72,28 @@ pub fn check_count(what: &'static str, count: usize, most: usize) -> Result<(), 
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// A name that is allowed is one part of a path, and says of itself what it is.
+        #[test]
+        fn any_name_is_judged(name in prop_oneof![".{0,40}", r"[./\\a%#*\u{202e}\u{0}-\u{1f} -]{0,6}"]) {
+            let below = Path::new("/up/loads");
+            if check_file_name(&name).is_ok() {
+                let joined = below.join(&name);
+                prop_assert_eq!(joined.parent(), Some(below));
+                prop_assert_eq!(joined.file_name().and_then(|last| last.to_str()), Some(name.as_str()));
+            }
+            if check_name(&name, 256).is_ok() {
+                prop_assert!(name.parse::<u64>().is_err(), "it would be an id");
+                prop_assert!(!name.chars().any(char::is_control));
+            }
+        }
+    }
 
     #[test]
     fn names() {

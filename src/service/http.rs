@@ -28,8 +28,6 @@ use super::workers::Workers;
 use crate::config;
 use crate::peer::Peer;
 
-/// How long an idle connection is kept for its next request: longer than the pauses of the clients' polls.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How long a client may take to close its side.
 const DISCONNECT: Duration = Duration::from_secs(1);
 
@@ -71,7 +69,7 @@ where
         .shutdown_timeout(config.shutdown_grace.get().as_secs())
         .disable_signals();
     let ending = builder.graceful_shutdown_signal();
-    let header_timeout = config.header_timeout.get();
+    let (keep_alive, header_timeout) = (config.keep_alive.get(), config.header_timeout.get());
     let http = move || {
         let ending = ending.clone();
         let application = factory()
@@ -82,7 +80,7 @@ where
                 let ending = ending.clone();
                 async move { ending.notified().await }
             })
-            .keep_alive(KEEP_ALIVE)
+            .keep_alive(keep_alive)
             .client_request_timeout(header_timeout)
             .client_disconnect_timeout(DISCONNECT)
             // A client that has left frees what its request held.
@@ -96,7 +94,7 @@ where
         builder = builder.listen_uds("unix", unix, move || {
             let traffic = traffic.clone();
             fn_service(move |stream| {
-                let accepted = of_unix(stream, traffic.connected());
+                let accepted = of_unix(stream, traffic.connected_here());
                 async move { accepted.map(with_protocol).map_err(DispatchError::Io) }
             })
             .and_then(http())
@@ -108,7 +106,8 @@ where
         workers.join();
         let (tls, traffic) = (tls.clone(), traffic.clone());
         fn_service(move |stream| {
-            let accepted = of_tcp(stream, tls.clone(), traffic.connected());
+            let counted = traffic.connected(&stream);
+            let accepted = of_tcp(stream, tls.clone(), counted);
             async move { accepted.await.map(with_protocol).map_err(DispatchError::Io) }
         })
         .and_then(http())
@@ -118,10 +117,11 @@ where
 
 /// A connection that was accepted.
 struct Accepted {
+    // Before the stream, and so dropped before it: the descriptor of what is counted is this connection's.
+    counted: Arc<Connection>,
     stream: Box<dyn Stream>,
     address: Option<SocketAddr>,
     peer: Peer,
-    counted: Arc<Connection>,
 }
 
 trait Stream: AsyncRead + AsyncWrite + Unpin {}
@@ -140,8 +140,9 @@ fn with_protocol(accepted: Accepted) -> (Accepted, Protocol, Option<SocketAddr>)
     (accepted, Protocol::Http1, address)
 }
 
-/// A TCP connection, once TLS is agreed on where it is on.
-async fn of_tcp(stream: TcpStream, tls: Option<Tls>, counted: Connection) -> io::Result<Accepted> {
+/// A TCP connection, once TLS is agreed on where it is on; one without a place has been closed.
+async fn of_tcp(stream: TcpStream, tls: Option<Tls>, counted: Option<Connection>) -> io::Result<Accepted> {
+    let counted = counted.ok_or(io::ErrorKind::ConnectionAborted)?;
     // An answer is one piece; waiting for a second one would hold it back.
     stream.set_nodelay(true)?;
     let address = stream.peer_addr().ok();

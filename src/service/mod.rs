@@ -1,8 +1,9 @@
 //! The server as a service of its host: the lock on its state directory, its listening sockets and TLS, what it tells systemd and how it
-//! proves that it lives, whom its files are closed to, the connections that must be answered before it ends, and what a container means for its drivers.
+//! proves that it lives, whom its files are closed to, the connections of clients, how many there may be and which must be answered before it ends, and what a container means for its drivers.
 //!
 //! Called by `serve` and `main`; calls `driver` (names of processes) and `config`.
 
+mod connections;
 mod container;
 mod drain;
 mod http;
@@ -15,6 +16,7 @@ mod umask;
 mod watchdog;
 mod workers;
 
+pub use connections::{Bounds, Connections};
 pub use container::notice;
 pub use drain::drain;
 pub use http::{Doors, serve};

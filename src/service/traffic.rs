@@ -1,22 +1,32 @@
-//! The connections of clients, counted, so that a server that ends knows when all are answered.
+//! The connections of clients, counted, so that a server that ends knows when all are answered; and what each may take of the server.
 
-use std::pin::pin;
+use std::os::fd::AsRawFd as _;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use actix_web::Error;
-use actix_web::body::MessageBody;
+use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::ConnectionType;
 use actix_web::middleware::Next;
+use actix_web::web::Bytes;
+use nix::sys::socket::{setsockopt, sockopt};
+use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+
+use super::connections::{Asked, Connections, Place};
 
 /// The counts. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Traffic {
     counts: Arc<Counts>,
     draining: CancellationToken,
+    connections: Connections,
+    write_timeout: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -31,26 +41,46 @@ struct Counts {
 pub(super) struct Connection {
     counts: Arc<Counts>,
     is_silent: AtomicBool,
+    place: Option<Place>,
 }
 
 impl Traffic {
-    /// No traffic yet. Once `draining` is cancelled, each answer tells its client to take another connection.
+    /// No traffic yet. Once `draining` is cancelled, each answer tells its client to take another connection. A client that takes
+    /// nothing of an answer for `write_timeout` is cut off.
     #[must_use]
-    pub fn new(draining: CancellationToken) -> Self {
+    pub fn new(draining: CancellationToken, connections: Connections, write_timeout: Duration) -> Self {
         Self {
             counts: Arc::default(),
             draining,
+            connections,
+            write_timeout,
         }
     }
 
-    /// Counts a connection that was accepted, until what this gives is dropped.
-    pub(super) fn connected(&self) -> Connection {
+    /// Counts a TCP connection that was accepted, until what this gives is dropped, which must be before the socket is. None: there is
+    /// no place for it, and it is closed.
+    pub(super) fn connected(&self, socket: &TcpStream) -> Option<Connection> {
+        // The kernel sees what actix does not: whether the other side takes anything.
+        let patience = u32::try_from(self.write_timeout.as_millis()).unwrap_or(u32::MAX);
+        let _ = setsockopt(socket, sockopt::TcpUserTimeout, &patience);
+        let peer = socket.peer_addr().ok()?;
+        let place = self.connections.take(socket.as_raw_fd(), peer.ip())?;
+        Some(self.counted(Some(place)))
+    }
+
+    /// Counts a connection over a Unix socket, which has a place always: only who may open the socket's file comes by it.
+    pub(super) fn connected_here(&self) -> Connection {
+        self.counted(None)
+    }
+
+    fn counted(&self, place: Option<Place>) -> Connection {
         let counts = Arc::clone(&self.counts);
         counts.open.fetch_add(1, Ordering::AcqRel);
         counts.silent.fetch_add(1, Ordering::AcqRel);
         Connection {
             counts,
             is_silent: AtomicBool::new(true),
+            place,
         }
     }
 
@@ -58,14 +88,16 @@ impl Traffic {
     ///
     /// # Errors
     /// The inner services' own.
-    pub async fn pass<B: MessageBody>(
+    pub async fn pass<B: MessageBody + Unpin>(
         self,
         request: ServiceRequest,
         next: Next<B>,
-    ) -> Result<ServiceResponse<B>, Error> {
-        if let Some(connection) = request.conn_data::<Arc<Connection>>() {
+    ) -> Result<ServiceResponse<Answer<B>>, Error> {
+        let connection = request.conn_data::<Arc<Connection>>();
+        let asked = connection.and_then(|connection| {
             connection.speaks();
-        }
+            connection.place.as_ref().map(Place::asked)
+        });
         let mut response = next.call(request).await?;
         if self.draining.is_cancelled() {
             response
@@ -73,7 +105,7 @@ impl Traffic {
                 .head_mut()
                 .set_connection_type(ConnectionType::Close);
         }
-        Ok(response)
+        Ok(response.map_body(|_, body| Answer { body, _asked: asked }))
     }
 
     /// Waits until no connection is open. Cancel safe.
@@ -120,5 +152,27 @@ impl Drop for Connection {
         self.speaks();
         self.counts.open.fetch_sub(1, Ordering::AcqRel);
         self.counts.fewer.notify_waiters();
+    }
+}
+
+/// An answer's body. Once it is dropped, all of it has been handed to the connection.
+#[derive(Debug)]
+pub struct Answer<B> {
+    body: B,
+    _asked: Option<Asked>,
+}
+
+impl<B: MessageBody + Unpin> MessageBody for Answer<B> {
+    type Error = B::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.body).poll_next(context)
     }
 }

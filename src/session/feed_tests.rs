@@ -85,6 +85,22 @@ async fn who_can_not_go_on_begins_anew() {
 }
 
 proptest! {
+    /// Whatever a client says that it has read last: it goes on after that, or begins anew.
+    #[test]
+    fn any_cursor_is_followed(text in "7-[0-9]{0,22}|-?[0-9]{0,3}-[0-9]{0,3}|.{0,12}", pieces in 0_u64..5) {
+        let feed = feed(64 * 1024);
+        for at in 0..pieces {
+            feed.output(0, at, Bytes::from_static(b"x"));
+        }
+        let after: Option<EventId> = text.parse().ok();
+        let mut reader = feed.follow(after);
+        let begins = reader.reset.is_some();
+        let last = feed.now(Because::New).0;
+        let is_known = after.is_some_and(|after| after.epoch == 7 && after.seq <= last);
+        prop_assert_eq!(begins, !is_known);
+        prop_assert!(begins || read(&mut reader).len() as u64 == last - after.map_or(0, |after| after.seq));
+    }
+
     /// However large the events are and however often a reader is cut off, it has each that is kept once, and in order.
     #[test]
     fn nothing_is_lost_or_repeated(

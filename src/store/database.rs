@@ -106,6 +106,9 @@ impl Database {
     async fn begin(&self) -> Result<(SqliteConnection, i64), StoreError> {
         let applied = self.applied().await?;
         self.check(&applied)?;
+        if applied.is_empty() {
+            self.make_private();
+        }
         let options = self
             .options
             .clone()
@@ -129,6 +132,16 @@ impl Database {
                 .await?;
         fence::bind(&mut connection, epoch).await?;
         Ok((connection, epoch))
+    }
+
+    /// Makes a new file that only this user reads, whatever the umask is; SQLite gives the files beside it the same rights. What can't be
+    /// made is told by the opening that follows.
+    fn make_private(&self) {
+        let _ = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(&self.file);
     }
 
     /// The migrations that the file has had, with their checksums, in order; none of a new file. Changes nothing.

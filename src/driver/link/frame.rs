@@ -184,6 +184,39 @@ mod tests {
             let mut arrived = BytesMut::from(&bytes[..]);
             while let Ok(Some(_)) = codec.decode(&mut arrived) {}
         }
+
+        /// Lengths that may be, with anything in them: no panic, and no more memory than what has come and a little more.
+        #[test]
+        fn a_frame_of_anything_takes_no_more_than_it_brings(
+            length in 0_u32..70_000, header in 0_u32..300, rest in prop::collection::vec(any::<u8>(), 0..400), is_json: bool,
+        ) {
+            let mut codec = CODEC;
+            let mut arrived = BytesMut::new();
+            arrived.put_u32(length);
+            arrived.put_u32(header);
+            if is_json {
+                arrived.put_slice(br#"{"type":"result","id":"#);
+            }
+            arrived.put_slice(&rest);
+            let came = arrived.len();
+            while let Ok(Some(frame)) = codec.decode(&mut arrived) {
+                prop_assert!(frame.body.len() <= came);
+            }
+            prop_assert!(arrived.capacity() <= 2 * came + 64 * 1024, "{}", arrived.capacity());
+        }
+    }
+
+    #[test]
+    fn a_header_is_not_read_deeper_than_it_must() {
+        for (open, close) in [("{\"a\":", "}"), ("[", "]")] {
+            let deep = format!("{{\"a\":{}1{}}}", open.repeat(100_000), close.repeat(100_000));
+            let mut bytes = BytesMut::new();
+            bytes.put_u32(u32::try_from(LENGTH + deep.len()).unwrap());
+            bytes.put_u32(u32::try_from(deep.len()).unwrap());
+            bytes.put_slice(deep.as_bytes());
+            let mut codec = CODEC;
+            assert!(matches!(codec.decode(&mut bytes), Err(FrameError::Malformed(_))));
+        }
     }
 
     #[test]

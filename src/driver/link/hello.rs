@@ -105,8 +105,55 @@ pub(super) async fn prove(
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::super::secret::LinkKey;
     use super::*;
+
+    /// What may stand in a field of a first frame.
+    fn field() -> impl Strategy<Value = serde_json::Value> {
+        prop_oneof![
+            Just(json!(null)),
+            any::<bool>().prop_map(Into::into),
+            any::<i64>().prop_map(Into::into),
+            any::<f64>().prop_map(Into::into),
+            Just(json!(1)),
+            ".{0,80}".prop_map(Into::into),
+            "[0-9a-f]{64}".prop_map(Into::into),
+            Just(json!(Uuid::nil().to_string())),
+            Just(json!({"a": [1]})),
+        ]
+    }
+
+    proptest! {
+        /// Whatever a stranger says first, he is let no further than his words allow, and nobody keeps much of them.
+        #[test]
+        fn any_first_frame(
+            protocol in field(), driver in field(), nonce in field(), received in field(), ticket in prop::option::of(field()),
+            kind in prop_oneof![Just("hello".to_owned()), ".{0,10}"],
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+            let said = runtime.block_on(async {
+                let (near, far) = UnixStream::pair().unwrap();
+                let mut fields = json!({"protocol": protocol, "driver": driver, "nonce": nonce, "received": received});
+                if let (Some(ticket), Some(fields)) = (&ticket, fields.as_object_mut()) {
+                    fields.insert("ticket".to_owned(), ticket.clone());
+                }
+                let mut stranger = Framed::new(far, FrameCodec { max: 1 << 16 });
+                stranger.send(Frame::new(&kind, fields, "")).await.unwrap();
+                receive(&mut Framed::new(near, FrameCodec { max: 1 << 16 })).await
+            });
+            match said {
+                Ok(hello) => {
+                    prop_assert_eq!(kind, "hello");
+                    prop_assert_eq!(protocol, json!(1));
+                    prop_assert!(hello.nonce.len() == 64 || hello.ticket.is_some());
+                    prop_assert!(i64::try_from(hello.received).is_ok());
+                }
+                Err(refused) => prop_assert!(refused.to_string().len() < 400),
+            }
+        }
+    }
 
     /// The agent's part, written from docs/link.md.
     async fn agent(stream: UnixStream, driver: Uuid, secret: &Secret) -> Result<(), Refused> {

@@ -21,7 +21,7 @@ impl Actor {
     pub(super) async fn done(&mut self, done: Done) {
         match done {
             Done::Nothing => {}
-            Done::Launched(Ok(launched)) => self.launched(launched).await,
+            Done::Launched(Ok(launched)) => self.launched(*launched).await,
             Done::Launched(Err(error)) => {
                 self.launching = false;
                 self.driver_gone(format!("The driver could not be started: {error}"));
@@ -66,7 +66,11 @@ impl Actor {
         let may_look = self.request.gpus.is_none();
         let warm = self.warm.take().or_else(|| may_look.then(again).flatten());
         self.work.push(Box::pin(async move {
-            Done::Launched(with_driver(&shared, session, spec, held, warm).await)
+            Done::Launched(
+                with_driver(&shared, session, spec, held, warm)
+                    .await
+                    .map(Box::new),
+            )
         }));
     }
 

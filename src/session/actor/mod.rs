@@ -49,7 +49,7 @@ type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Something that went on beside the loop has ended.
 enum Done {
-    Launched(std::io::Result<Launched>),
+    Launched(std::io::Result<Box<Launched>>),
     ResultStored(Arc<Statement>),
     Deleted {
         stored: Result<(), StoreError>,
