@@ -15,7 +15,7 @@ from typing import Any, Callable, Iterator
 import pytest
 from harness.api import Api
 from harness.processes import wait_until
-from harness.roles import ADMIN, MODIFIER, OWNER, STRANGER, VIEWER, WAYS, settings
+from harness.roles import ADMIN, MODIFIER, OWNER, STRANGER, VIEWER, WAYS, password, settings
 from harness.server import Server, command
 from harness.stub import Stub
 
@@ -115,6 +115,11 @@ ROWS: dict[str, Row] = {
     "GET /history/{id}/log": Row("view", has="log"),
     "GET /history/{id}/statements": Row("view", has="statements"),
     "GET /history/{id}/statements/{statement}": Row("view", 404, "Statement not found"),
+    "GET /quotas": Row("caller", has="quotas"),
+    "PUT /quotas/{user}": Row("admin", has="limits", body={"sessions": 1000}),
+    "GET /tokens": Row("caller", has="tokens"),
+    "POST /tokens": Row("caller", 201, "fst_", {"scopes": ["read"], "expiresIn": "1m"}),
+    "DELETE /tokens/{id}": Row("caller", 404, "Token 'none' not found."),
     "GET /gpus": Row("caller", has="gpus"),
     "GET /pool": Row("admin", has="pool"),
     "GET /ping": Row("open", has="pong"),
@@ -126,6 +131,10 @@ ROWS: dict[str, Row] = {
     "GET /openapi.json": Row("caller", has="paths"),
     "GET /": Row("caller", has="<html"),
     "GET /ui": Row("caller", has="<html"),
+    # Last, since from here on there is a cookie until it is taken back.
+    "GET /login": Row("open", has="<form"),
+    "POST /login": Row("open", has=OWNER, body={"name": OWNER, "password": password(OWNER)}),
+    "POST /logout": Row("open", has="logged out"),
 }
 
 
@@ -174,7 +183,7 @@ class Things:
         ended = self.session()
         self.owner.delete(f"/sessions/{ended}")
         wait_until("it has ended", lambda: self.owner.get(f"/history/{ended}").status_code == 200)
-        self.kept = {"/history": ended}
+        self.kept = {"/history": ended, "/tokens": "none"}
 
     def _shared(self, path: str) -> None:
         for user, access in ((VIEWER, "view"), (MODIFIER, "modify")):
@@ -267,7 +276,7 @@ def test_matrix(matrix: tuple[Server, str, Things], role: str) -> None:
 
 def asked(api: Api, method: str, path: str, named: str, row: Row, file: Path, acting_as: str) -> Any:
     """One request."""
-    parts = {"id": named, "statement": "0", "job": "1", "kind": "groups", "name": "ops"}
+    parts = {"id": named, "statement": "0", "job": "1", "kind": "groups", "name": "ops", "user": "eve"}
     concrete = re.sub(r"\{(\w+)\}", lambda found: parts[found.group(1)], path)
     query = "&".join(filter(None, [row.query, f"doAs={acting_as}" if acting_as else ""]))
     body = {key: str(file) if value == "FILE" else value for key, value in (row.body or {}).items()}

@@ -32,12 +32,24 @@ def by_basic(server: Server, user: str) -> Api:
     return server.user(user, password(user))
 
 
+def by_token(server: Server, user: str) -> Api:
+    """By a token that may do all that its owner may."""
+    made = by_basic(server, user).post("/tokens", {"scopes": ["all", "tokens"]})
+    assert made.status_code == 201, made.text
+    return server.bearer(made.json()["token"])
+
+
 # How a client of this user's is made, by the word of `access.mode`. Each is tried with every route and role:
 # a further way is a line here, and what its server needs in `settings`.
-WAYS: dict[str, Callable[[Server, str], Api]] = {"basic": by_basic}
+WAYS: dict[str, Callable[[Server, str], Api]] = {"basic": by_basic, "token": by_token}
 
 
 def settings(way: str, directory: Path) -> dict[str, object]:
     """What a server needs for a way to say who one is, with an administrator."""
-    own: dict[str, object] = {"basic": lambda: {"access.basic_file": users_file(directory)}}[way]()
-    return {**own, "access.mode": way, "access.superusers": [ADMIN], "access.impersonation": True}
+    modes = {"basic": ["basic", "token"], "token": ["token", "basic"]}[way]
+    return {
+        "access.basic_file": users_file(directory),
+        "access.mode": modes,
+        "access.superusers": [ADMIN],
+        "access.impersonation": True,
+    }
