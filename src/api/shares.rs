@@ -13,6 +13,7 @@ use super::json::{ok, read, respond};
 use super::wire::{Message, OwnerRequest, ShareRequest, SharesView};
 use crate::access::{Action, Caller, Refused, Verdict, may, user_name, valid_group};
 use crate::batch::Batch;
+use crate::config::RunAsMode;
 use crate::ownership::{Grantee, Right, Share};
 use crate::session::{Session, SharingError};
 
@@ -115,7 +116,7 @@ macro_rules! routes {
                 (status = 400),
                 (status = 403),
                 (status = 404),
-                (status = 409, description = "the new owner has one of this name, or may not hold its GPUs"),
+                (status = 409, description = "the new owner has one of this name, or may not hold its GPUs; or drivers run as their owners (run_as.mode)"),
                 (status = 503),
             )
         )]
@@ -178,6 +179,12 @@ async fn hand_over(
 ) -> Result<HttpResponse, ApiError> {
     let body: OwnerRequest = read(request, payload).await?;
     needs_users(app)?;
+    if app.config.run_as.mode == RunAsMode::Owner {
+        // Its new owner would run code as the Unix user of the old one.
+        return Err(ApiError::Conflict(
+            "Its driver runs as its owner's Unix user (run_as.mode), so it can't be another's; it can be shared.".to_owned(),
+        ));
+    }
     let user = body
         .user
         .ok_or_else(|| ApiError::BadBody("user: it is missing".to_owned()))?;

@@ -1,7 +1,7 @@
 //! A control group for each driver: version 2 where one is delegated to the server, else those of version 1 that it can write (cgroups(7)).
 //!
 //! Owns: where groups can be made, what a driver's says of its limits, and its end. The server finds the places and gives them to each keeper,
-//! which makes its driver's group and removes it. Called by `driver`, `keeper` and `watch`; calls nothing.
+//! which makes its driver's group and removes it. Called by `driver`, `keeper` and `watch`; calls `run_dir`.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _};
@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
-use super::run_dir::Limits;
+use super::run_dir::{Limits, RunDir};
 
 /// What groups of drivers are called, before the driver's id.
 const PREFIX: &str = "firesteel-driver-";
@@ -107,6 +107,22 @@ impl Places {
             let _ = fs::remove_dir(base.join(SERVER));
         }
         Some(found)
+    }
+
+    /// Removes the groups of drivers that have a directory below `run_root` and no keeper, which would have removed them. One in which something
+    /// still runs stays for the next time.
+    pub(super) fn sweep(&self, run_root: &Path) -> io::Result<()> {
+        for entry in fs::read_dir(run_root)? {
+            let driver = RunDir::at(entry?.path());
+            if driver.named_keeper().is_some_and(|keeper| keeper.exists()) {
+                continue;
+            }
+            let id = driver.path().file_name().unwrap_or_default().to_string_lossy();
+            for place in [&self.memory, &self.cpu, &self.pids].into_iter().flatten() {
+                let _ = fs::remove_dir(place.join(format!("{PREFIX}{id}")));
+            }
+        }
+        Ok(())
     }
 
     /// In words, for the log.
@@ -399,6 +415,7 @@ impl Events {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::driver::process::ProcessName;
 
     const VERSION_1: &str = "\
 31 23 0:27 / /sys/fs/cgroup ro,nosuid - tmpfs tmpfs ro,mode=755
@@ -437,6 +454,32 @@ mod tests {
         assert_eq!(number_in(text, "oom_kill"), Some(2));
         assert_eq!(number_in(text, "max"), None);
         assert_eq!(number_in("oom_kill_disable 0\nunder_oom 0\n", "oom_kill"), None);
+    }
+
+    #[test]
+    fn groups_without_a_keeper_are_removed() {
+        let (run, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let group = |id: &str| place.path().join(format!("{PREFIX}{id}"));
+        for id in ["gone", "busy", "lives", "anothers"] {
+            fs::create_dir(group(id)).unwrap();
+            if id != "anothers" {
+                RunDir::create(run.path().join(id)).unwrap();
+            }
+        }
+        // In a real hierarchy a process is what keeps a group.
+        fs::create_dir(group("busy").join("something")).unwrap();
+        let me = ProcessName::of(nix::unistd::getpid().as_raw()).unwrap();
+        let keeper = serde_json::to_vec(&me).unwrap();
+        RunDir::at(run.path().join("lives"))
+            .replace("keeper.json", &keeper)
+            .unwrap();
+        let places = Places {
+            pids: Some(place.path().to_owned()),
+            ..Places::default()
+        };
+        places.sweep(run.path()).unwrap();
+        let left = ["gone", "busy", "lives", "anothers"].map(|id| group(id).exists());
+        assert_eq!(left, [false, true, true, true]);
     }
 
     #[test]

@@ -136,6 +136,7 @@ impl Drivers {
             false => Places::default(),
         };
         info!("cgroups for drivers: {}", cgroups.told());
+        cgroups.sweep(&run_root)?;
         let agents = state_dir.join("agent");
         let agent_main = agent::unpack(&agents)?;
         if config.run_as.mode == RunAsMode::Owner {
