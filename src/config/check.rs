@@ -1,19 +1,17 @@
 //! Checks of the configuration as a whole. Each table is taken apart completely, so that a new key can't be forgotten here.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::amount::Amount;
+use super::check_access::{check_access, check_audit};
 use super::check_callers;
-use super::check_logins::{check_jwt, check_kerberos, check_ldap};
+use super::check_policy::{check_quotas, check_rules};
 use super::error::ConfigError;
 use super::keys::{
-    Access, AccessMode, Audit, DeployMode, Driver, Events, Files, Gpu, Job, Limits, Link, Log, Output,
-    PolicyConf, PolicyRule, Pool, Profile, Quota, ResultStreams, Retention, RunAs, RunAsMode, Server,
-    Session, Shutdown, Spark, Sql, Statement, Store, Upload, UserCase,
+    Access, DeployMode, Driver, Events, Files, Gpu, Job, Limits, Link, Log, Output, PolicyConf, Pool,
+    Profile, ResultStreams, Retention, RunAs, RunAsMode, Server, Session, Shutdown, Spark, Sql, Statement,
+    Store, Upload,
 };
-use super::modes::Modes;
 use super::sources::Origins;
 use super::values::{Size, Span};
 use super::{Config, Policy};
@@ -68,7 +66,7 @@ impl Fail<'_> {
         }
     }
 
-    fn patterns<'p>(
+    pub(super) fn patterns<'p>(
         &self,
         key: &str,
         patterns: impl IntoIterator<Item = &'p String>,
@@ -84,7 +82,7 @@ impl Fail<'_> {
     }
 
     /// A name of the administrator's, of a table.
-    fn name(&self, key: &str, name: &str) -> Result<(), ConfigError> {
+    pub(super) fn name(&self, key: &str, name: &str) -> Result<(), ConfigError> {
         let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         if name.is_empty() || !name.chars().all(is_plain) {
             return self.because(key, "a name has letters, digits, - and _ only");
@@ -285,24 +283,6 @@ fn is_origin(origin: &str) -> bool {
     let is_port =
         port.is_empty() || (port != own_port && number.is_some_and(|number| port == format!(":{number}")));
     is_name && is_port
-}
-
-fn check_audit(audit: &Audit, fail: &Fail<'_>) -> Result<(), ConfigError> {
-    let Audit {
-        file,
-        max_bytes,
-        kept,
-        reads: _,
-        code: _,
-        code_bytes: _,
-        queue,
-        strict: _,
-    } = audit;
-    if !file.as_os_str().is_empty() {
-        fail.absolute("audit.file", std::slice::from_ref(file))?;
-    }
-    fail.at_least("audit.max_bytes", *max_bytes, Size::kib(4))?;
-    fail.at_least_one(&[("audit.kept", *kept), ("audit.queue", *queue)])
 }
 
 fn check_spark(spark: &Spark, fail: &Fail<'_>) -> Result<(), ConfigError> {
@@ -683,92 +663,6 @@ fn check_pool(
     Ok(())
 }
 
-/// Keys that the server's own configuration decides: no rule can.
-const OWN: [&str; 3] = [
-    "spark.master",
-    "spark.submit.deployMode",
-    "spark.sql.catalogImplementation",
-];
-
-fn check_rules(rules: &BTreeMap<String, PolicyRule>, fail: &Fail<'_>) -> Result<(), ConfigError> {
-    for (name, rule) in rules {
-        let PolicyRule {
-            users,
-            groups,
-            deny,
-            values,
-            default,
-            force,
-            cap,
-        } = rule;
-        let path = |key: &str| format!("policy.rule.{name}.{key}");
-        fail.name(&format!("policy.rule.{name}"), name)?;
-        check_users(&path("users"), users, fail)?;
-        check_users(&path("groups"), groups, fail)?;
-        fail.patterns(&path("deny"), deny)?;
-        fail.patterns(&path("values"), values.keys())?;
-        fail.patterns(&path("cap"), cap.keys())?;
-        for (kind, given) in [("default", default), ("force", force)] {
-            for (key, value) in given.iter() {
-                let is_odd = |c: char| c.is_whitespace() || c.is_control() || c == '=' || c == '*';
-                if key.is_empty() || key.chars().any(is_odd) {
-                    let reason = format!("{key:?} is no conf key: it is empty, or has blanks, `=` or `*`");
-                    return fail.because(&path(kind), reason);
-                }
-                if value.contains('\0') {
-                    return fail.because(&path(kind), format!("the value of {key} has a NUL character"));
-                }
-                if OWN.contains(&key.as_str()) {
-                    return fail.because(
-                        &path(kind),
-                        format!("{key} is the server's own: set it in [spark]"),
-                    );
-                }
-            }
-        }
-        for (key, most) in cap.iter() {
-            if Amount::parse(most).is_none() {
-                let reason =
-                    format!("the most of {key}, {most:?}, is no size such as \"8g\", number or duration");
-                return fail.because(&path("cap"), reason);
-            }
-        }
-    }
-    Ok(())
-}
-
-fn check_users(key: &str, names: &[String], fail: &Fail<'_>) -> Result<(), ConfigError> {
-    match names
-        .iter()
-        .any(|name| name.is_empty() || name.chars().any(char::is_control))
-    {
-        true => fail.because(key, "a name must not be empty or have control characters"),
-        false => Ok(()),
-    }
-}
-
-fn check_quotas(quotas: &BTreeMap<String, Quota>, fail: &Fail<'_>) -> Result<(), ConfigError> {
-    for (name, quota) in quotas {
-        let Quota {
-            users,
-            groups,
-            together: _,
-            sessions: _,
-            batches: _,
-            queued: _,
-            cores: _,
-            memory: _,
-            gpus: _,
-            uploads: _,
-            statements_per_minute: _,
-        } = quota;
-        fail.name(&format!("quota.{name}"), name)?;
-        check_users(&format!("quota.{name}.users"), users, fail)?;
-        check_users(&format!("quota.{name}.groups"), groups, fail)?;
-    }
-    Ok(())
-}
-
 fn check_result(result: &ResultStreams, fail: &Fail<'_>) -> Result<(), ConfigError> {
     let ResultStreams {
         kept: _,
@@ -825,153 +719,4 @@ fn check_limits(sql: &Sql, limits: &Limits, fail: &Fail<'_>) -> Result<(), Confi
     fail.at_least("limits.code_bytes", *code_bytes, Size::kib(1))?;
     fail.at_least("limits.query_bytes", *query_bytes, Size::kib(1))?;
     fail.at_least("limits.request_body", *request_body, Size::kib(1))
-}
-
-fn check_access(access: &Access, server: &Server, fail: &Fail<'_>) -> Result<(), ConfigError> {
-    let Access {
-        mode,
-        basic_file,
-        csrf: _,
-        lists: _,
-        impersonation: _,
-        impersonate,
-        superusers,
-        modify_users,
-        view_users,
-        allowed_users,
-        groups,
-        user_case,
-        cache: _,
-        token,
-        login,
-        proxy,
-        throttle,
-        ldap,
-        kerberos,
-        jwt,
-    } = access;
-    let is_lower = *user_case == UserCase::Lower;
-    for (key, list) in [
-        ("access.superusers", superusers),
-        ("access.modify_users", modify_users),
-        ("access.view_users", view_users),
-        ("access.allowed_users", allowed_users),
-    ] {
-        check_names(key, list, is_lower, fail)?;
-    }
-    if superusers.iter().any(|entry| entry == "*") {
-        return fail.because("access.superusers", "`*` would make everybody a superuser");
-    }
-    for (name, users) in groups.iter() {
-        check_names("access.groups", users, is_lower, fail)?;
-        if name.is_empty()
-            || name.starts_with('@')
-            || users.iter().any(|user| user == "*" || user.starts_with('@'))
-        {
-            return fail.because(
-                "access.groups",
-                format!("{name:?}: a group has a name without `@`, and users by name"),
-            );
-        }
-    }
-    for (who, whom) in impersonate.iter() {
-        check_names("access.impersonate", whom, is_lower, fail)?;
-        check_names("access.impersonate", std::slice::from_ref(who), is_lower, fail)?;
-        let unknown = whom
-            .iter()
-            .filter_map(|entry| entry.strip_prefix('@'))
-            .find(|group| !groups.contains_key(*group));
-        if let Some(group) = unknown {
-            return fail.because(
-                "access.impersonate",
-                format!("{who:?} as \"@{group}\": only the groups of access.groups are known of somebody who does not call"),
-            );
-        }
-        if who == "*" {
-            return fail.because(
-                "access.impersonate",
-                "`*` can't act as others: name users or groups",
-            );
-        }
-    }
-    check_callers::tokens_and_logins(token, login, fail)?;
-    check_callers::proxy(proxy, mode, server, fail)?;
-    check_callers::throttle(throttle, fail)?;
-    if let Err(exposed) = may_listen(mode, server, *server.listen) {
-        return fail.because("server.listen", exposed.to_string());
-    }
-    for mode in mode.iter() {
-        match mode {
-            AccessMode::Basic if basic_file == Path::new("") => {
-                return fail.because(
-                    "access.basic_file",
-                    "access.mode = \"basic\" needs a file of users; `firesteel passwd` makes one",
-                );
-            }
-            AccessMode::Token if access.mode.len() == 1 => {
-                return fail.because(
-                    "access.mode",
-                    "`token` alone lets nobody in: a token is made by somebody whom another way has let in; add one, such as \"basic\"",
-                );
-            }
-            AccessMode::Basic | AccessMode::Token | AccessMode::Proxy => {}
-            AccessMode::Ldap => check_ldap(ldap, fail)?,
-            AccessMode::Kerberos => check_kerberos(kerberos, fail)?,
-            AccessMode::Jwt => check_jwt(jwt, fail)?,
-        }
-    }
-    Ok(())
-}
-
-/// Checks a list of users, groups as `@group` and `*`: an entry that no name can be is a mistake.
-fn check_names(key: &str, list: &[String], is_lower: bool, fail: &Fail<'_>) -> Result<(), ConfigError> {
-    for entry in list {
-        let name = entry.strip_prefix('@');
-        let bare = name.unwrap_or(entry);
-        if bare.is_empty() || bare.trim() != bare || bare.chars().any(char::is_control) {
-            return fail.because(
-                key,
-                format!("{entry:?}: a name must not be empty, and have no blanks around it and no control characters"),
-            );
-        }
-        if is_lower && name.is_none() && entry.to_lowercase() != *entry {
-            return fail.because(
-                key,
-                format!("{entry:?} is nobody's name with access.user_case = \"lower\""),
-            );
-        }
-    }
-    Ok(())
-}
-
-/// An address that others reach, and what would happen there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Exposed {
-    /// Nobody is asked for a name.
-    #[error(
-        "{0} can be reached from other hosts, and access.mode = \"none\" lets everybody who reaches it run code as the \
-         server's user: listen on 127.0.0.1, or set access.mode = \"basic\""
-    )]
-    Nameless(SocketAddr),
-    /// Everybody on the way reads.
-    #[error(
-        "{0} can be reached from other hosts, and over plain HTTP everybody on the way reads passwords, code and results: set \
-         server.tls.cert and server.tls.key, or listen on 127.0.0.1 behind a reverse proxy; where the network is private, \
-         set server.plain_http = true"
-    )]
-    Readable(SocketAddr),
-}
-
-/// Without authentication only this host may reach the server, and without TLS, unless that is said; whoever made the socket.
-pub(super) fn may_listen(mode: &Modes, server: &Server, address: SocketAddr) -> Result<(), Exposed> {
-    if address.ip().to_canonical().is_loopback() {
-        return Ok(());
-    }
-    if mode.is_open() {
-        return Err(Exposed::Nameless(address));
-    }
-    if !server.tls.is_on() && !server.plain_http {
-        return Err(Exposed::Readable(address));
-    }
-    Ok(())
 }

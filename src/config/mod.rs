@@ -1,14 +1,16 @@
 //! The configuration: defaults < the file `firesteel.toml` < the environment (`FIRESTEEL_SERVER__LISTEN`) < flags.
 //!
 //! Here: every key with its type, default and meaning (`keys.rs`), reading and laying the sources over one another
-//! (`sources.rs`), the checks of values against one another (`check.rs`, `check_callers.rs`, `check_logins.rs`), amounts as Spark writes them (`amount.rs`), the reference page
+//! (`sources.rs`), the checks of values against one another (`check.rs`, `check_access.rs`, `check_callers.rs`, `check_logins.rs`, `check_policy.rs`), amounts as Spark writes them (`amount.rs`), the reference page
 //! (`reference.rs`).
 //! May be called by everybody; `main.rs` loads, the rest only reads. Calls nothing of the house.
 
 mod amount;
 mod check;
+mod check_access;
 mod check_callers;
 mod check_logins;
+mod check_policy;
 mod error;
 mod keys;
 mod modes;
@@ -25,7 +27,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use amount::{Amount, Compared};
-pub use check::Exposed;
+pub use check_access::Exposed;
 pub use error::{ConfigError, Place};
 pub use keys::{
     Access, AccessMode, AtShutdown, Audit, Batch, ConfMode, DeployMode, Driver, Durability, Events, Files,
@@ -168,6 +170,6 @@ impl Config {
     /// # Errors
     /// Others reach the address, and nobody is asked for a name, or everybody on the way could read.
     pub fn may_listen(&self, address: SocketAddr) -> Result<(), Exposed> {
-        check::may_listen(&self.access.mode, &self.server, address)
+        check_access::may_listen(&self.access.mode, &self.server, address)
     }
 }
