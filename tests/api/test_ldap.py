@@ -55,8 +55,13 @@ def directory(tmp_path_factory: pytest.TempPathFactory, elsewhere: Elsewhere) ->
 
 @pytest.fixture(scope="module")
 def stub(tmp_path_factory: pytest.TempPathFactory) -> dict:
-    """A Spark that sleeps."""
-    return Stub(tmp_path_factory.mktemp("ldap-stub") / "spark").settings
+    """A Spark that sleeps, and a server on which the next try need not wait: many are made here."""
+    patient = {"access.throttle.free": 1_000_000, "access.throttle.address_free": 1_000_000}
+    return {
+        **Stub(tmp_path_factory.mktemp("ldap-stub") / "spark").settings,
+        **patient,
+        "access.throttle.user_free": 1_000_000,
+    }
 
 
 @pytest.fixture(scope="module")
