@@ -236,6 +236,18 @@ def test_changed_counts_within_its_time(
     directory.set_password("dave", PASSWORDS["dave"])
 
 
+def test_who_guesses_waits(directory: Directory, stub: dict, serve: Callable[..., Server]) -> None:
+    """S19: wrong passwords are not asked about for ever; who is remembered to be right goes on."""
+    slow = {"access.throttle.free": 2, "access.throttle.first_wait": "30s"}
+    server = serve({**stub, "access.mode": "ldap", **directory.settings, **slow})
+    assert status(server, "bob", PASSWORDS["bob"]) == 200
+    assert [status(server, "bob", f"wrong {number}") for number in range(4)] == [401, 401, 401, 429]
+    before = len(directory.daemon.said())
+    assert status(server, "bob", "wrong again") == 429
+    assert status(server, "bob", PASSWORDS["bob"]) == 200
+    assert "BIND" not in directory.daemon.said()[before:]
+
+
 def test_down_and_up_again(
     directory: Directory, stub: dict, tmp_path: Path, serve: Callable[..., Server]
 ) -> None:
