@@ -221,7 +221,7 @@ tables! {
         table tls: Tls;
     }
 
-    /// TLS of `server.listen` (docs/authentication.md). The files are read again when they change.
+    /// TLS of `server.listen` (docs/tokens-and-tls.md). The files are read again when they change.
     Tls at "server.tls" {
         /// The PEM file of the server's certificate and those between it and the authority. With it and `server.tls.key`, `server.listen` speaks HTTPS
         /// and nothing else.
@@ -662,7 +662,7 @@ tables! {
         table throttle: Throttle;
     }
 
-    /// API tokens, of `access.mode = "token"` (docs/authentication.md).
+    /// API tokens, of `access.mode = "token"` (docs/tokens-and-tls.md).
     Token at "access.token" {
         /// How long a token lasts whose request does not say.
         age: Span = Span::secs(30 * 24 * 3600);
@@ -672,7 +672,7 @@ tables! {
         per_user: usize = 50;
     }
 
-    /// Logins of browsers, by name and password of the ways that ask for one (docs/authentication.md).
+    /// Logins of browsers, by name and password of the ways that ask for one (docs/tokens-and-tls.md).
     Login at "access.login" {
         /// How long a login lasts at most.
         age: Span = Span::secs(12 * 3600);
@@ -682,7 +682,7 @@ tables! {
         per_user: usize = 20;
     }
 
-    /// A reverse proxy that says who calls, of `access.mode = "proxy"` (docs/authentication.md). It is believed over `server.unix_socket`, or by its
+    /// A reverse proxy that says who calls, of `access.mode = "proxy"` (docs/tokens-and-tls.md). It is believed over `server.unix_socket`, or by its
     /// certificate, and never otherwise.
     Proxy at "access.proxy" {
         /// The header that has the user's name.
@@ -697,7 +697,7 @@ tables! {
         certificates: Vec<String> = Vec::new();
     }
 
-    /// Wrong passwords, which make the next tries wait (docs/authentication.md). Who is remembered to be right does not wait.
+    /// Wrong passwords, which make the next tries wait (docs/tokens-and-tls.md). Who is remembered to be right does not wait.
     Throttle at "access.throttle" {
         /// Wrong passwords of one user from one address that cost nothing.
         free: u32 = 5;
