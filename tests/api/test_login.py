@@ -226,12 +226,12 @@ def test_what_ends_it(settings: dict, tmp_path: Path) -> None:
         server.restart()
         assert status() == 200
         set_password(file, "alice", "two")
-        wait_until("the password has changed", lambda: status() == 401, 2)
+        wait_until("the password has changed", lambda: status() == 401, 20)
         assert browser.log_in(password="two").status_code == 200
         file.write_text("")
-        wait_until("the user is removed", lambda: status() == 401, 2)
+        wait_until("the user is removed", lambda: status() == 401, 20)
         set_password(file, "alice", "two")
-        wait_until("the user is back", lambda: browser.log_in(password="two").status_code == 200, 5)
+        wait_until("the user is back", lambda: browser.log_in(password="two").status_code == 200, 20)
         cookie = browser.cookie
         assert cookie
         with sqlite3.connect(f"file:{server.database}?mode=ro", uri=True) as store:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Callable, Iterator
 
 import pytest
+from faults.chaos.plan import IS_MEASURED
 from harness.api import Api
 from harness.local import Answer, ask, from_address
 from harness.processes import wait_until
@@ -387,7 +388,9 @@ def test_unknown_and_wrong_take_as_long(guarded: Server) -> None:
         for name, kept in times.items():
             kept += [took(f"127.0.{1 + round_}.{1 + number}", name) for number in range(5)]
     wrong, unknown = (statistics.median(kept) for kept in times.values())
-    assert 0.6 < wrong / unknown < 1.6, (wrong, unknown)
+    # An unknown name that costs no hash would be answered in a tenth of the time.
+    most = 1.6 if IS_MEASURED else 3.0
+    assert 1 / most < wrong / unknown < most, (wrong, unknown)
 
 
 def test_who_may_have_tokens(settings: dict, tmp_path: Path) -> None:
