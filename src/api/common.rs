@@ -93,7 +93,7 @@ fn add(operation: &mut Operation, status: &str, why: &str) {
     if response.description.is_empty() {
         why.clone_into(&mut response.description);
     }
-    if response.content.is_empty() {
+    if !response.content.contains_key("application/json") {
         let content = Content::new(Some(Ref::from_schema_name(ERROR)));
         response
             .content

@@ -33,9 +33,10 @@ pub async fn page(on: OnServer<Open>, request: HttpRequest) -> HttpResponse {
     responses(
         (status = 200, body = LoginView, headers(("Set-Cookie" = String))),
         (status = 303, description = "a form's answer: to the page of sessions"),
-        (status = 400, description = "no name or no password, or no way of access.mode takes passwords"),
-        (status = 401),
-        (status = 429, description = "too many wrong passwords came from there; try again after Retry-After"),
+        (status = 400, description = "no name or no password, or no way of access.mode takes passwords; a form gets the page again", content((String = "text/html"))),
+        (status = 401, description = "name and password don't go together; a form gets the page again", content((String = "text/html"))),
+        (status = 429, description = "too many wrong passwords came from there; try again after Retry-After", content((String = "text/html"))),
+        (status = 503, description = "who would know does not answer; try again after Retry-After", content((String = "text/html"))),
     )
 )]
 #[post("/login")]
