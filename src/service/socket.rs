@@ -8,10 +8,13 @@ use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-use nix::sys::socket::{SockType, getsockopt, sockopt};
+use nix::sys::socket::{Backlog, SockType, getsockopt, sockopt};
 
 use crate::config::{Config, Exposed};
 use crate::sys;
+
+/// Connections that may wait to be accepted; the kernel's own limit (net.core.somaxconn) is as high as a rule.
+const WAITING: i32 = 4096;
 
 /// A listening socket, and whether it was there before this server.
 #[derive(Debug)]
@@ -105,7 +108,13 @@ pub fn listen(config: &Config, handed_in: Vec<OwnedFd>) -> Result<Listening, NoS
 
 fn bind(config: &Config) -> Result<TcpListener, NoSocket> {
     let address = *config.server.listen;
-    TcpListener::bind(address).map_err(|source| NoSocket::Bind { address, source })
+    let failed = |source| NoSocket::Bind { address, source };
+    let listener = TcpListener::bind(address).map_err(failed)?;
+    // Listening once more makes the line longer than the standard library's 128: who finds no place in it tries again after a second.
+    Backlog::new(WAITING)
+        .and_then(|waiting| nix::sys::socket::listen(&listener, waiting))
+        .map_err(|error| failed(error.into()))?;
+    Ok(listener)
 }
 
 /// A Unix socket in the place of one that nobody listens on any more. It gets its place when it has its mode.

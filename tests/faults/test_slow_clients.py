@@ -25,6 +25,8 @@ SETTINGS = {
     "output.max_bytes": "64MiB",
     "link.max_frame": "140MiB",
     "server.body_timeout": f"{DEADLINE:.0f}s",
+    # All connect before the first one asks.
+    "server.header_timeout": "60s",
 }
 
 
