@@ -114,12 +114,16 @@ impl Places {
     pub(super) fn sweep(&self, run_root: &Path) -> io::Result<()> {
         for entry in fs::read_dir(run_root)? {
             let driver = RunDir::at(entry?.path());
-            if driver.named_keeper().is_some_and(|keeper| keeper.exists()) {
+            let id = driver.path().file_name().unwrap_or_default().to_string_lossy();
+            let places = [&self.memory, &self.cpu, &self.pids].into_iter().flatten();
+            let groups = places.map(|place| place.join(format!("{PREFIX}{id}")));
+            // Most drivers have ended and left none: their keepers need not be looked up.
+            let left: Vec<PathBuf> = groups.filter(|group| group.exists()).collect();
+            if left.is_empty() || driver.named_keeper().is_some_and(|keeper| keeper.exists()) {
                 continue;
             }
-            let id = driver.path().file_name().unwrap_or_default().to_string_lossy();
-            for place in [&self.memory, &self.cpu, &self.pids].into_iter().flatten() {
-                let _ = fs::remove_dir(place.join(format!("{PREFIX}{id}")));
+            for group in left {
+                let _ = fs::remove_dir(group);
             }
         }
         Ok(())
