@@ -8,7 +8,7 @@ import pwd
 import statistics
 import time
 from pathlib import Path
-from typing import Iterator
+from typing import Callable, Iterator
 
 import pytest
 from conftest import SMALL
@@ -295,40 +295,44 @@ def test_secrets_are_in_no_argument_and_no_log(server: Server, sessions: dict[st
     assert sessions["first"].text("print(sc.uiWebUrl)").strip() == "None"
 
 
-def latency(session: Session, count: int) -> float:
-    """The median of a statement's time, each of which succeeds."""
-    times = []
-    for number in range(count):
+def latencies(session: Session, go_on: Callable[[int], bool]) -> list[float]:
+    """The times of statements, one after the other, each of which succeeds."""
+    times: list[float] = []
+    while go_on(len(times)):
         began = time.monotonic()
-        assert session.text(f"{number} + 1") == str(number + 1)
+        assert session.text(f"{len(times)} + 1") == str(len(times) + 1)
         times.append(time.monotonic() - began)
-    return statistics.median(times)
+    return times
 
 
-def test_who_takes_too_much(sessions: dict[str, Session], figures) -> None:
+def test_who_takes_too_much(sessions: dict[str, Session], figures: Callable[[str], None]) -> None:
     """A session that takes all memory, processes, disk or processors is ended with a sentence, or held to
     its share; the other user's statements all succeed, and the first user's other session stays. Last,
     since it ends sessions."""
-    calm = latency(sessions["second"], 20)
-    before = f"before {calm * 1000:.0f} ms"
+
+    def beside(what: str, go_on: Callable[[int], bool]) -> None:
+        times = latencies(sessions["second"], go_on)
+        median = statistics.median(times)
+        figures(
+            f"isolation: another's statement beside {what}: {median * 1000:.1f} ms "
+            f"(the slowest of {len(times)}: {max(times) * 1000:.0f}), before {calm * 1000:.1f} ms"
+        )
+        if IS_MEASURED:
+            assert median <= SLOWER * calm
+
+    calm = statistics.median(latencies(sessions["second"], lambda count: count < 50))
     for bomb, (code, words) in BOMBS.items():
         session = sessions[bomb]
         session.post(code)
-        slowest = 0.0
-        while session.state() != "dead":
-            slowest = max(slowest, latency(sessions["second"], 3))
+        beside(bomb, lambda count, session=session: not count or session.state() != "dead")
         log = session.log()
         assert log[0].startswith("The driver was ended: it"), log[0]
         assert words in log[0]
         assert log[0] == log[-1]
-        figures(f"isolation: another's statement beside {bomb}: {slowest * 1000:.0f} ms, {before}")
     busy = sessions["first"]
     running = busy.post(CORES)
     wait_until("it computes", lambda: busy.statement(running["id"])["state"] == "running")
-    under = latency(sessions["second"], 30)
-    figures(f"isolation: another's statement beside a session on every core: {under * 1000:.0f} ms, {before}")
-    if IS_MEASURED:
-        assert under <= SLOWER * calm
+    beside("a session on every core", lambda count: count < 50)
     busy.cancel(running["id"])
     busy.wait("idle")
     busy.ok("for one in spinning: one.kill()")
