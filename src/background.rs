@@ -5,9 +5,12 @@
 //! Called by every module; calls none.
 
 use std::future::Future;
+use std::num::NonZero;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -16,6 +19,8 @@ use tokio_util::task::TaskTracker;
 #[derive(Clone, Debug)]
 pub struct Background {
     runtime: Handle,
+    /// One for each processor.
+    bulk: Arc<Semaphore>,
     tracker: TaskTracker,
     drain: CancellationToken,
     stop: CancellationToken,
@@ -25,8 +30,10 @@ impl Background {
     /// Takes the runtime that the caller runs on; call it from the main runtime.
     #[must_use]
     pub fn new() -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
         Self {
             runtime: Handle::current(),
+            bulk: Arc::new(Semaphore::new(processors)),
             tracker: TaskTracker::new(),
             drain: CancellationToken::new(),
             stop: CancellationToken::new(),
@@ -55,6 +62,27 @@ impl Background {
             .spawn_blocking_on(work, &self.runtime)
             .await
             .map_err(|_| WorkPanicked)
+    }
+
+    /// As [`Background::blocking`], for work that thousands of clients may ask for at the same time: so many are done at once as there
+    /// are processors, first come first served, and everything else keeps its share of those.
+    ///
+    /// # Errors
+    /// The work panicked; the panic has been reported by then.
+    pub async fn bulk<F, T>(&self, work: F) -> Result<T, WorkPanicked>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        // It is never closed.
+        let turn = self.bulk.clone().acquire_owned().await.ok();
+        // A caller that leaves meanwhile does not end the work, which keeps its turn.
+        self.blocking(move || {
+            let done = work();
+            drop(turn);
+            done
+        })
+        .await
     }
 
     /// Is cancelled when the server takes no new sessions any more and only answers what has been asked: cancel it to begin that.

@@ -254,7 +254,7 @@ pub async fn log(
     }
     let snapshot = on.batch.snapshot();
     let max_bytes = on.app.config.log.max_bytes.bytes();
-    let read = on.app.background.blocking(move || snapshot.log(max_bytes));
+    let read = on.app.background.bulk(move || snapshot.log(max_bytes));
     let lines = read.await.unwrap_or_default();
     let (id, total) = (on.batch.id, lines.len());
     let (from, log) = log_page(from, size, lines);

@@ -202,6 +202,6 @@ async fn off_worker<T: Send + 'static>(
     background: &Background,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, ApiError> {
-    let done = background.blocking(work).await;
+    let done = background.bulk(work).await;
     done.map_err(|_| ApiError::Unavailable("The result could not be converted.".to_owned()))
 }

@@ -307,7 +307,7 @@ pub async fn log(
     let lines = on
         .app
         .background
-        .blocking(move || snapshot.log(max_bytes))
+        .bulk(move || snapshot.log(max_bytes))
         .await
         .unwrap_or_default();
     let total = lines.len();

@@ -95,7 +95,7 @@ impl StatementBody {
         response.streaming(stream::try_unfold(
             (body, background),
             |(mut body, background)| async {
-                let read = background.blocking(move || read_chunk(&mut body).map(|bytes| (bytes, body)));
+                let read = background.bulk(move || read_chunk(&mut body).map(|bytes| (bytes, body)));
                 match read
                     .await
                     .unwrap_or_else(|panicked| Err(io::Error::other(panicked)))

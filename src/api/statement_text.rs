@@ -89,7 +89,7 @@ pub async fn show_text(
         }
     } else {
         let read = move || output::page(reader(&statement), from, size);
-        let read = on.app.background.blocking(read).await;
+        let read = on.app.background.bulk(read).await;
         let page = read.unwrap_or_else(|panicked| Err(std::io::Error::other(panicked)));
         let page = page.map_err(|error| {
             warn!(session.id = on.session.id, statement.id = id, %error, "an output can't be read");

@@ -16,8 +16,8 @@ use crate::config::{Config, Durability};
 
 /// zstd's quickest usual level: text shrinks to a fraction at several hundred MB/s.
 const LEVEL: i32 = 1;
-/// The window is what each reader holds in memory: 2^17 bytes.
-const WINDOW_LOG: u32 = 17;
+/// Each reader holds three windows in memory: its own, a block's input and a block's output. 2^15 bytes.
+const WINDOW_LOG: u32 = 15;
 
 #[derive(Debug)]
 struct Shared {
