@@ -10,7 +10,8 @@ pub(super) fn first_value(dn: &str) -> String {
         return dn.to_owned();
     }
     let mut value = Vec::new();
-    let mut bytes = rest.trim_start().bytes();
+    // A space there is no part of the value unless it is escaped; other blanks are letters of a name as any.
+    let mut bytes = rest.trim_start_matches(' ').bytes();
     while let Some(byte) = bytes.next() {
         match byte {
             b',' | b'+' => break,
@@ -58,6 +59,8 @@ mod tests {
             ("2.5.4.3=x,dc=y", "x"),
             ("plain", "plain"),
             ("cn=", ""),
+            ("cn= one,dc=x", "one"),
+            ("cn=\u{2000}one,dc=x", "\u{2000}one"),
             ("a b/c=d", "a b/c=d"),
             (r"cn=x\", "x"),
             (r"cn=\ff,dc=x", r"cn=\ff,dc=x"),
