@@ -19,7 +19,7 @@ use crate::config::AccessMode;
 use crate::store::{CredentialRow, Op, Store, StoreError};
 
 /// What every token begins with, so that scanners find one that leaked.
-pub(super) const TOKEN_PREFIX: &str = "fst_";
+const TOKEN_PREFIX: &str = "fst_";
 const NAME_BYTES: usize = 8;
 const SECRET_BYTES: usize = 32;
 
@@ -139,6 +139,10 @@ impl Credentials {
             .into_iter()
             .filter(|held| held.owner == new.owner && matches!(held.kind, Kind::Token(_)) == is_token)
             .collect();
+        // Each is later than the one before it, so that the oldest is known whatever the clock does.
+        let created = own
+            .last()
+            .map_or(now_ms(), |last| now_ms().max(last.created.saturating_add(1)));
         if own.len() >= new.most {
             if is_token {
                 return Err(NotMade::Full(own.len()));
@@ -159,7 +163,7 @@ impl Credentials {
             groups: new.groups,
             way: new.way,
             label: new.label,
-            created: now_ms(),
+            created,
             expires: new.expires,
             seen: Mutex::new(Instant::now()),
         };
@@ -203,11 +207,7 @@ impl Credentials {
     }
 
     fn find(&self, text: &str) -> Option<Arc<Credential>> {
-        let mut bytes = [0; NAME_BYTES + SECRET_BYTES];
-        let length = BASE64_URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
-        if length != bytes.len() {
-            return None;
-        }
+        let bytes = decoded(text)?;
         let (name, secret) = bytes.split_at(NAME_BYTES);
         let found = self.lock().get(&hex(name)).cloned();
         let sent: [u8; 32] = Sha256::digest(secret).into();
@@ -220,6 +220,17 @@ impl Credentials {
         // The map is whole after any panic.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether that has the form of a token, so that it is nobody's password.
+pub(super) fn is_token(text: &str) -> bool {
+    text.strip_prefix(TOKEN_PREFIX).and_then(decoded).is_some()
+}
+
+fn decoded(text: &str) -> Option<[u8; NAME_BYTES + SECRET_BYTES]> {
+    let mut bytes = [0; NAME_BYTES + SECRET_BYTES];
+    let length = BASE64_URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
+    (length == bytes.len()).then_some(bytes)
 }
 
 /// Bytes in hex.

@@ -113,11 +113,28 @@ pub enum Refusal {
 enum Verdict {
     /// Nothing of its kind is in the request, or it does not know that user: the next way is tried.
     NotMine,
-    /// There is a password that is not looked at: whoever sent it has to wait.
-    Held,
     Proved(Proved),
     /// It asks elsewhere, and there is no answer.
     Unavailable(String),
+}
+
+/// A name and a password that a request tries. A token in the password's place is none: it can't be guessed.
+struct Tried {
+    guess: Guess,
+    password: String,
+    /// Whether the password may be looked at; none until a way asks.
+    may_look: Option<bool>,
+}
+
+impl Tried {
+    fn new(address: Option<IpAddr>, user: &str, password: &str) -> Self {
+        let (user, password) = (user.to_owned(), password.to_owned());
+        Self {
+            guess: Guess { address, user },
+            password,
+            may_look: None,
+        }
+    }
 }
 
 /// The ways that `access.mode` lists.
@@ -203,23 +220,27 @@ impl Authentication {
                 answer: None,
             });
         }
-        let guess = self.guess(presented);
-        let mut was_held = false;
+        let pair = presented.authorization.as_deref().and_then(header::basic);
+        let token = self.token_text(presented, pair.as_ref());
+        let mut tried = pair
+            .as_ref()
+            .filter(|_| token.is_none() && self.takes_passwords())
+            .map(|(user, password)| Tried::new(presented.address, user, password));
         for way in &self.ways {
-            let verdict = match way {
-                Way::Basic(file) => self.basic(file, presented).await,
-                Way::Token => self.by_token(presented),
-                Way::Proxy(proxy) => self.by_proxy(proxy, presented),
-                Way::Ldap(directory) => self.ldap(directory, presented).await,
-                Way::Kerberos(tickets) => self.kerberos(tickets, presented).await,
-                Way::Jwt(issuer) => self.jwt(issuer, presented).await,
+            let verdict = match (way, &mut tried) {
+                (Way::Basic(file), Some(tried)) => self.basic(file, tried).await,
+                (Way::Ldap(directory), Some(tried)) => self.ldap(directory, tried).await,
+                (Way::Basic(_) | Way::Ldap(_), None) => Verdict::NotMine,
+                (Way::Token, _) => self.by_token(token),
+                (Way::Proxy(proxy), _) => self.by_proxy(proxy, presented),
+                (Way::Kerberos(tickets), _) => self.kerberos(tickets, presented).await,
+                (Way::Jwt(issuer), _) => self.jwt(issuer, presented).await,
             };
             match verdict {
                 Verdict::NotMine => {}
-                Verdict::Held => was_held = true,
                 Verdict::Proved(proved) => {
-                    if let Some(guess) = &guess {
-                        self.throttle.right(guess, Instant::now());
+                    if let Some(tried) = tried.filter(|_| way.takes_passwords()) {
+                        self.throttle.right(&tried.guess, Instant::now());
                     }
                     return Ok(proved);
                 }
@@ -232,16 +253,17 @@ impl Authentication {
         {
             return Ok(proved);
         }
-        match guess {
-            Some(guess) if !was_held => {
-                self.throttle.wrong(&guess, Instant::now());
-                Err(Refusal::Unproved(self.challenges()))
-            }
-            Some(guess) => {
-                let left = self.throttle.held(&guess, Instant::now());
+        match tried {
+            Some(tried) if tried.may_look == Some(false) => {
+                let left = self.throttle.held(&tried.guess, Instant::now());
                 Err(Refusal::Throttled(left.unwrap_or(Duration::ZERO)))
             }
-            None => Err(Refusal::Unproved(self.challenges())),
+            tried => {
+                if let Some(tried) = tried {
+                    self.throttle.wrong(&tried.guess, Instant::now());
+                }
+                Err(Refusal::Unproved(self.challenges()))
+            }
         }
     }
 
@@ -253,31 +275,22 @@ impl Authentication {
             .any(|way| matches!(way, Way::Proxy(proxy) if proxy.is(peer)))
     }
 
-    /// The password that a request tries; a token that stands in its place can't be guessed.
-    fn guess(&self, presented: &Presented) -> Option<Guess> {
-        if !self.ways.iter().any(Way::takes_passwords) || self.token_text(presented).is_some() {
-            return None;
+    /// Whether a password that is not remembered to be right may be looked at, which each way that takes passwords asks before it does: the
+    /// first finds out for all. Waits where that user is tried by everybody.
+    async fn may_look(&self, tried: &mut Tried) -> bool {
+        if tried.may_look.is_none() {
+            let delay = self.throttle.delay(&tried.guess, Instant::now());
+            if let Some(delay) = delay.filter(|_| !self.is_held(&tried.guess)) {
+                tokio::time::sleep(delay).await;
+            }
         }
-        let (user, _) = presented.authorization.as_deref().and_then(header::basic)?;
-        Some(Guess {
-            address: presented.address,
-            user,
-        })
+        self.may_look_still(tried)
     }
 
-    /// Whether a password that is not remembered to be right may be looked at, which each way that takes passwords asks before it does; else
-    /// its verdict is [`Verdict::Held`]. Waits where that user is tried by everybody.
-    async fn may_look(&self, presented: &Presented) -> bool {
-        let Some(guess) = self.guess(presented) else {
-            return true;
-        };
-        if self.is_held(&guess) {
-            return false;
-        }
-        if let Some(delay) = self.throttle.delay(&guess, Instant::now()) {
-            tokio::time::sleep(delay).await;
-        }
-        !self.is_held(&guess)
+    /// The same after a wait, in which others may have tried.
+    fn may_look_still(&self, tried: &mut Tried) -> bool {
+        *tried.may_look.get_or_insert(true) &= !self.is_held(&tried.guess);
+        tried.may_look == Some(true)
     }
 
     fn is_held(&self, guess: &Guess) -> bool {
@@ -320,26 +333,22 @@ impl Authentication {
         }
     }
 
-    async fn basic(&self, file: &Arc<BasicFile>, presented: &Presented) -> Verdict {
-        let Some((user, password)) = presented.authorization.as_deref().and_then(header::basic) else {
-            return Verdict::NotMine;
-        };
-        let is_right = match file.verify_cached(&user, &password) {
+    async fn basic(&self, file: &Arc<BasicFile>, tried: &mut Tried) -> Verdict {
+        let user = tried.guess.user.clone();
+        let is_right = match file.verify_cached(&user, &tried.password) {
             Some(known) => known,
-            None if !self.may_look(presented).await => return Verdict::Held,
+            None if !self.may_look(tried).await => false,
             None => {
                 // A hash takes tens of milliseconds of a core on purpose: only so many at once, off the workers.
                 let Ok(permit) = self.password_checks.acquire().await else {
                     return Verdict::NotMine;
                 };
                 // Another request may have tried the same while this one waited for its turn.
-                match file.verify_cached(&user, &password) {
+                match file.verify_cached(&user, &tried.password) {
                     Some(known) => known,
-                    None if self.guess(presented).is_some_and(|guess| self.is_held(&guess)) => {
-                        return Verdict::Held;
-                    }
+                    None if !self.may_look_still(tried) => false,
                     None => {
-                        let (file, name) = (Arc::clone(file), user.clone());
+                        let (file, name, password) = (Arc::clone(file), user.clone(), tried.password.clone());
                         let verified = self
                             .background
                             .blocking(move || file.verify(&name, &password))
@@ -357,14 +366,12 @@ impl Authentication {
         }
     }
 
-    async fn ldap(&self, directory: &Arc<ldap::Directory>, presented: &Presented) -> Verdict {
-        let Some((user, password)) = presented.authorization.as_deref().and_then(header::basic) else {
+    async fn ldap(&self, directory: &Arc<ldap::Directory>, tried: &mut Tried) -> Verdict {
+        let user = tried.guess.user.clone();
+        if directory.remembered(&user, &tried.password).is_none() && !self.may_look(tried).await {
             return Verdict::NotMine;
-        };
-        if directory.remembered(&user, &password).is_none() && !self.may_look(presented).await {
-            return Verdict::Held;
         }
-        match directory.verify(&user, &password, &self.background).await {
+        match directory.verify(&user, &tried.password, &self.background).await {
             Ok(Some(known)) => self.proved(&known.user, known.groups, AccessMode::Ldap),
             Ok(None) => Verdict::NotMine,
             Err(silent) => unavailable(&silent),

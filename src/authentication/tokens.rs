@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::credentials::{Credential, Kind, New, NotMade, TOKEN_PREFIX};
+use super::credentials::{Credential, Kind, New, NotMade, is_token};
 use super::scope::Scopes;
 use super::{Authentication, Presented, Proved, Through, Verdict, Way, header};
 use crate::access::Caller;
@@ -157,28 +157,28 @@ impl Authentication {
         Ok(is_there)
     }
 
-    /// The token of a request: as Bearer, or as the password of Basic, which is all that some clients can send; then with the user
-    /// whose it has to be.
-    pub(super) fn token_text(&self, presented: &Presented) -> Option<(Option<String>, String)> {
+    /// The token of a request: as Bearer, or as the password of the Basic header's `pair`, which is all that some clients can send; then
+    /// with the user whose it has to be.
+    pub(super) fn token_text<'a>(
+        &self,
+        presented: &'a Presented,
+        pair: Option<&'a (String, String)>,
+    ) -> Option<(Option<&'a str>, &'a str)> {
         if !self.ways.iter().any(|way| matches!(way, Way::Token)) {
             return None;
         }
-        let authorization = presented.authorization.as_deref()?;
-        let found = match header::bearer(authorization) {
-            Some(token) => (None, token.to_owned()),
-            None => {
-                let (user, password) = header::basic(authorization)?;
-                (Some(user), password)
-            }
+        let found = match presented.authorization.as_deref().and_then(header::bearer) {
+            Some(token) => (None, token),
+            None => pair.map(|(user, password)| (Some(user.as_str()), password.as_str()))?,
         };
-        Some(found).filter(|(_, text)| text.starts_with(TOKEN_PREFIX))
+        Some(found).filter(|(_, text)| is_token(text))
     }
 
-    pub(super) fn by_token(&self, presented: &Presented) -> Verdict {
-        let Some((user, text)) = self.token_text(presented) else {
+    pub(super) fn by_token(&self, shown: Option<(Option<&str>, &str)>) -> Verdict {
+        let Some((user, text)) = shown else {
             return Verdict::NotMine;
         };
-        let Some(token) = self.credentials.token(&text) else {
+        let Some(token) = self.credentials.token(text) else {
             return Verdict::NotMine;
         };
         let Kind::Token(scopes) = &token.kind else {

@@ -451,4 +451,8 @@ def test_proxied_addresses_wait_apart(users: Path, make_stub) -> None:
         statuses = [guess("wrong", f"10.9.9.{number}, 10.0.0.1") for number in range(5)]
         assert statuses == [401, 401, 401, 429, 429]
         assert guess("wonder land", "10.0.0.1, 10.0.0.2") == 200
+        # Whom the proxy names has proved no password by it: what comes along is none that was right.
+        said = {"X_Forwarded_User": "bob", "X_Forwarded_For": "10.0.0.1"}
+        assert ask(OverSocket(path), "/sessions", user=("alice", "wrong"), **said).status == 200
+        assert guess("wrong", "10.0.0.1") == 429
     path.unlink()

@@ -373,6 +373,22 @@ def test_many_names_from_one_address(settings: dict) -> None:
         assert guess(server, "127.0.0.9", "alice", token).status == 200
 
 
+def test_what_only_begins_as_a_token_is_a_password(settings: dict, tmp_path: Path) -> None:
+    """It is slowed as every other, and is right where it is somebody's; a token is no guess, however often it
+    is sent."""
+    file = tmp_path / "users"
+    for name, password in (("alice", "fst_is how it begins"), ("bob", PASSWORDS["bob"])):
+        assert command("passwd", str(file), name, stdin=password + "\n").returncode == 0
+    slow = {"access.basic_file": str(file), "access.throttle.free": 2, "access.throttle.first_wait": "30s"}
+    with serving({**settings, **slow}) as server:
+        assert guess(server, "127.0.0.8", "alice", "fst_is how it begins").status == 200
+        statuses = [guess(server, "127.0.0.9", "alice", f"fst_{number}").status for number in range(5)]
+        assert statuses == [401, 401, 401, 429, 429]
+        unknown = "fst_" + "A" * 54
+        assert [guess(server, "127.0.0.9", "bob", unknown).status for _ in range(5)] == [401] * 5
+        assert guess(server, "127.0.0.9", "bob", PASSWORDS["bob"]).status == 200
+
+
 def test_unknown_and_wrong_take_as_long(guarded: Server) -> None:
     """S18, coarse: the time of the answer does not tell whether there is such a user."""
     import statistics
