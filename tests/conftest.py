@@ -9,6 +9,9 @@ from typing import Any, Callable, Iterator
 
 import pytest
 from harness.api import Api, Session
+from harness.directory import Directory
+from harness.issuer import Issuer
+from harness.realm import Realm
 from harness.server import Server
 from harness.spark import Spark, newest, sparks
 from harness.stub import SLEEPS, Stub
@@ -95,6 +98,32 @@ def stub_api(stub_server: Server) -> Iterator[Api]:
     yield stub_server.api
     for number in stub_server.api.ids():
         stub_server.api.delete(f"/sessions/{number}")
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Directory]:
+    """A real LDAP server. A test that changes something in it changes it back."""
+    made = Directory(tmp_path_factory.mktemp("ldap") / "directory")
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def realm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Realm]:
+    """A real KDC."""
+    made = Realm(tmp_path_factory.mktemp("kerberos") / "realm")
+    made.daemon.start()
+    yield made
+    made.daemon.stop()
+
+
+@pytest.fixture(scope="module")
+def issuer() -> Iterator[Issuer]:
+    """A provider of signed tokens."""
+    made = Issuer()
+    yield made
+    made.stop()
 
 
 @pytest.fixture(scope="session")

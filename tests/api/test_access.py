@@ -10,13 +10,12 @@ from typing import Iterator
 import pytest
 from harness.api import Api
 from harness.processes import wait_until
+from harness.roles import PATIENT
 from harness.server import Server, command
 from harness.stub import Stub
 
 PASSWORDS = {"alice": "wonder land", "bob": "büilder", "root-of-all": "all and more"}
 OPEN = {"/ping", "/healthcheck", "/readiness", "/metrics/ping", "/metrics/healthcheck", "/login", "/logout"}
-# Those who try wrong passwords here, on purpose, are not to wait.
-PATIENT = {"access.throttle.free": 1_000_000, "access.throttle.address_free": 1_000_000}
 DOCUMENT = Path(__file__).parents[2] / "openapi/openapi.json"
 
 

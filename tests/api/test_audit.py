@@ -25,7 +25,7 @@ class Audited:
         self.file = directory / "audit.log"
         audit = {"audit.file": self.file, **{f"audit.{key}": value for key, value in more.items()}}
         allowed = ("the audit log can't be written",)
-        own = {**Stub(directory / "spark").settings, **settings("basic", directory), **audit}
+        own = {**Stub(directory / "spark").settings, **settings(directory), **audit}
         self.server = Server(own, allowed=allowed)
 
     def lines(self) -> list[dict[str, Any]]:
@@ -261,7 +261,7 @@ def test_a_file_that_cannot_be(tmp_path: Path) -> None:
 
 def test_access_log(tmp_path: Path, serve: Callable[..., Server]) -> None:
     """`log.access`: a line for each answer, with no path and nothing that the client sent."""
-    own = {**Stub(tmp_path / "spark").settings, **settings("basic", tmp_path)}
+    own = {**Stub(tmp_path / "spark").settings, **settings(tmp_path)}
     server = serve({**own, "log.access": True})
     alice = by_basic(server, OWNER)
     answer = alice.get(f"/sessions/{SECRET}?x={SECRET}", headers={"User-Agent": SECRET})

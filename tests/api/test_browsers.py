@@ -69,7 +69,7 @@ LOOK_ALIKES = [
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that two origins may read."""
     directory = tmp_path_factory.mktemp("browsers")
-    own = {**Stub(directory / "spark").settings, **settings("basic", directory)}
+    own = {**Stub(directory / "spark").settings, **settings(directory)}
     server = Server({**own, "server.cors": [LISTED, PORTED], "server.forwarded": True})
     yield server
     server.stop()

@@ -5,23 +5,13 @@ from __future__ import annotations
 import base64
 from typing import Callable, Iterator
 
-import gssapi
 import pytest
 import requests
 from harness.api import Api
-from harness.realm import NAME, Realm
+from harness.realm import NAME, Realm, token
 from harness.server import Server, command
 from harness.stub import Stub
 from requests_kerberos import REQUIRED, HTTPKerberosAuth
-
-
-@pytest.fixture(scope="module")
-def realm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Realm]:
-    """One realm for the file."""
-    made = Realm(tmp_path_factory.mktemp("kerberos") / "realm")
-    made.daemon.start()
-    yield made
-    made.daemon.stop()
 
 
 @pytest.fixture(scope="module")
@@ -53,19 +43,6 @@ def ask(server: Server) -> requests.Response:
     """A request that insists on the server's proof: it raises without."""
     auth = HTTPKerberosAuth(mutual_authentication=REQUIRED)
     return requests.get(f"{local(server)}/sessions", auth=auth, timeout=60)
-
-
-def token(service: str = "HTTP/localhost", spnego: bool = True) -> bytes:
-    """A client's first token for a service."""
-    name = gssapi.Name(f"{service}@{NAME}", gssapi.NameType.kerberos_principal)
-    kind = "1.3.6.1.5.5.2" if spnego else "1.2.840.113554.1.2.2"
-    context = gssapi.SecurityContext(
-        name=name,
-        mech=gssapi.OID.from_int_seq(kind),
-        usage="initiate",
-        flags=gssapi.RequirementFlag.mutual_authentication,
-    )
-    return context.step()
 
 
 def send(server: Server, content: bytes) -> requests.Response:

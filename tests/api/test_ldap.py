@@ -12,56 +12,15 @@ import pytest
 from harness.api import Api
 from harness.directory import GROUPS, PASSWORDS, PEOPLE, Directory
 from harness.processes import wait_until
+from harness.roles import PATIENT
 from harness.server import Server, command, free_port
 from harness.stub import Stub
-
-
-class Elsewhere:
-    """Where a referral leads; counts who comes."""
-
-    def __init__(self) -> None:
-        self.socket = socket.create_server(("127.0.0.1", 0))
-        self.url = f"ldap://127.0.0.1:{self.socket.getsockname()[1]}/"
-        self.callers = 0
-        self.thread = threading.Thread(target=self._count, daemon=True)
-        self.thread.start()
-
-    def _count(self) -> None:
-        while True:
-            try:
-                connection, _ = self.socket.accept()
-            except OSError:
-                return
-            self.callers += 1
-            connection.close()
-
-
-@pytest.fixture(scope="module")
-def elsewhere() -> Iterator[Elsewhere]:
-    """Another server, of which the directory speaks."""
-    made = Elsewhere()
-    yield made
-    made.socket.close()
-
-
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory, elsewhere: Elsewhere) -> Iterator[Directory]:
-    """One directory for the file."""
-    made = Directory(tmp_path_factory.mktemp("ldap") / "directory", elsewhere.url)
-    made.start()
-    yield made
-    made.daemon.stop()
 
 
 @pytest.fixture(scope="module")
 def stub(tmp_path_factory: pytest.TempPathFactory) -> dict:
     """A Spark that sleeps, and a server on which the next try need not wait: many are made here."""
-    patient = {"access.throttle.free": 1_000_000, "access.throttle.address_free": 1_000_000}
-    return {
-        **Stub(tmp_path_factory.mktemp("ldap-stub") / "spark").settings,
-        **patient,
-        "access.throttle.user_free": 1_000_000,
-    }
+    return {**Stub(tmp_path_factory.mktemp("ldap-stub") / "spark").settings, **PATIENT}
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +36,7 @@ def by_name(directory: Directory, stub: dict) -> Iterator[Server]:
     """A server that makes the DN of the name, over StartTLS, with the groups of the user's own entry."""
     settings = {
         "access.ldap.url": directory.url,
-        "access.ldap.ca_file": directory.authority.ca,
+        "access.ldap.ca_file": directory.authority.path,
         "access.ldap.user_dn": f"uid={{user}},{PEOPLE}",
         "access.ldap.group_attribute": "memberOf",
         "access.ldap.cache": "0s",
@@ -195,14 +154,14 @@ def test_odd_names_are_refused(searching: Server) -> None:
     assert status(searching, "odd name", "o") == 401
 
 
-def test_referrals_are_not_followed(searching: Server, elsewhere: Elsewhere, directory: Directory) -> None:
+def test_referrals_are_not_followed(searching: Server, directory: Directory) -> None:
     """A search finds a part of the tree that is somewhere else: nobody goes there, least of all with a
     password."""
     before = len(directory.daemon.said())
     assert status(searching, "nobody", "x") == 401
     assert status(searching, "alice", PASSWORDS["alice"]) == 200
     assert "SRCH" in directory.daemon.said()[before:]
-    assert elsewhere.callers == 0
+    assert directory.elsewhere.callers == 0
 
 
 def test_changed_and_removed_at_once(either: Server, directory: Directory) -> None:
@@ -294,9 +253,7 @@ def test_a_directory_that_says_nothing(
         assert answers == [503] * 5
 
 
-def test_a_certificate_of_nobody_s(
-    directory: Directory, stub: dict, serve: Callable[..., Server], elsewhere: Elsewhere
-) -> None:
+def test_a_certificate_of_nobody_s(directory: Directory, stub: dict, serve: Callable[..., Server]) -> None:
     """A certificate that no known authority signed, and one for another name: no password is sent."""
     for change in (
         {"access.ldap.ca_file": ""},

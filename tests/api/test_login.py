@@ -12,6 +12,7 @@ from typing import Iterator
 import pytest
 import requests
 from harness.processes import wait_until
+from harness.roles import PATIENT
 from harness.server import Server, command, serving
 from harness.stub import Stub
 
@@ -215,7 +216,7 @@ def test_what_ends_it(settings: dict, tmp_path: Path) -> None:
     not."""
     file = tmp_path / "users"
     set_password(file, "alice", "one")
-    more = {"access.basic_file": str(file), "access.login.idle": "3s", "access.throttle.free": 1000}
+    more = {**PATIENT, "access.basic_file": str(file), "access.login.idle": "3s"}
     with serving({**settings, **more}) as server:
         browser = Browser(server)
 

@@ -1,6 +1,6 @@
-"""Every route by every role: what is answered, and with which body.
+"""Every route by every role, in every way to say who one is: what is answered, and with which body.
 
-A route without a row here fails the test.
+The table is one for all ways; what differs by way is in its row. A route without a row fails the test.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Iterator
 
 import pytest
 from harness.api import Api
 from harness.processes import wait_until
-from harness.roles import ADMIN, MODIFIER, OWNER, STRANGER, VIEWER, WAYS, password, settings
+from harness.roles import ADMIN, MODIFIER, OWNER, STRANGER, VIEWER, password
 from harness.server import Server, command
 from harness.stub import Stub
+from harness.ways import WAYS, Way
 
 ROLES: dict[str, tuple[str | None, str]] = {
     "nobody": (None, ""),
@@ -52,10 +53,14 @@ class Row:
     query: str = ""
     by_role: dict[str, int] = field(default_factory=dict)
     """The status for who may, where it is another."""
+    by_way: dict[str, tuple[int, str]] = field(default_factory=dict)
+    """Status and body for who may, in a way where they are others."""
     fresh: bool = False
     """Whether each role gets one of its own, since the request changes it."""
 
 
+WITHOUT_PASSWORDS = ("kerberos", "jwt", "proxy")
+"""The ways in whose servers nobody logs in by name and password."""
 JOB = {"job": "gASVCgAAAAAAAABdlC4=", "jobType": "pyspark"}
 # Whoever hands over to a stranger offers it; only an administrator does it at once.
 HAND_OVER = Row("take", 202, "msg", {"user": STRANGER}, by_role={"admin": 200}, fresh=True)
@@ -132,8 +137,13 @@ ROWS: dict[str, Row] = {
     "GET /": Row("caller", has="<html"),
     "GET /ui": Row("caller", has="<html"),
     # Last, since from here on there is a cookie until it is taken back.
-    "GET /login": Row("open", has="<form"),
-    "POST /login": Row("open", has=OWNER, body={"name": OWNER, "password": password(OWNER)}),
+    "GET /login": Row("open", has="<form", by_way=dict.fromkeys(WITHOUT_PASSWORDS, (404, ""))),
+    "POST /login": Row(
+        "open",
+        has=OWNER,
+        body={"name": OWNER, "password": password(OWNER)},
+        by_way=dict.fromkeys(WITHOUT_PASSWORDS, (400, "This server takes no passwords (access.mode).")),
+    ),
     "POST /logout": Row("open", has="logged out"),
 }
 
@@ -150,32 +160,50 @@ def routes() -> list[str]:
     ]
 
 
-def expected(role: str, row: Row, named: str) -> tuple[int, Any]:
-    """The status, and the whole JSON body of a refusal; none for who may."""
+@dataclass
+class Expected:
+    """An answer."""
+
+    status: int
+    has: str = ""
+    """What the body of who may has."""
+    refusal: Any = None
+    """The whole JSON body of a refusal."""
+
+
+def expected(role: str, row: Row, named: str, way: str) -> Expected:
+    """What a role gets."""
+    status, has = row.by_way.get(way, (row.status, row.has))
+    answered = Expected(status, has)
     if row.needs == "open":
-        return row.status, None
+        return answered
     if role == "nobody":
-        return 401, {"msg": "Authentication is required."}
+        return Expected(401, refusal={"msg": "Authentication is required."})
     caller = {"admin as the owner": "owner", "admin as a stranger": "stranger"}.get(role, role)
     if row.needs == "caller":
-        return row.status, None
+        return answered
     if row.needs == "admin":
-        return (row.status, None) if caller == "admin" else (403, {})
+        return answered if caller == "admin" else Expected(403, refusal={})
     if row.needs == "upload":
         # Whoever sends a file has it: nobody acts as another there.
-        return (row.status, None) if role == "owner" else (404, {"msg": f"Upload '{named}' not found."})
+        missing = Expected(404, refusal={"msg": f"Upload '{named}' not found."})
+        return answered if role == "owner" else missing
     reach = READ[caller]
     if reach >= NEEDED[row.needs]:
-        return row.by_role.get(caller, row.status), None
-    return (403, {}) if reach else (404, {"msg": f"Session '{named}' not found."})
+        return Expected(row.by_role.get(caller, status), has)
+    return (
+        Expected(403, refusal={})
+        if reach
+        else Expected(404, refusal={"msg": f"Session '{named}' not found."})
+    )
 
 
 class Things:
     """What the routes name: the owner's, shared with the viewer and the modifier."""
 
-    def __init__(self, server: Server, way: str, file: Path):
+    def __init__(self, owner: Api, file: Path):
         self.file = file
-        self.owner = WAYS[way](server, OWNER)
+        self.owner = owner
         self.numbers = itertools.count()
         self.kept: dict[str, str] = {}
         # What comes after these waits for its turn, and costs nothing.
@@ -226,23 +254,42 @@ class Things:
 
 
 @pytest.fixture(scope="module", params=WAYS)
-def matrix(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple]:
-    """A server for each way to say who one is, with what the routes name."""
+def way(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Way]:
+    """Each way in turn, with those who are asked in it."""
+    made = WAYS[request.param](request.getfixturevalue, tmp_path_factory.mktemp(request.param))
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in made.env.items():
+            patch.setenv(name, value)
+        yield made
+
+
+@dataclass
+class Matrix:
+    """A server, and what its routes name."""
+
+    way: Way
+    server: Server
+    things: Things
+
+
+@pytest.fixture(scope="module")
+def matrix(way: Way, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Matrix]:
+    """One for each way."""
     directory = tmp_path_factory.mktemp("matrix")
     (directory / "job.py").touch()
-    one_at_a_time = {"limits.sessions": 1, "limits.batches": 1, "session.add_timeout": "20ms"}
-    stub = Stub(directory / "spark")
-    server = Server(
+    server = way.server(
         {
-            **stub.settings,
-            **settings(request.param, directory),
-            **one_at_a_time,
+            **Stub(directory / "spark").settings,
+            "limits.sessions": 1,
+            "limits.batches": 1,
+            "session.add_timeout": "20ms",
             "files.allow": [str(directory)],
             "gpu.devices": ["GPU-1 80GiB NVIDIA H100"],
         }
     )
     try:
-        yield server, request.param, Things(server, request.param, directory / "job.py")
+        things = Things(way.client(server, OWNER), directory / "job.py")
+        yield Matrix(way, server, things)
     finally:
         server.stop()
 
@@ -253,25 +300,27 @@ def test_every_route_has_a_row() -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_matrix(matrix: tuple[Server, str, Things], role: str) -> None:
+def test_matrix(matrix: Matrix, role: str) -> None:
     """Every route, by this role."""
-    server, way, things = matrix
+    way, things = matrix.way, matrix.things
     user, acting_as = ROLES[role]
-    api = WAYS[way](server, user) if user else Api(server.url)
+    api = way.client(matrix.server, user) if user else way.nobody(matrix.server)
     wrong = []
     for route, row in ROWS.items():
         method, path = route.split(" ")
         named = things.of(path, row.fresh)
-        status, refusal = expected(role, row, named)
+        due = expected(role, row, named, way.name)
         answer = asked(api, method, path, named, row, things.file, acting_as)
-        if answer.status_code != status:
-            wrong.append(f"{route}: {answer.status_code}, not {status}: {answer.text[:200]}")
-        elif refusal is not None and answer.json() != refusal:
-            wrong.append(f"{route}: {answer.text[:200]}, not {refusal}")
-        elif refusal is None and row.has not in text_of(answer):
-            wrong.append(f"{route}: {row.has!r} is not in {answer.text[:200]}")
+        if answer.status_code != due.status:
+            wrong.append(f"{route}: {answer.status_code}, not {due.status}: {answer.text[:200]}")
+        elif due.refusal is not None and answer.json() != due.refusal:
+            wrong.append(f"{route}: {answer.text[:200]}, not {due.refusal}")
+        elif due.refusal is None and due.has not in text_of(answer):
+            wrong.append(f"{route}: {due.has!r} is not in {answer.text[:200]}")
+        elif due.status == 401 and answer.headers["WWW-Authenticate"] != way.challenge:
+            wrong.append(f"{route}: {answer.headers['WWW-Authenticate']}, not {way.challenge}")
         answer.close()
-    assert not wrong, "\n".join([f"{role} by {way}:", *wrong])
+    assert not wrong, "\n".join([f"{role} by {way.name}:", *wrong])
 
 
 def asked(api: Api, method: str, path: str, named: str, row: Row, file: Path, acting_as: str) -> Any:
@@ -294,20 +343,21 @@ def text_of(answer: Any) -> str:
     return answer.text
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_livys_lists(way: str, tmp_path: Path, serve: Callable[..., Server]) -> None:
+def test_livys_lists(way: Way, tmp_path: Path) -> None:
     """With `access.lists = "livy"` a stranger sees that things are there, with Livy's 403 for the rest."""
-    own = {**Stub(tmp_path / "spark").settings, **settings(way, tmp_path), "access.lists": "livy"}
-    server = serve(own)
-    session = WAYS[way](server, OWNER).create(conf={"spark.x": "secret"})
-    stranger = WAYS[way](server, STRANGER)
-    for route, row in ROWS.items():
-        method, path = route.split(" ")
-        if not path.startswith("/sessions/"):
-            continue
-        answer = asked(stranger, method, path, str(session.id), row, tmp_path, "")
-        if row.needs == "see":
-            assert answer.status_code == 200, route
-            assert "secret" not in answer.text, route
-        else:
-            assert (answer.status_code, answer.json()) == (403, {}), route
+    server = way.server({**Stub(tmp_path / "spark").settings, "access.lists": "livy"})
+    try:
+        session = way.client(server, OWNER).create(conf={"spark.x": "secret"})
+        stranger = way.client(server, STRANGER)
+        for route, row in ROWS.items():
+            method, path = route.split(" ")
+            if not path.startswith("/sessions/"):
+                continue
+            answer = asked(stranger, method, path, str(session.id), row, tmp_path, "")
+            if row.needs == "see":
+                assert answer.status_code == 200, route
+                assert "secret" not in answer.text, route
+            else:
+                assert (answer.status_code, answer.json()) == (403, {}), route
+    finally:
+        server.stop()

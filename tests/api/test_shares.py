@@ -32,7 +32,7 @@ def own_settings(directory: Path) -> dict[str, Any]:
     """A server with groups, where all but one session wait for their turn."""
     return {
         **Stub(directory / "spark").settings,
-        **settings("basic", directory),
+        **settings(directory),
         **QUEUED,
         "access.groups": {"ops": [STRANGER], "auditors": []},
         "files.allow": [str(directory)],
@@ -277,7 +277,7 @@ def test_without_authentication_there_is_nobody(
 
 def test_gpus_are_the_new_owners(tmp_path: Path, serve: Callable[..., Server]) -> None:
     """They count for who has the session, held or waited for, and nobody gets more than their quota so."""
-    own = {**Fake(tmp_path / "fake").settings, **settings("basic", tmp_path)}
+    own = {**Fake(tmp_path / "fake").settings, **settings(tmp_path)}
     devices = ["GPU-1 80GiB NVIDIA H100", "GPU-2 80GiB NVIDIA H100"]
     server = serve({**own, "gpu.devices": devices, "gpu.owner_limit": 1}, port=free_port())
     alice, vera, admin = (by_basic(server, name) for name in (OWNER, VIEWER, ADMIN))

@@ -21,32 +21,6 @@ CONF = {"spark.ui.enabled": "false"}
 
 
 @pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Directory]:
-    """Who has a password."""
-    made = Directory(tmp_path_factory.mktemp("logins") / "directory")
-    made.start()
-    yield made
-    made.daemon.stop()
-
-
-@pytest.fixture(scope="module")
-def realm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Realm]:
-    """Who has a ticket."""
-    made = Realm(tmp_path_factory.mktemp("logins") / "realm")
-    made.daemon.start()
-    yield made
-    made.daemon.stop()
-
-
-@pytest.fixture(scope="module")
-def issuer() -> Iterator[Issuer]:
-    """Who has a token."""
-    made = Issuer()
-    yield made
-    made.stop()
-
-
-@pytest.fixture(scope="module")
 def server(default_spark: Spark, directory: Directory, realm: Realm, issuer: Issuer) -> Iterator[Server]:
     """All three ways at once."""
     ways = {**directory.settings, **realm.settings, **issuer.settings}

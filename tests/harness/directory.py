@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import socket
 import subprocess
+import threading
 from pathlib import Path
 
-from harness.authority import Authority
+from harness.certificates import Authority
 from harness.daemons import Daemon, program
+from harness.roles import USERS, password
 from harness.server import free_port
 
 BASE = "dc=example,dc=test"
@@ -16,7 +19,7 @@ GROUPS = f"ou=groups,{BASE}"
 SERVICE = f"cn=firesteel,{BASE}"
 SERVICE_PASSWORD = "searches only"
 ADMIN = f"cn=admin,{BASE}"
-PASSWORDS = {"alice": "wonder land", "bob": "büilder", "carol": "c", "dave": "d+e=f"}
+PASSWORDS = {**{user: password(user) for user in USERS}, "bob": "büilder", "carol": "c", "dave": "d+e=f"}
 
 # `bind_anon_dn` is the hole that an empty password falls into: such a bind succeeds here.
 CONFIGURATION = """
@@ -57,7 +60,7 @@ def entry(dn: str, **attributes: str | list[str]) -> str:
     return "\n".join(lines) + "\n\n"
 
 
-def person(uid: str, password: str, rdn: str | None = None, uids: tuple[str, ...] = ()) -> str:
+def person(uid: str, secret: str, rdn: str | None = None, uids: tuple[str, ...] = ()) -> str:
     """A person's entry."""
     return entry(
         f"{rdn or f'uid={uid}'},{PEOPLE}",
@@ -65,16 +68,45 @@ def person(uid: str, password: str, rdn: str | None = None, uids: tuple[str, ...
         uid=[uid, *uids],
         cn=(rdn or uid).removeprefix("cn="),
         sn=uid,
-        userPassword=password,
+        userPassword=secret,
     )
+
+
+class Elsewhere:
+    """Where a referral leads; counts who comes."""
+
+    def __init__(self) -> None:
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"ldap://127.0.0.1:{self.socket.getsockname()[1]}/"
+        self.callers = 0
+        self.thread = threading.Thread(target=self._count, daemon=True)
+        self.thread.start()
+
+    def _count(self) -> None:
+        while True:
+            try:
+                connection, _ = self.socket.accept()
+            except OSError:
+                return
+            self.callers += 1
+            connection.close()
+
+    def stop(self) -> None:
+        """Listen no more."""
+        # Closing alone would leave the thread in its wait.
+        self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+        self.thread.join(10)
 
 
 class Directory:
     """slapd with PASSWORDS; alice and bob are in `analysts`, alice in `data team, north` too."""
 
-    def __init__(self, home: Path, referral: str = "ldap://127.0.0.1:1/"):
+    def __init__(self, home: Path):
         home.mkdir(parents=True)
         self.authority = Authority(home / "tls")
+        cert, key = self.authority.issue("localhost")
+        self.elsewhere = Elsewhere()
         self.plain_port, self.tls_port = free_port(), free_port()
         self.url = f"ldap://localhost:{self.plain_port}"
         self.tls_url = f"ldaps://localhost:{self.tls_port}"
@@ -83,12 +115,12 @@ class Directory:
         self.password_file = home / "service-password"
         self.password_file.write_text(SERVICE_PASSWORD + "\n")
         configuration = home / "slapd.conf"
-        files = {"ca": self.authority.ca, "cert": self.authority.cert, "key": self.authority.key}
+        files = {"ca": self.authority.path, "cert": cert, "key": key}
         configuration.write_text(
             CONFIGURATION.format(base=BASE, admin=ADMIN, service=SERVICE, data=data, **files)
         )
         ldif = home / "people.ldif"
-        ldif.write_text(self._people(referral))
+        ldif.write_text(self._people(self.elsewhere.url))
         self._run("slapadd", "-f", configuration, "-l", ldif)
         argv = [program("slapd"), "-f", str(configuration), "-d", "stats"]
         # The certificate is for 127.0.0.1, not for 127.0.0.2.
@@ -108,7 +140,7 @@ class Directory:
             cn="firesteel",
             userPassword=SERVICE_PASSWORD,
         )
-        made += "".join(person(uid, password) for uid, password in PASSWORDS.items())
+        made += "".join(person(uid, secret) for uid, secret in PASSWORDS.items())
         # Two who are one to a search, one whose name no user can have, and one with two names.
         made += person("twin", "t", rdn="cn=twin one") + person("twin", "t", rdn="cn=twin two")
         made += person("odd name", "o", rdn="cn=odd")
@@ -156,17 +188,22 @@ class Directory:
             stdin=ldif,
         )
 
-    def set_password(self, uid: str, password: str) -> None:
+    def stop(self) -> None:
+        """End it, and what it refers to."""
+        self.daemon.stop()
+        self.elsewhere.stop()
+
+    def set_password(self, uid: str, secret: str) -> None:
         """Give a person another password."""
         change = f"dn: uid={uid},{PEOPLE}\nchangetype: modify\nreplace: userPassword\n"
-        self.modify(change + _value("userPassword", password) + "\n")
+        self.modify(change + _value("userPassword", secret) + "\n")
 
     @property
     def settings(self) -> dict:
         """The server's configuration: a search as the service, over TLS, with searched groups."""
         return {
             "access.ldap.url": self.tls_url,
-            "access.ldap.ca_file": self.authority.ca,
+            "access.ldap.ca_file": self.authority.path,
             "access.ldap.bind_dn": SERVICE,
             "access.ldap.bind_password_file": self.password_file,
             "access.ldap.user_base": PEOPLE,

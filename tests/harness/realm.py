@@ -5,12 +5,15 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import gssapi
+
 from harness.daemons import Daemon, program
+from harness.roles import USERS, password
 from harness.server import environment, free_port
 
 NAME = "EXAMPLE.TEST"
 SERVICE = f"HTTP/localhost@{NAME}"
-PASSWORDS = {"alice": "wonder land", "mallory": "m", "mallory/admin": "m"}
+PASSWORDS = {**{user: password(user) for user in USERS}, "mallory": "m", "mallory/admin": "m"}
 
 CLIENT = """
 [libdefaults]
@@ -56,8 +59,8 @@ class Realm:
         self.env = {"KRB5_CONFIG": str(client), "KRB5RCACHEDIR": str(home)}
         self._kdc_env = environment(**self.env, KRB5_KDC_PROFILE=str(kdc))
         self._run(["kdb5_util", "create", "-s", "-r", NAME, "-P", "master key"])
-        for user, password in PASSWORDS.items():
-            self.admin(f'addprinc -pw "{password}" {user}')
+        for user, secret in PASSWORDS.items():
+            self.admin(f'addprinc -pw "{secret}" {user}')
         for service in ("localhost", "other"):
             self.admin(f"addprinc -randkey HTTP/{service}")
         self.keytab = home / "keytab"
@@ -98,3 +101,18 @@ class Realm:
     def settings(self) -> dict:
         """The server's configuration."""
         return {"access.kerberos.keytab": self.keytab, "access.kerberos.principal": SERVICE}
+
+
+def token(service: str = "HTTP/localhost", spnego: bool = True, cache: str | None = None) -> bytes:
+    """A client's first token for a service, by the ticket in this cache or in this process's own.
+    `KRB5_CONFIG` must be the realm's."""
+    name = gssapi.Name(f"{service}@{NAME}", gssapi.NameType.kerberos_principal)
+    kind = "1.3.6.1.5.5.2" if spnego else "1.2.840.113554.1.2.2"
+    context = gssapi.SecurityContext(
+        name=name,
+        creds=gssapi.Credentials(usage="initiate", store={"ccache": cache}) if cache else None,
+        mech=gssapi.OID.from_int_seq(kind),
+        usage="initiate",
+        flags=gssapi.RequirementFlag.mutual_authentication,
+    )
+    return context.step()
