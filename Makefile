@@ -65,7 +65,7 @@ chaos: ## the fault tests with twice the rounds, on the release build, stated ti
 	@scripts/binaries.sh release
 	seed='$(SEED)'; export FIRESTEEL_TEST_SEED=$${seed:-$$RANDOM} FIRESTEEL_TEST_SCALE=$(or $(SCALE),2); \
 	echo "SEED=$$FIRESTEEL_TEST_SEED"; \
-	$(CHAOS_ENV) .venv/test/bin/python -m pytest --timeout 3600 $(or $(PYTEST),tests/faults)
+	$(CHAOS_ENV) .venv/test/bin/python -m pytest --timeout 3600 $(or $(PYTEST),tests/faults tests/api/test_gpus.py)
 
 # schemathesis goes on for FUZZ seconds, half without names and half with; proptest for so many cases of each property.
 fuzz: ## every route by its OpenAPI document for 20 minutes; parsers; random code in each kind on each Spark; 10,000 uploads (SEED=, SCALE=20, FUZZ=1200)

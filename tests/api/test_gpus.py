@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
+from faults.chaos.plan import rounds
 from harness.api import Session
 from harness.chance import seeded
 from harness.fake import Fake
@@ -23,7 +24,7 @@ MEMORY = "firesteel.gpu.memory"
 TYPE = "firesteel.gpu.type"
 SPARK = "spark.driver.resource.gpu.amount"
 
-SEQUENCES = 200
+SEQUENCES = rounds(200, 60)
 
 
 @pytest.fixture

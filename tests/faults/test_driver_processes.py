@@ -8,6 +8,7 @@ import time
 from typing import Iterator
 
 import pytest
+from faults.chaos.plan import rounds
 from harness.api import DONE, Session
 from harness.chance import seeded
 from harness.drivers import (
@@ -25,7 +26,8 @@ from harness.server import Server
 
 PHASES = ("waiting", "posted", "running", "result", "cancelling")
 VICTIMS = ("keeper", "agent")
-DEATHS = 200
+EACH = rounds(20, 10)
+DEATHS = EACH * len(PHASES) * len(VICTIMS)
 TOGETHER = 10
 FROZEN = 5
 THAWS = 4
@@ -82,7 +84,7 @@ def check_ended(session: Session, statements: list[dict], phase: str, nonce: str
 def test_killed_in_each_phase(server: Server, fake: Fake) -> None:
     """`dead` soon, every statement ended, what ran ran once, and no process left within 5 s."""
     chance = seeded()
-    cases = [(phase, victim) for phase in PHASES for victim in VICTIMS] * (DEATHS // 10)
+    cases = [(phase, victim) for phase in PHASES for victim in VICTIMS] * EACH
     chance.shuffle(cases)
     visible, gone = [], []
     while cases:

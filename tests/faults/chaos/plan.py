@@ -8,14 +8,21 @@ import random
 from harness.chance import SEED
 from harness.volume import SCALE
 
-SEEDS = int((25 if SCALE > 1 else 10) * SCALE)
-"""Kills at each point (R1): the plan's 25 in `make chaos`, fewer in each `make test`."""
-
-INSTANTS = int(100 * SCALE)
-"""Kills at random instants (R2), and rounds of kills on the way back (R3)."""
-
 IS_MEASURED = bool(os.environ.get("FIRESTEEL_TEST_MEASURED"))
 """Whether the stated times are asserted, not only told: it takes a quiet machine and a release build."""
+
+
+def rounds(whole: int, ordinary: int) -> int:
+    """How many: the plan's whole number, SCALE times, in `make chaos` and `make soak`; fewer in each
+    `make test`."""
+    return int((whole if IS_MEASURED or SCALE > 1 else ordinary) * SCALE)
+
+
+SEEDS = rounds(25, 6)
+"""Kills at each point (R1)."""
+
+INSTANTS = rounds(100, 50)
+"""Kills at random instants (R2), and rounds of kills on the way back (R3)."""
 
 
 def rng(*words: object) -> random.Random:

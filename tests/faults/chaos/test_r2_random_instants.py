@@ -11,7 +11,7 @@ from faults.chaos.world import World
 from harness.chance import SEED
 from harness.server import binary
 
-ACCEPTED_LEAST = 5_000
+ACCEPTED_LEAST = 50 * INSTANTS
 RATE_LEAST = 50.0
 """Accepted in each second that there was a server to take statements."""
 
