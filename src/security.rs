@@ -8,6 +8,7 @@ use std::path::Path;
 
 use firesteel::config::{AccessMode, Config, RunAsMode};
 use firesteel::policy::LOADS_CODE;
+use url::{Host, Url};
 
 /// Bits of a mode that let others than the owner read.
 const OTHERS_READ: u32 = 0o044;
@@ -43,6 +44,9 @@ fn callers(config: &Config, open: &mut Vec<String>) {
             *config.server.listen
         ));
     }
+    if access.mode.contains(&AccessMode::Oidc) {
+        sign_on(config, open);
+    }
     if access.mode.contains(&AccessMode::Ldap) && access.ldap.plaintext && !access.ldap.starttls {
         open.push(format!(
             "Passwords go to {} in clear, for everybody on the way to read (access.ldap.plaintext).",
@@ -66,6 +70,32 @@ fn callers(config: &Config, open: &mut Vec<String>) {
         open.push(format!(
             "{} may act as anybody (access.superusers, access.impersonation).",
             access.superusers.join(", ")
+        ));
+    }
+}
+
+/// Logins at an identity provider.
+fn sign_on(config: &Config, open: &mut Vec<String>) {
+    let access = &config.access;
+    let redirect_uri = &access.oidc.redirect_uri;
+    let is_here = Url::parse(redirect_uri).is_ok_and(|url| match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.to_canonical().is_loopback(),
+        None => false,
+    });
+    if redirect_uri.starts_with("https://") {
+        let knows_https =
+            config.server.tls.is_on() || config.server.forwarded || access.mode.contains(&AccessMode::Proxy);
+        if !knows_https {
+            open.push(
+                "Logins' cookies are not for HTTPS alone: nothing tells this server that browsers come by it (server.forwarded)."
+                    .to_owned(),
+            );
+        }
+    } else if !is_here {
+        open.push(format!(
+            "Logins come back to {redirect_uri} in clear, with cookies that everybody on the way can use (access.oidc.redirect_uri)."
         ));
     }
 }
@@ -199,6 +229,11 @@ fn files(config: &Config, open: &mut Vec<String>) {
             AccessMode::Kerberos,
             &config.access.kerberos.keytab,
             "the Kerberos key can be read",
+        ),
+        (
+            AccessMode::Oidc,
+            &config.access.oidc.client_secret_file,
+            "the client's secret can be read",
         ),
     ] {
         if config.access.mode.contains(&mode) {

@@ -1,5 +1,5 @@
-//! Who calls: what a request says of it, and what the thing that it came with allows. Called by `guard`, and by `login` and `tokens` for
-//! what they give out.
+//! Who calls: what a request says of it, and what the thing that it came with allows. Called by `guard`, and by `login`, `sign_on` and
+//! `tokens` for what they give out.
 
 use std::net::IpAddr;
 
@@ -135,7 +135,7 @@ fn only(request: &HttpRequest, name: &str) -> Option<String> {
 }
 
 /// A cookie that is there once.
-fn cookie(request: &HttpRequest, name: &str) -> Option<String> {
+pub(super) fn cookie(request: &HttpRequest, name: &str) -> Option<String> {
     let texts = request
         .headers()
         .get_all(COOKIE)

@@ -1,4 +1,5 @@
-//! `/login` and `/logout`: a browser's name and password become a cookie. Forms are answered with pages, JSON with JSON.
+//! `/login` and `/logout`: a browser's name and password become a cookie. Forms are answered with pages, JSON with JSON. The login at an
+//! identity provider is `sign_on.rs`.
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, LOCATION, SET_COOKIE};
@@ -11,18 +12,19 @@ use super::error::ApiError;
 use super::guard::{OnServer, Open};
 use super::json::{self, respond};
 use super::link_to;
+use super::trail::Notes;
 use super::wire::{LoginForm, LoginView, Message};
 use crate::authentication::{NoLogin, Refusal};
 use crate::web::login_page;
 
-/// The page with the form.
-#[utoipa::path(operation_id = "getLoginPage", tag = "service", responses((status = 200, content_type = "text/html"), (status = 404, description = "no way of access.mode takes passwords")))]
+/// The page with the form for name and password, and the link to the identity provider, of which a server has either or both.
+#[utoipa::path(operation_id = "getLoginPage", tag = "service", responses((status = 200, content_type = "text/html"), (status = 404, description = "no way of access.mode has browsers log in")))]
 #[get("/login")]
 pub async fn page(on: OnServer<Open>, request: HttpRequest) -> HttpResponse {
-    if !on.app.authentication.takes_passwords() {
+    if !has_login(&on.app) {
         return HttpResponse::NotFound().finish();
     }
-    form(&request, StatusCode::OK, None)
+    form(&on.app, &request, StatusCode::OK, None)
 }
 
 /// Logs in by name and password, as a form or as JSON. The answer has a cookie, with which requests may come from then on.
@@ -67,9 +69,10 @@ pub async fn log_in(
         .await;
     let logged_in = match logged_in {
         Ok(logged_in) => logged_in,
-        Err(refused) => return refusal(&request, is_form, refused),
+        Err(refused) => return refusal(&on.app, &request, is_form, refused),
     };
-    let cookie = cookie(&on.app, &request, &logged_in.cookie, logged_in.seconds);
+    Notes::of(&request).caller(logged_in.caller.user.as_deref(), Some(logged_in.by));
+    let cookie = login_cookie(&on.app, &request, &logged_in.cookie, logged_in.seconds);
     let mut response = if is_form {
         seen(&request, "/ui")
     } else {
@@ -105,7 +108,7 @@ pub async fn log_out(
     } else {
         HttpResponse::Ok()
     };
-    response.insert_header((SET_COOKIE, cookie(&on.app, &request, "", 0)));
+    response.insert_header((SET_COOKIE, login_cookie(&on.app, &request, "", 0)));
     if wants_page {
         Ok(response.finish())
     } else {
@@ -119,8 +122,13 @@ pub(super) fn instead_of(request: &HttpRequest, error: &ApiError) -> Option<Http
     let is_stranger = matches!(error, ApiError::Unauthenticated(_));
     // With a header it is a program, or a browser that has been asked for a password and got it wrong.
     let has_tried = request.headers().contains_key("authorization");
-    (is_stranger && !has_tried && app.authentication.takes_passwords() && wants_page(request))
+    (is_stranger && !has_tried && has_login(app) && wants_page(request))
         .then(|| seen(request, "/login").finish())
+}
+
+/// Whether browsers can log in.
+fn has_login(app: &App) -> bool {
+    app.authentication.takes_passwords() || app.authentication.provider_name().is_some()
 }
 
 fn wants_page(request: &HttpRequest) -> bool {
@@ -131,7 +139,12 @@ fn wants_page(request: &HttpRequest) -> bool {
     accept.is_some_and(|accept| accept.contains("text/html"))
 }
 
-fn refusal(request: &HttpRequest, is_form: bool, refused: NoLogin) -> Result<HttpResponse, ApiError> {
+fn refusal(
+    app: &App,
+    request: &HttpRequest,
+    is_form: bool,
+    refused: NoLogin,
+) -> Result<HttpResponse, ApiError> {
     let error = match refused {
         // No `WWW-Authenticate`: a browser would ask for the password in a window of its own.
         NoLogin::Refused(Refusal::Unproved(_)) => ApiError::Unauthenticated(Vec::new()),
@@ -147,7 +160,7 @@ fn refusal(request: &HttpRequest, is_form: bool, refused: NoLogin) -> Result<Htt
         other => other.to_string(),
     };
     // Its headers, such as Retry-After, are the page's too.
-    let mut shown = form(request, error.status_code(), Some(&sentence));
+    let mut shown = form(app, request, error.status_code(), Some(&sentence));
     for (name, value) in error.error_response().headers() {
         if name != CONTENT_TYPE {
             shown.headers_mut().insert(name.clone(), value.clone());
@@ -156,8 +169,20 @@ fn refusal(request: &HttpRequest, is_form: bool, refused: NoLogin) -> Result<Htt
     Ok(shown)
 }
 
-fn form(request: &HttpRequest, status: StatusCode, wrong: Option<&str>) -> HttpResponse {
-    match login_page(link_to(request, "/login"), wrong) {
+/// The page of the login, with what was wrong with the last try.
+pub(super) fn form(
+    app: &App,
+    request: &HttpRequest,
+    status: StatusCode,
+    wrong: Option<&str>,
+) -> HttpResponse {
+    let authentication = &app.authentication;
+    let action = authentication
+        .takes_passwords()
+        .then(|| link_to(request, "/login"));
+    let provider = authentication.provider_name();
+    let provider = provider.map(|name| (name, link_to(request, "/login/oidc")));
+    match login_page(action, provider, wrong) {
         Ok(html) => HttpResponseBuilder::new(status)
             .content_type("text/html;charset=utf-8")
             .insert_header((CACHE_CONTROL, "no-store"))
@@ -173,8 +198,8 @@ fn seen(request: &HttpRequest, path: &str) -> HttpResponseBuilder {
     response
 }
 
-/// The cookie, for as long; for 0 seconds it goes.
-fn cookie(app: &App, request: &HttpRequest, value: &str, seconds: u64) -> String {
+/// A login's cookie, for as long; for 0 seconds it goes.
+pub(super) fn login_cookie(app: &App, request: &HttpRequest, value: &str, seconds: u64) -> String {
     let is_secure = is_secure(app, request);
     let name = cookie_name(is_secure);
     let secure = if is_secure { "; Secure" } else { "" };

@@ -30,6 +30,7 @@ mod service;
 mod session_files;
 mod sessions;
 mod shares;
+mod sign_on;
 mod statement_body;
 mod statement_text;
 mod statements;
@@ -178,6 +179,8 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(login::page)
         .service(login::log_in)
         .service(login::log_out)
+        .service(sign_on::begin)
+        .service(sign_on::finish)
         .service(ui::root)
         .service(ui::page);
 }

@@ -32,6 +32,9 @@ const OPEN: [&str; 5] = [
     "/metrics/healthcheck",
 ];
 
+/// The one GET that changes something: it makes a login.
+const SIGN_ON: &str = "/login/oidc/callback";
+
 /// Requests since the start.
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
@@ -121,7 +124,8 @@ impl Trail {
         let base_path = app.config.server.base_path.as_str();
         let path = request.path().strip_prefix(base_path);
         let is_open = path.is_some_and(|path| OPEN.contains(&path));
-        let needs_place = !is_open && (app.audit.has_reads() || !is_read(&method));
+        let is_change = !is_read(&method) || path == Some(SIGN_ON);
+        let needs_place = !is_open && (app.audit.has_reads() || is_change);
         let place = match needs_place {
             true => app
                 .audit

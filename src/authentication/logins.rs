@@ -1,9 +1,13 @@
-//! Browsers' logins: a name and a password, looked at as in any request, become a cookie for the requests to come.
+//! Browsers' logins: a name and a password, looked at as in any request, or what the identity provider says, become a cookie for the requests
+//! to come.
+
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
 use super::credentials::{Kind, New, NotMade};
+use super::oidc::{Answer, Begun, NoSignOn, Provider};
 use super::{Authentication, Presented, Proved, Refusal, Through, Way};
 use crate::access::Caller;
 use crate::clock::now_ms;
@@ -18,6 +22,8 @@ pub struct LoggedIn {
     pub seconds: u64,
     /// Who it is.
     pub caller: Caller,
+    /// How it was proved.
+    pub by: AccessMode,
 }
 
 /// Why nobody has logged in.
@@ -72,12 +78,76 @@ impl Authentication {
         else {
             return Err(refused());
         };
+        let kind = Kind::Login(self.mark(way, &user));
+        Ok(self.make_login(kind, user, proved.caller, way, before).await?)
+    }
+
+    /// The provider at which browsers can log in.
+    fn provider(&self) -> Option<&Arc<Provider>> {
+        self.ways.iter().find_map(|way| match way {
+            Way::Oidc(provider) => Some(provider),
+            _ => None,
+        })
+    }
+
+    /// What the identity provider is called at which browsers can log in; none where there is none.
+    #[must_use]
+    pub fn provider_name(&self) -> Option<&str> {
+        self.provider().map(|provider| provider.name())
+    }
+
+    /// Whether browsers come back from the provider by HTTPS, so that what they keep meanwhile is for HTTPS alone.
+    #[must_use]
+    pub fn returns_by_https(&self) -> bool {
+        self.provider().is_some_and(|provider| provider.is_secure())
+    }
+
+    /// Begins a browser's login at the identity provider; `to` is where it wants to go.
+    ///
+    /// # Errors
+    /// See [`NoSignOn`].
+    pub async fn begin_sign_on(&self, presented: &Presented, to: String) -> Result<Begun, NoSignOn> {
+        let provider = self.provider().ok_or(NoSignOn::Off)?;
+        provider.begin(presented.address, to, &self.background).await
+    }
+
+    /// Logs a browser in that comes back from the provider; `browser` is the cookie of [`Begun`]. Tells where it wanted to go.
+    ///
+    /// # Errors
+    /// See [`NoSignOn`].
+    pub async fn finish_sign_on(
+        &self,
+        presented: Presented,
+        browser: Option<&str>,
+        answer: Answer,
+    ) -> Result<(LoggedIn, String), NoSignOn> {
+        let provider = self.provider().ok_or(NoSignOn::Off)?;
+        let (vouched, to) = provider.finish(browser, answer, &self.background).await?;
+        let caller = Caller::named(&vouched.user, vouched.groups, &self.access);
+        let user = caller.user.clone().unwrap_or_default();
+        if !caller.is_welcome() {
+            return Err(NoSignOn::Unwelcome(user));
+        }
+        let way = AccessMode::Oidc;
+        let made = self.make_login(Kind::Login(None), user, caller, way, presented.cookie);
+        Ok((made.await?, to))
+    }
+
+    /// Makes a login, and ends the one that the browser had before.
+    async fn make_login(
+        &self,
+        kind: Kind,
+        user: String,
+        caller: Caller,
+        way: AccessMode,
+        before: Option<String>,
+    ) -> Result<LoggedIn, NotMade> {
         let bounds = &self.access.login;
         let age = bounds.age.get();
         let new = New {
-            kind: Kind::Login(self.mark(way, &user)),
+            kind,
             owner: user,
-            groups: proved.caller.groups().to_vec(),
+            groups: caller.groups().to_vec(),
             way,
             label: None,
             expires: i64::try_from(age.as_millis()).map_or(i64::MAX, |age| now_ms().saturating_add(age)),
@@ -85,12 +155,13 @@ impl Authentication {
         };
         let (cookie, _) = self.credentials.make(new).await?;
         if let Some(before) = before {
-            self.log_out(&before).await.map_err(NotMade::Store)?;
+            self.log_out(&before).await?;
         }
         Ok(LoggedIn {
             cookie,
             seconds: age.as_secs(),
-            caller: proved.caller,
+            caller,
+            by: way,
         })
     }
 

@@ -1,6 +1,6 @@
 //! Who calls: the ways in which callers prove it, tried in the order of `access.mode`. A file of users (`basic.rs`, `passwd.rs`), an LDAP
-//! directory (`ldap.rs`), Kerberos tickets (`kerberos.rs`), tokens of an identity provider (`jwt/`), a reverse proxy (`proxy.rs`), tokens and
-//! browsers' logins that this server gave out (`credentials.rs`, `tokens.rs`, `logins.rs`, `scope.rs`). What was right a short while ago is
+//! directory (`ldap.rs`), Kerberos tickets (`kerberos.rs`), tokens of an identity provider (`jwt/`) and logins there (`oidc/`), a reverse
+//! proxy (`proxy.rs`), tokens and browsers' logins that this server gave out (`credentials.rs`, `tokens.rs`, `logins.rs`, `scope.rs`). What was right a short while ago is
 //! `remember.rs`; who guesses passwords is slowed (`throttle.rs`).
 //!
 //! No types of the HTTP server: `api` reads a request into [`Presented`] and turns [`Refusal`] into an answer. May be called by
@@ -14,6 +14,7 @@ mod jwt;
 mod kerberos;
 mod ldap;
 mod logins;
+mod oidc;
 mod passwd;
 mod proxy;
 mod remember;
@@ -37,7 +38,9 @@ use crate::store::Store;
 
 pub use basic::{BasicFile, BasicFileError};
 pub use credentials::NotMade;
+pub use jwt::Wrong;
 pub use logins::{LoggedIn, NoLogin};
+pub use oidc::{Answer, Begun, NoSignOn};
 pub use passwd::set_password;
 pub use scope::{BadScope, Scope, Scopes};
 pub use tokens::{MadeToken, NoToken, TokenFacts, TokenRequest};
@@ -153,7 +156,8 @@ enum Way {
     Basic(Arc<BasicFile>),
     Ldap(Arc<ldap::Directory>),
     Kerberos(Box<kerberos::Tickets>),
-    Jwt(Box<jwt::Issuer>),
+    Jwt(Arc<jwt::Issuer>),
+    Oidc(Arc<oidc::Provider>),
     Token,
     Proxy(TrustedProxy),
 }
@@ -163,7 +167,7 @@ impl Way {
     fn takes_passwords(&self) -> bool {
         match self {
             Self::Basic(_) | Self::Ldap(_) => true,
-            Self::Kerberos(_) | Self::Jwt(_) | Self::Token | Self::Proxy(_) => false,
+            Self::Kerberos(_) | Self::Jwt(_) | Self::Oidc(_) | Self::Token | Self::Proxy(_) => false,
         }
     }
 }
@@ -175,6 +179,14 @@ impl Authentication {
     /// One can't be used; the sentence says why.
     pub async fn open(access: &Access, store: &Store, background: &Background) -> anyhow::Result<Self> {
         let mut ways = Vec::new();
+        // One for both ways that believe the provider's keys.
+        let mut issuer: Option<Arc<jwt::Issuer>> = None;
+        let mut open_issuer = || match &issuer {
+            Some(opened) => anyhow::Ok(Arc::clone(opened)),
+            None => Ok(Arc::clone(
+                issuer.insert(Arc::new(jwt::Issuer::open(&access.jwt)?)),
+            )),
+        };
         for mode in access.mode.iter() {
             match mode {
                 AccessMode::Basic => {
@@ -191,7 +203,11 @@ impl Authentication {
                         &access.kerberos,
                     )?)));
                 }
-                AccessMode::Jwt => ways.push(Way::Jwt(Box::new(jwt::Issuer::open(&access.jwt)?))),
+                AccessMode::Jwt => ways.push(Way::Jwt(open_issuer()?)),
+                AccessMode::Oidc => {
+                    let provider = oidc::Provider::open(&access.oidc, &access.jwt, open_issuer()?)?;
+                    ways.push(Way::Oidc(Arc::new(provider)));
+                }
             }
         }
         let credentials = Credentials::open(store)
@@ -235,6 +251,8 @@ impl Authentication {
                 (Way::Proxy(proxy), _) => self.by_proxy(proxy, presented),
                 (Way::Kerberos(tickets), _) => self.kerberos(tickets, presented).await,
                 (Way::Jwt(issuer), _) => self.jwt(issuer, presented).await,
+                // What it proves comes as a cookie.
+                (Way::Oidc(_), _) => Verdict::NotMine,
             };
             match verdict {
                 Verdict::NotMine => {}
@@ -306,8 +324,8 @@ impl Authentication {
                 Way::Basic(_) | Way::Ldap(_) => "Basic realm=\"firesteel\", charset=\"UTF-8\"",
                 Way::Kerberos(_) => "Negotiate",
                 Way::Jwt(_) | Way::Token => "Bearer realm=\"firesteel\"",
-                // The proxy asks its callers itself.
-                Way::Proxy(_) => continue,
+                // The proxy and the provider ask their callers themselves.
+                Way::Proxy(_) | Way::Oidc(_) => continue,
             };
             if !challenges.iter().any(|known| known == challenge) {
                 challenges.push(challenge.to_owned());
@@ -425,6 +443,16 @@ pub fn look_elsewhere(mode: AccessMode, access: &Access) -> anyhow::Result<Strin
         AccessMode::Jwt => {
             jwt::Issuer::open(&access.jwt)?;
             format!("jwt, tokens of {}", access.jwt.issuer)
+        }
+        AccessMode::Oidc => {
+            let tokens = Arc::new(jwt::Issuer::open(&access.jwt)?);
+            oidc::Provider::open(&access.oidc, &access.jwt, tokens)?;
+            oidc::look_at_secret(&access.oidc)?;
+            let client = &access.oidc.client_id;
+            format!(
+                "oidc, browsers' logins as the client {client} of {}",
+                access.jwt.issuer
+            )
         }
         other => other.as_str().to_owned(),
     })

@@ -147,7 +147,7 @@ impl Throttle {
 }
 
 /// What an attacker has one of: an IPv4 address, or the first half of an IPv6 one.
-fn network(address: Option<IpAddr>) -> Option<u128> {
+pub(super) fn network(address: Option<IpAddr>) -> Option<u128> {
     Some(match address?.to_canonical() {
         IpAddr::V4(address) => u128::from(address.to_bits()),
         IpAddr::V6(address) => address.to_bits() & !u128::from(u64::MAX) | 1 << 63,

@@ -211,6 +211,7 @@ impl Authentication {
             Way::Ldap(_) => credential.way == AccessMode::Ldap,
             Way::Kerberos(_) => credential.way == AccessMode::Kerberos,
             Way::Jwt(_) => credential.way == AccessMode::Jwt,
+            Way::Oidc(_) => credential.way == AccessMode::Oidc,
             Way::Proxy(_) => credential.way == AccessMode::Proxy,
             Way::Basic(_) | Way::Token => false,
         })

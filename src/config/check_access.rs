@@ -1,11 +1,12 @@
-//! Checks of who may call and what callers may do, and of the audit log. Called by `check.rs`; calls `check_callers.rs` and `check_logins.rs`.
+//! Checks of who may call and what callers may do, and of the audit log. Called by `check.rs`; calls `check_callers.rs`, `check_logins.rs` and `check_provider.rs`.
 
 use std::net::SocketAddr;
 use std::path::Path;
 
 use super::check::Fail;
 use super::check_callers;
-use super::check_logins::{check_jwt, check_kerberos, check_ldap};
+use super::check_logins::{check_kerberos, check_ldap};
+use super::check_provider::{check_jwt, check_oidc};
 use super::error::ConfigError;
 use super::keys::{Access, AccessMode, Audit, Server, UserCase};
 use super::modes::Modes;
@@ -33,6 +34,7 @@ pub(super) fn check_access(access: &Access, server: &Server, fail: &Fail<'_>) ->
         ldap,
         kerberos,
         jwt,
+        oidc,
     } = access;
     let is_lower = *user_case == UserCase::Lower;
     for (key, list) in [
@@ -102,6 +104,7 @@ pub(super) fn check_access(access: &Access, server: &Server, fail: &Fail<'_>) ->
             AccessMode::Ldap => check_ldap(ldap, fail)?,
             AccessMode::Kerberos => check_kerberos(kerberos, fail)?,
             AccessMode::Jwt => check_jwt(jwt, fail)?,
+            AccessMode::Oidc => check_oidc(oidc, jwt, server, fail)?,
         }
     }
     Ok(())

@@ -1,18 +1,14 @@
-//! Checks of the ways that ask elsewhere who calls: LDAP, Kerberos, JWT. Called by `check.rs` for each way that `access.mode` lists.
+//! Checks of the ways that ask elsewhere who calls: LDAP and Kerberos here, JWT and OpenID Connect in `check_provider.rs`. Called by
+//! `check_access.rs` for each way that `access.mode` lists.
 
 use std::path::Path;
 
 use super::check::Fail;
 use super::error::ConfigError;
-use super::keys::{Jwt, Kerberos, Ldap};
-
-/// What tokens may be signed with. No `none`, and nothing with a shared secret.
-const ALGORITHMS: [&str; 9] = [
-    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA",
-];
+use super::keys::{Kerberos, Ldap};
 
 /// The scheme and the host, without port and brackets, of `scheme://host:port/path`; none where it has a user or is no URL.
-fn scheme_and_host(url: &str) -> Option<(&str, &str)> {
+pub(super) fn scheme_and_host(url: &str) -> Option<(&str, &str)> {
     let (scheme, rest) = url.split_once("://")?;
     let authority = rest.split(['/', '?', '#']).next()?;
     let host = match authority.strip_prefix('[') {
@@ -24,7 +20,7 @@ fn scheme_and_host(url: &str) -> Option<(&str, &str)> {
 }
 
 /// Whether what is said to this host stays on it. A name other than `localhost` may be anybody's.
-fn is_this_host(host: &str) -> bool {
+pub(super) fn is_this_host(host: &str) -> bool {
     let address: Result<std::net::IpAddr, _> = host.parse();
     host == "localhost" || address.is_ok_and(|address| address.to_canonical().is_loopback())
 }
@@ -142,72 +138,8 @@ pub(super) fn check_kerberos(kerberos: &Kerberos, fail: &Fail<'_>) -> Result<(),
     fail.at_least_one(&[("access.kerberos.at_once", *at_once)])
 }
 
-pub(super) fn check_jwt(jwt: &Jwt, fail: &Fail<'_>) -> Result<(), ConfigError> {
-    let Jwt {
-        issuer,
-        audience,
-        keys,
-        ca_file,
-        algorithms,
-        user_claim,
-        groups_claim: _,
-        groups,
-        leeway: _,
-        refresh,
-        fetch_interval,
-        stale,
-        timeout,
-    } = jwt;
-    if issuer.is_empty() {
-        return fail.because(
-            "access.jwt.issuer",
-            "access.mode = \"jwt\" needs the `iss` of the tokens",
-        );
-    }
-    if audience.is_empty() || audience.iter().any(String::is_empty) {
-        let reason =
-            "access.mode = \"jwt\" needs the `aud` of the tokens, or those for others would be taken";
-        return fail.because("access.jwt.audience", reason);
-    }
-    let source = if keys.is_empty() {
-        ("access.jwt.issuer", issuer)
-    } else {
-        ("access.jwt.keys", keys)
-    };
-    match (source, scheme_and_host(source.1)) {
-        ((_, _), Some(("https", _))) => {}
-        ((_, _), Some(("http", host))) if is_this_host(host) => {}
-        (("access.jwt.keys", path), None) if Path::new(path).is_absolute() => {}
-        ((key, _), _) => {
-            let reason = "keys come from an https:// address, or http:// of this host, or for access.jwt.keys a file by its \
-                          absolute path";
-            return fail.because(key, reason);
-        }
-    }
-    if !ca_file.as_os_str().is_empty() {
-        fail.absolute("access.jwt.ca_file", std::slice::from_ref(ca_file))?;
-    }
-    let odd = algorithms
-        .iter()
-        .find(|name| !ALGORITHMS.contains(&name.as_str()));
-    if algorithms.is_empty() || odd.is_some() {
-        let reason = format!("must be some of {}", ALGORITHMS.join(", "));
-        return fail.because("access.jwt.algorithms", reason);
-    }
-    if user_claim.is_empty() {
-        return fail.because("access.jwt.user_claim", "must not be empty");
-    }
-    fail.positive(&[
-        ("access.jwt.refresh", *refresh),
-        ("access.jwt.fetch_interval", *fetch_interval),
-        ("access.jwt.stale", *stale),
-        ("access.jwt.timeout", *timeout),
-    ])?;
-    fail.at_least_one(&[("access.jwt.groups", *groups)])
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::config::{Config, Sources};
 
@@ -238,7 +170,7 @@ mod tests {
     }
 
     /// What is said of keys below `access`; empty where all is well.
-    fn said(sets: &[&str]) -> String {
+    pub(in crate::config) fn said(sets: &[&str]) -> String {
         let sets = sets.iter().filter_map(|set| set.split_once(' '));
         let loaded = Config::load(Sources {
             file: None,

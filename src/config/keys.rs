@@ -137,6 +137,8 @@ choices! {
         Kerberos = "kerberos",
         /// By a signed token of an identity provider (JWT, OpenID Connect).
         Jwt = "jwt",
+        /// By a browser's login at an identity provider (OpenID Connect).
+        Oidc = "oidc",
         /// By a token that this server has made.
         Token = "token",
         /// By a header of a reverse proxy that has proved itself.
@@ -656,6 +658,7 @@ tables! {
         table ldap: Ldap;
         table kerberos: Kerberos;
         table jwt: Jwt;
+        table oidc: Oidc;
         table token: Token;
         table login: Login;
         table proxy: Proxy;
@@ -672,7 +675,7 @@ tables! {
         per_user: usize = 50;
     }
 
-    /// Logins of browsers, by name and password of the ways that ask for one (docs/tokens-and-tls.md).
+    /// Logins of browsers, by name and password of the ways that ask for one or at an identity provider (docs/tokens-and-tls.md).
     Login at "access.login" {
         /// How long a login lasts at most.
         age: Span = Span::secs(12 * 3600);
@@ -772,11 +775,11 @@ tables! {
         at_once: usize = 4;
     }
 
-    /// Signed tokens of an identity provider, of `access.mode = "jwt"` (docs/authentication.md).
+    /// The identity provider of `access.mode = "jwt"` and `"oidc"`, and its signed tokens (docs/authentication.md).
     Jwt at "access.jwt" {
         /// The provider: the `iss` that tokens must have. For OpenID Connect also where it describes itself.
         issuer: String = String::new();
-        /// What tokens must be meant for: one of their `aud` has to be one of these.
+        /// What tokens of `access.mode = "jwt"` must be meant for: one of their `aud` has to be one of these.
         audience: Vec<String> = Vec::new();
         /// The provider's public keys (JWKS), as a URL or the absolute path of a file. Empty: where the provider's
         /// `.well-known/openid-configuration` says.
@@ -801,6 +804,29 @@ tables! {
         stale: Span = Span::secs(24 * 3600);
         /// How long the provider may take to answer.
         timeout: Span = Span::secs(5);
+    }
+
+    /// Logins of browsers at the provider of `access.jwt.issuer`, of `access.mode = "oidc"` (docs/authentication.md). Issuer, authorities, algorithms, claims
+    /// and times are those of `access.jwt`.
+    Oidc at "access.oidc" {
+        /// What the provider calls this server; ID tokens must be meant for it.
+        client_id: String = String::new();
+        /// The file whose first line is the secret that the provider gave this server; read for each login, and sent as `client_secret_basic`. Empty: this
+        /// server is a public client, which has none.
+        client_secret_file: PathBuf = PathBuf::new();
+        /// Where the provider sends browsers back, as it is registered there: this server's address as browsers see it, with its path and
+        /// `/login/oidc/callback`, such as `https://spark.example.com/login/oidc/callback`.
+        redirect_uri: String = String::new();
+        /// What the provider is asked for: `openid`, and what makes it tell `access.jwt.user_claim` and `access.jwt.groups_claim`.
+        scopes: Vec<String> = ["openid", "profile"].map(str::to_owned).to_vec();
+        /// What the provider is called on the page of the login.
+        name: String = "single sign-on".to_owned();
+        /// How long a login may take at the provider.
+        pending_time: Span = Span::secs(600);
+        /// The most logins that are at the provider at the same time; over it, the oldest of the address that has most of them ends.
+        pending: usize = 1000;
+        /// Logins that are looked at at the provider at the same time; more wait, for `access.jwt.timeout` at most.
+        at_once: usize = 8;
     }
 
     /// The audit log: who did what, from where, and whether it was allowed, a JSON object a line (docs/access.md).

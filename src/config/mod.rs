@@ -1,7 +1,7 @@
 //! The configuration: defaults < the file `firesteel.toml` < the environment (`FIRESTEEL_SERVER__LISTEN`) < flags.
 //!
 //! Here: every key with its type, default and meaning (`keys.rs`), reading and laying the sources over one another
-//! (`sources.rs`), the checks of values against one another (`check.rs`, `check_access.rs`, `check_callers.rs`, `check_logins.rs`, `check_policy.rs`), amounts as Spark writes them (`amount.rs`), the reference page
+//! (`sources.rs`), the checks of values against one another (`check.rs`, `check_access.rs`, `check_callers.rs`, `check_logins.rs`, `check_policy.rs`, `check_provider.rs`), amounts as Spark writes them (`amount.rs`), the reference page
 //! (`reference.rs`).
 //! May be called by everybody; `main.rs` loads, the rest only reads. Calls nothing of the house.
 
@@ -11,6 +11,7 @@ mod check_access;
 mod check_callers;
 mod check_logins;
 mod check_policy;
+mod check_provider;
 mod error;
 mod keys;
 mod modes;
@@ -31,7 +32,7 @@ pub use check_access::Exposed;
 pub use error::{ConfigError, Place};
 pub use keys::{
     Access, AccessMode, AtShutdown, Audit, Batch, ConfMode, DeployMode, Driver, Durability, Events, Files,
-    Gpu, IdleGpus, Job, Jwt, Kerberos, Key, Ldap, Limits, Link, Lists, Log, LogFormat, Login, Output,
+    Gpu, IdleGpus, Job, Jwt, Kerberos, Key, Ldap, Limits, Link, Lists, Log, LogFormat, Login, Oidc, Output,
     PolicyConf, PolicyRule, Pool, Profile, Proxy, Quota, ResultStreams, Retention, RunAs, RunAsMode, Server,
     Session, Shutdown, Spark, Sql, Statement, Store, TABLES, Table, Throttle, Tls, Token, Upload, UserCase,
 };

@@ -51,16 +51,41 @@ pub fn sessions_page(lines: Vec<SessionLine>, total: usize) -> Result<String, as
 #[derive(Template)]
 #[template(path = "login.html")]
 struct LoginPage<'a> {
-    action: String,
+    action: Option<String>,
+    provider: Option<(&'a str, String)>,
     wrong: Option<&'a str>,
 }
 
-/// The form for name and password, which is sent to `action`; with what was wrong with the last one.
+/// How a browser can log in: by a form for name and password, which is sent to `action`, and at an identity provider, by name and link. With what
+/// was wrong with the last try.
 ///
 /// # Errors
 /// As of [`sessions_page`].
-pub fn login_page(action: String, wrong: Option<&str>) -> Result<String, askama::Error> {
-    LoginPage { action, wrong }.render()
+pub fn login_page(
+    action: Option<String>,
+    provider: Option<(&str, String)>,
+    wrong: Option<&str>,
+) -> Result<String, askama::Error> {
+    LoginPage {
+        action,
+        provider,
+        wrong,
+    }
+    .render()
+}
+
+#[derive(Template)]
+#[template(path = "logged_in.html")]
+struct LoggedInPage<'a> {
+    to: &'a str,
+}
+
+/// A page that goes on to another by itself, which needs no script.
+///
+/// # Errors
+/// As of [`sessions_page`].
+pub fn logged_in_page(to: &str) -> Result<String, askama::Error> {
+    LoggedInPage { to }.render()
 }
 
 #[cfg(test)]
@@ -84,5 +109,15 @@ mod tests {
         let page = sessions_page(vec![line], 1).unwrap();
         assert!(!page.contains("<script>") && !page.contains("<img") && !page.contains("\"onclick"));
         assert!(page.contains("alert(1)"));
+    }
+
+    #[test]
+    fn what_a_provider_says_is_escaped() {
+        let evil = "\"><script>alert(1)</script>";
+        let page = login_page(None, Some((evil, evil.to_owned())), Some(evil)).unwrap();
+        assert!(!page.contains("<script>") && page.contains("alert(1)"), "{page}");
+        assert!(!page.contains("<form"));
+        let page = logged_in_page(evil).unwrap();
+        assert!(!page.contains("<script>"), "{page}");
     }
 }

@@ -15,7 +15,9 @@ from harness.server import Server, command
 from harness.stub import Stub
 
 PASSWORDS = {"alice": "wonder land", "bob": "büilder", "root-of-all": "all and more"}
-OPEN = {"/ping", "/healthcheck", "/readiness", "/metrics/ping", "/metrics/healthcheck", "/login", "/logout"}
+PROBES = {"/ping", "/healthcheck", "/readiness", "/metrics/ping", "/metrics/healthcheck"}
+OPEN = {**dict.fromkeys([*PROBES, "/login", "/logout"], 200), "/login/oidc": 404, "/login/oidc/callback": 404}
+"""What answers callers who have not said who they are, and how."""
 DOCUMENT = Path(__file__).parents[2] / "openapi/openapi.json"
 
 
@@ -98,21 +100,21 @@ def test_every_route_wants_credentials(guarded: Server) -> None:
             answer = Api(guarded.url, auth=auth).request(method, concrete, allow_redirects=False)
             if path in OPEN:
                 # There is nothing in the body.
-                expected = 400 if (method, path) == ("POST", "/login") else 200
+                expected = 400 if (method, path) == ("POST", "/login") else OPEN[path]
                 assert answer.status_code == expected, f"{method} {path} with {name}"
             else:
                 assert answer.status_code == 401, f"{method} {path} with {name} credentials"
                 assert answer.headers["WWW-Authenticate"].startswith("Basic")
         for header in broken:
             answer = Api(guarded.url).request(method, concrete, headers={"Authorization": header})
-            wanted = 401 if path not in OPEN else 400 if (method, path) == ("POST", "/login") else 200
+            wanted = 400 if (method, path) == ("POST", "/login") else OPEN.get(path, 401)
             assert answer.status_code == wanted, f"{method} {path} with {header!r}"
     assert Api(guarded.url).get("/no/such/path").status_code in (401, 404)
 
 
 def test_probes_tell_nothing_more(guarded: Server) -> None:
     """What is open says nothing about sessions."""
-    for path in OPEN - {"/login", "/logout"}:
+    for path in PROBES:
         assert len(Api(guarded.url).get(path).content) < 200
 
 

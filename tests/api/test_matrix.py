@@ -136,6 +136,9 @@ ROWS: dict[str, Row] = {
     "GET /openapi.json": Row("caller", has="paths"),
     "GET /": Row("caller", has="<html"),
     "GET /ui": Row("caller", has="<html"),
+    # Without the way there is none; tests/api/test_oidc.py has those with it.
+    "GET /login/oidc": Row("open", 404),
+    "GET /login/oidc/callback": Row("open", 404),
     # Last, since from here on there is a cookie until it is taken back.
     "GET /login": Row("open", has="<form", by_way=dict.fromkeys(WITHOUT_PASSWORDS, (404, ""))),
     "POST /login": Row(

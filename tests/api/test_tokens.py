@@ -31,6 +31,8 @@ OPEN = {
     ("GET", "/login"): 200,
     ("POST", "/login"): 400,
     ("POST", "/logout"): 200,
+    ("GET", "/login/oidc"): 404,
+    ("GET", "/login/oidc/callback"): 404,
 }
 
 

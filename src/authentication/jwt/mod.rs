@@ -1,20 +1,25 @@
 //! Bearer tokens that an identity provider signed (RFC 7519; OpenID Connect's tokens are such): signature, issuer, audience and times are
 //! checked, then a claim is the user's name.
 //!
-//! Here: what a token must have. The provider's keys are `keys.rs`, where they come from `source.rs`. Called by `authentication`; calls
-//! `access` (names) and `config`.
+//! Here: what a token must have. The provider's keys are `keys.rs`, what is asked of it `source.rs`. Called by `authentication` and its `oidc`;
+//! calls `access` (names) and `config`.
 
 mod keys;
-mod source;
+pub(super) mod source;
+
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
 use serde_json::{Map, Value};
+use subtle::ConstantTimeEq as _;
 
 use self::keys::Keys;
 use crate::access::valid_user;
 use crate::background::Background;
+use crate::clock::now_ms;
 use crate::config;
 
 /// The most bytes of a token.
@@ -36,6 +41,49 @@ pub(super) struct Vouched {
 #[derive(Debug, thiserror::Error)]
 #[error("the identity provider whose keys are needed does not answer")]
 pub(super) struct Silent;
+
+/// Why a token proves nothing, as the end of a sentence.
+#[derive(Debug, thiserror::Error)]
+pub enum Wrong {
+    /// It is too long, or no token at all.
+    #[error("it is no token that can be read")]
+    Unreadable,
+    /// Its header has `crit` (RFC 7515, 4.1.11).
+    #[error("it has a header that must be understood (crit), which none is here")]
+    Critical,
+    /// It is signed in a way that is not listed.
+    #[error("it is signed with {0}, which access.jwt.algorithms lacks")]
+    Algorithm(String),
+    /// Its key is none of the provider's.
+    #[error("it names no key of the provider's")]
+    Key,
+    /// It has ended, or has not begun.
+    #[error(
+        "it does not count at this time: this server's clock or the provider's is wrong, or it is an old one"
+    )]
+    Time,
+    /// The nonce is not the one of the login.
+    #[error("it is for another login (nonce)")]
+    Nonce,
+    /// It was given to another client.
+    #[error("it was given to another client (aud, azp)")]
+    Party,
+    /// There is no user in it.
+    #[error("it has no {0} that a user's name can be (access.jwt.user_claim)")]
+    User(String),
+    /// The signature or a claim is not as it must be.
+    #[error("{0}")]
+    Claims(String),
+}
+
+/// What an ID token must have beside what every token must.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Expected<'a> {
+    /// The client that it is for.
+    pub client_id: &'a str,
+    /// The nonce of the login.
+    pub nonce: &'a str,
+}
 
 /// An identity provider, and what its tokens must have.
 #[derive(Debug)]
@@ -69,67 +117,122 @@ impl Issuer {
         token: &str,
         background: &Background,
     ) -> Result<Option<Vouched>, Silent> {
+        let claims = self.claims(token, &self.settings.audience, background).await?;
+        let vouched = claims.and_then(|claims| self.vouched(&claims));
+        Ok(vouched
+            .inspect_err(|wrong| tracing::debug!("access.jwt: a token is refused: {wrong}"))
+            .ok())
+    }
+
+    /// Whom an ID token is of (OpenID Connect Core 1.0, 3.1.3.7), or why of nobody. Cancel safe.
+    ///
+    /// # Errors
+    /// The keys can't be fetched.
+    pub(super) async fn verify_id_token(
+        &self,
+        token: &str,
+        expected: Expected<'_>,
+        background: &Background,
+    ) -> Result<Result<Vouched, Wrong>, Silent> {
+        let audience = [expected.client_id.to_owned()];
+        let claims = self.claims(token, &audience, background).await?;
+        Ok(claims.and_then(|claims| {
+            self.is_expected(&claims, expected)?;
+            self.vouched(&claims)
+        }))
+    }
+
+    fn is_expected(&self, claims: &Map<String, Value>, expected: Expected<'_>) -> Result<(), Wrong> {
+        let text = |name: &str| claims.get(name).and_then(Value::as_str);
+        let nonce = text("nonce").unwrap_or_default();
+        if !bool::from(nonce.as_bytes().ct_eq(expected.nonce.as_bytes())) {
+            return Err(Wrong::Nonce);
+        }
+        // One that is for others too says to whom it was given.
+        let is_shared = claims
+            .get("aud")
+            .and_then(Value::as_array)
+            .is_some_and(|all| all.len() > 1);
+        let is_ours = match claims.get("azp") {
+            Some(party) => party.as_str() == Some(expected.client_id),
+            None => !is_shared,
+        };
+        if !is_ours {
+            return Err(Wrong::Party);
+        }
+        if text("sub").is_none_or(str::is_empty) {
+            return Err(Wrong::Claims("it has no sub".to_owned()));
+        }
+        let Some(issued) = claims.get("iat").and_then(Value::as_f64) else {
+            return Err(Wrong::Claims("it does not say when it was made (iat)".to_owned()));
+        };
+        let latest = Duration::from_millis(u64::try_from(now_ms()).unwrap_or_default())
+            .saturating_add(self.settings.leeway.get());
+        if issued > latest.as_secs_f64() {
+            return Err(Wrong::Time);
+        }
+        Ok(())
+    }
+
+    /// The claims of a token that this provider signed for one of these, if it counts now.
+    async fn claims(
+        &self,
+        token: &str,
+        audience: &[String],
+        background: &Background,
+    ) -> Result<Result<Map<String, Value>, Wrong>, Silent> {
         if token.len() > MOST_TOKEN_BYTES {
-            return Ok(None);
+            return Ok(Err(Wrong::Unreadable));
         }
         let Ok(header) = decode_header(token) else {
-            return Ok(None);
+            return Ok(Err(Wrong::Unreadable));
         };
         if has_critical(token) {
-            tracing::debug!(
-                "access.jwt: a token has a header that must be understood (crit), which none is here"
-            );
-            return Ok(None);
+            return Ok(Err(Wrong::Critical));
         }
         if !self.algorithms.contains(&header.alg) {
-            tracing::debug!(
-                "access.jwt: a token is signed with {:?}, which access.jwt.algorithms lacks",
-                header.alg
-            );
-            return Ok(None);
+            return Ok(Err(Wrong::Algorithm(format!("{:?}", header.alg))));
         }
         let found = self
             .keys
             .find(header.kid.as_deref(), header.alg, background)
             .await?;
         let Some(key) = found else {
-            tracing::debug!("access.jwt: a token names no key of the provider's");
-            return Ok(None);
+            return Ok(Err(Wrong::Key));
         };
-        let claims = match decode::<Map<String, Value>>(token, &key, &self.validation(header.alg)) {
-            Ok(decoded) => decoded.claims,
-            Err(reason) => {
-                tracing::debug!("access.jwt: a token is refused: {reason}");
-                return Ok(None);
+        let claims = decode::<Map<String, Value>>(token, &key, &self.validation(header.alg, audience));
+        Ok(match claims.map(|decoded| decoded.claims) {
+            // The library lets a time pass that is no number.
+            Ok(claims) if claims.get("nbf").is_some_and(|time| !time.is_number()) => {
+                Err(Wrong::Claims("its nbf is no time".to_owned()))
             }
-        };
-        Ok(self.vouched(&claims))
+            Ok(claims) => Ok(claims),
+            Err(reason) => Err(match reason.kind() {
+                ErrorKind::ExpiredSignature | ErrorKind::ImmatureSignature => Wrong::Time,
+                ErrorKind::InvalidAudience => Wrong::Party,
+                _ => Wrong::Claims(reason.to_string()),
+            }),
+        })
     }
 
-    fn validation(&self, algorithm: Algorithm) -> Validation {
+    fn validation(&self, algorithm: Algorithm, audience: &[String]) -> Validation {
         let mut validation = Validation::new(algorithm);
         validation.leeway = self.settings.leeway.get().as_secs();
         validation.validate_nbf = true;
-        validation.set_audience(&self.settings.audience);
+        validation.set_audience(audience);
         validation.set_issuer(&[&self.settings.issuer]);
         validation.set_required_spec_claims(&["exp", "iss", "aud"]);
         validation
     }
 
-    fn vouched(&self, claims: &Map<String, Value>) -> Option<Vouched> {
-        // The library lets a time pass that is no number.
-        if claims.get("nbf").is_some_and(|time| !time.is_number()) {
-            return None;
-        }
-        let user = claims.get(&self.settings.user_claim).and_then(Value::as_str);
-        let Some(user) = user.filter(|user| valid_user(user)) else {
-            let claim = &self.settings.user_claim;
-            tracing::debug!("access.jwt: a token has no {claim} that a user's name can be");
-            return None;
-        };
+    fn vouched(&self, claims: &Map<String, Value>) -> Result<Vouched, Wrong> {
+        let claim = &self.settings.user_claim;
+        let user = claims.get(claim).and_then(Value::as_str);
+        let user = user.filter(|user| valid_user(user));
+        let user = user.ok_or_else(|| Wrong::User(claim.clone()))?;
         let groups = self.groups(claims);
         tracing::debug!("access.jwt: {user} is in {groups:?}");
-        Some(Vouched {
+        Ok(Vouched {
             user: user.to_owned(),
             groups,
         })

@@ -1,4 +1,5 @@
-//! Where the provider's keys come from: a file, a URL, or what the provider's own description names (OpenID Connect Discovery 1.0).
+//! What is asked of the provider, and how: its keys, from a file, a URL, or where its own description says (OpenID Connect Discovery 1.0);
+//! and that description, which `oidc` reads too.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -6,13 +7,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, Url};
-use serde::Deserialize;
+use reqwest::{Certificate, Client, Response, Url};
+use serde_json::{Map, Value};
 use tokio::io::AsyncReadExt as _;
 
 use crate::config;
 
-/// The most bytes of a JWK set, and of a description.
+/// The most bytes of an answer: a JWK set, a description, a token.
 const MOST_BYTES: usize = 1 << 20;
 
 /// Where an issuer's description is, below its address.
@@ -34,25 +35,7 @@ impl Source {
         if settings.keys.starts_with('/') {
             return Ok(Self::File(settings.keys.clone().into()));
         }
-        let mut builder = Client::builder()
-            .redirect(Policy::none())
-            .timeout(settings.timeout.get())
-            .pool_idle_timeout(Duration::from_secs(30));
-        if !settings.ca_file.as_os_str().is_empty() {
-            let path = settings.ca_file.display();
-            let file = std::fs::read(&settings.ca_file);
-            let file = file.with_context(|| format!("access.jwt.ca_file: {path}"))?;
-            let certificates = Certificate::from_pem_bundle(&file);
-            let certificates = certificates.with_context(|| format!("access.jwt.ca_file: {path}"))?;
-            anyhow::ensure!(
-                !certificates.is_empty(),
-                "access.jwt.ca_file: {path}: there is no certificate in it"
-            );
-            builder = builder.tls_certs_merge(certificates);
-        }
-        let client = builder
-            .build()
-            .context("access.jwt: the HTTP client can't be made")?;
+        let client = client(settings)?;
         if settings.keys.is_empty() {
             return Ok(Self::Discovery(client, settings.issuer.as_str().into()));
         }
@@ -73,12 +56,8 @@ impl Source {
             Self::File(path) => read(path).await.map_err(|error| error.to_string()),
             Self::Address(client, url) => get(client, url.clone()).await,
             Self::Discovery(client, issuer) => {
-                let address = format!("{}/{DESCRIPTION}", issuer.trim_end_matches('/'));
-                let url = address
-                    .parse()
-                    .map_err(|_| format!("{address:?} is no address"))?;
-                let description = get(client, url).await?;
-                get(client, keys_address(&description, issuer)?).await
+                let description = describe(client, issuer).await?;
+                get(client, description.address("jwks_uri")?).await
             }
         }
     }
@@ -94,30 +73,83 @@ impl fmt::Display for Source {
     }
 }
 
-/// What a description says of the keys. It must be the issuer's own (OpenID Connect Discovery 1.0, 4.3), and keys are not fetched less
-/// safely than it was itself.
-fn keys_address(description: &str, issuer: &str) -> Result<Url, String> {
-    #[derive(Deserialize)]
-    struct Description {
-        issuer: String,
-        jwks_uri: String,
+/// What a provider says of itself (OpenID Connect Discovery 1.0, 3).
+#[derive(Debug)]
+pub(in crate::authentication) struct Description(Map<String, Value>);
+
+impl Description {
+    /// Reads the description of this issuer, which must be its own (4.3).
+    fn read(text: &str, issuer: &str) -> Result<Self, String> {
+        let found: Map<String, Value> =
+            serde_json::from_str(text).map_err(|error| format!("its description: {error}"))?;
+        match found.get("issuer").and_then(Value::as_str) {
+            Some(named) if named == issuer => Ok(Self(found)),
+            Some(named) => Err(format!("its description is that of another issuer, {named:?}")),
+            None => Err("its description names no issuer".to_owned()),
+        }
     }
-    let found: Description =
-        serde_json::from_str(description).map_err(|error| format!("its description: {error}"))?;
-    if found.issuer != issuer {
-        return Err(format!(
-            "its description is that of another issuer, {:?}",
-            found.issuer
-        ));
+
+    /// The address that it names so. Nothing is sent there less safely than the description itself came.
+    pub(in crate::authentication) fn address(&self, name: &str) -> Result<Url, String> {
+        let text = self.0.get(name).and_then(Value::as_str);
+        let text = text.ok_or_else(|| format!("its description has no {name}"))?;
+        let url: Url = text
+            .parse()
+            .map_err(|_| format!("the {name} of its description is no address"))?;
+        let issuer = self.0.get("issuer").and_then(Value::as_str);
+        let is_plain = issuer.is_some_and(|issuer| issuer.starts_with("http://"));
+        match url.scheme() {
+            "https" => Ok(url),
+            "http" if is_plain => Ok(url),
+            _ => Err(format!("the {name} of its description is not https")),
+        }
     }
-    let url: Url = found
-        .jwks_uri
+
+    /// Whether it says that it can or does this.
+    pub(in crate::authentication) fn says(&self, name: &str) -> bool {
+        self.0.get(name) == Some(&Value::Bool(true))
+    }
+}
+
+/// A client of the provider: it follows no redirects, and believes the authorities of the configuration.
+///
+/// # Errors
+/// The certificates can't be read.
+pub(in crate::authentication) fn client(settings: &config::Jwt) -> anyhow::Result<Client> {
+    let mut builder = Client::builder()
+        .redirect(Policy::none())
+        .timeout(settings.timeout.get())
+        .pool_idle_timeout(Duration::from_secs(30));
+    if !settings.ca_file.as_os_str().is_empty() {
+        let path = settings.ca_file.display();
+        let file = std::fs::read(&settings.ca_file);
+        let file = file.with_context(|| format!("access.jwt.ca_file: {path}"))?;
+        let certificates = Certificate::from_pem_bundle(&file);
+        let certificates = certificates.with_context(|| format!("access.jwt.ca_file: {path}"))?;
+        anyhow::ensure!(
+            !certificates.is_empty(),
+            "access.jwt.ca_file: {path}: there is no certificate in it"
+        );
+        builder = builder.tls_certs_merge(certificates);
+    }
+    builder
+        .build()
+        .context("access.jwt: the HTTP client can't be made")
+}
+
+/// Asks the provider what it says of itself.
+///
+/// # Errors
+/// It can't be had, or is another's; the sentence says why.
+pub(in crate::authentication) async fn describe(
+    client: &Client,
+    issuer: &str,
+) -> Result<Description, String> {
+    let address = format!("{}/{DESCRIPTION}", issuer.trim_end_matches('/'));
+    let url = address
         .parse()
-        .map_err(|_| "the jwks_uri of its description is no address".to_owned())?;
-    if url.scheme() != "https" && !issuer.starts_with("http://") {
-        return Err("the jwks_uri of its description is not https".to_owned());
-    }
-    Ok(url)
+        .map_err(|_| format!("{address:?} is no address"))?;
+    Description::read(&get(client, url).await?, issuer)
 }
 
 async fn read(path: &PathBuf) -> std::io::Result<String> {
@@ -128,41 +160,51 @@ async fn read(path: &PathBuf) -> std::io::Result<String> {
 }
 
 async fn get(client: &Client, url: Url) -> Result<String, String> {
-    let told = |error: reqwest::Error| {
-        // The error itself hardly says why.
-        let mut text = error.to_string();
-        let mut cause = std::error::Error::source(&error);
-        while let Some(inner) = cause {
-            text = format!("{text}: {inner}");
-            cause = inner.source();
-        }
-        text
-    };
-    let mut answer = client.get(url.clone()).send().await.map_err(told)?;
+    let answer = client.get(url.clone()).send().await;
+    let answer = answer.map_err(|error| told(&error))?;
     if !answer.status().is_success() {
         return Err(format!("{url} answers {}", answer.status()));
     }
+    body(answer).await
+}
+
+/// The body of an answer, of which there is so much at most.
+///
+/// # Errors
+/// It does not come, or is too long, or no text; the sentence says so.
+pub(in crate::authentication) async fn body(mut answer: Response) -> Result<String, String> {
     let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(told)? {
+    while let Some(chunk) = answer.chunk().await.map_err(|error| told(&error))? {
         if body.len() + chunk.len() > MOST_BYTES {
-            return Err(format!("{url} answers with more than 1 MiB"));
+            return Err(format!("{} answers with more than 1 MiB", answer.url()));
         }
         body.extend_from_slice(&chunk);
     }
-    String::from_utf8(body).map_err(|_| format!("{url} answers with no text"))
+    String::from_utf8(body).map_err(|_| format!("{} answers with no text", answer.url()))
+}
+
+/// An error with its causes: by itself it hardly says why.
+pub(in crate::authentication) fn told(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
 }
 
 #[cfg(test)]
 mod tests {
-    use super::keys_address;
+    use super::Description;
 
     #[test]
     fn a_description_is_the_issuers_own_and_as_safe() {
         let description = |issuer: &str, keys: &str| {
             format!(r#"{{"issuer": "{issuer}", "jwks_uri": "{keys}", "more": 1}}"#)
         };
-        let ask =
-            |issuer: &str, keys: &str| keys_address(&description(issuer, keys), "https://id.example.com");
+        let address = |text: &str, issuer: &str| Description::read(text, issuer)?.address("jwks_uri");
+        let ask = |issuer: &str, keys: &str| address(&description(issuer, keys), "https://id.example.com");
         assert!(ask("https://id.example.com", "https://keys.example.com/jwks").is_ok());
         for (issuer, keys) in [
             ("https://id.example.com/", "https://id.example.com/jwks"),
@@ -173,8 +215,21 @@ mod tests {
         ] {
             assert!(ask(issuer, keys).is_err(), "{issuer} {keys}");
         }
-        assert!(keys_address("{}", "https://id.example.com").is_err());
-        let on_loopback = description("http://127.0.0.1:1", "http://127.0.0.1:1/jwks");
-        assert!(keys_address(&on_loopback, "http://127.0.0.1:1").is_ok());
+        assert!(address("{}", "https://id.example.com").is_err());
+        assert!(
+            address(
+                r#"{"issuer": "https://id.example.com"}"#,
+                "https://id.example.com"
+            )
+            .is_err()
+        );
+        let here = "http://127.0.0.1:1";
+        assert!(address(&description(here, "http://127.0.0.1:1/jwks"), here).is_ok());
+        for elsewhere in ["javascript:alert(1)", "file:///etc/passwd", "data:text/html,x"] {
+            assert!(
+                address(&description(here, elsewhere), here).is_err(),
+                "{elsewhere}"
+            );
+        }
     }
 }
