@@ -109,6 +109,6 @@ notebook: ## a local JupyterLab with sparkmagic against the running server (ENDP
 	@scripts/envs notebook
 	@scripts/notebook.sh
 
-DEPS := haproxy krb5-admin-server krb5-kdc krb5-user ldap-utils libkrb5-dev maven nginx-light r-base-core slapd
+DEPS := chromium haproxy krb5-admin-server krb5-kdc krb5-user ldap-utils libkrb5-dev maven nginx-light r-base-core slapd
 deps: ## install the Debian packages that the tests and the notebook need (as root or through sudo)
 	@dpkg -s $(DEPS) >/dev/null 2>&1 || { $(SUDO) apt-get update && $(SUDO) env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $(DEPS); }

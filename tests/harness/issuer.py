@@ -10,12 +10,14 @@ import json
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Callable, Mapping
 
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
 
 AUDIENCE = "firesteel"
+Reply = tuple[int, dict[str, str], bytes]
+"""A status, headers, and a body."""
 
 
 def encoded(data: bytes) -> str:
@@ -104,12 +106,21 @@ class Issuer:
         issuer = self
 
         class Handler(BaseHTTPRequestHandler):
-            """Answers GET."""
+            """Answers GET, and POST where `posted` does."""
 
             def do_GET(self) -> None:
-                found = None if issuer.is_down else issuer.answer(self.path)
-                body = json.dumps(found).encode()
-                self.send_response(500 if issuer.is_down else 404 if found is None else 200)
+                self.reply(issuer.asked)
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                self.reply(lambda path: issuer.posted(path, self.headers, body))
+
+            def reply(self, find: Callable[[str], Reply]) -> None:
+                """Send what is found, unless all is down."""
+                status, headers, body = (500, {}, b"down") if issuer.is_down else find(self.path)
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
@@ -121,6 +132,15 @@ class Issuer:
         self.url = f"http://127.0.0.1:{self.http.server_port}"
         self.thread = threading.Thread(target=self.http.serve_forever, daemon=True)
         self.thread.start()
+
+    def asked(self, path: str) -> Reply:
+        """What a GET is answered."""
+        found = self.answer(path)
+        return 404 if found is None else 200, {"Content-Type": "application/json"}, json.dumps(found).encode()
+
+    def posted(self, path: str, headers: Mapping[str, str], body: bytes) -> Reply:
+        """What a POST is answered."""
+        return 404, {}, b""
 
     def answer(self, path: str) -> dict | None:
         """What a path has."""
