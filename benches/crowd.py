@@ -93,9 +93,11 @@ def main() -> None:
     """The command line."""
     given = parser(__doc__, rounds=5)
     given.add_argument("--sessions", type=int, default=50)
+    given.add_argument("--starting", type=int, default=0, help="limits.starting")
     chosen = options(given)
     report = Report(f"{chosen.sessions} sessions at once", chosen.json)
-    with faked(1, settings={"limits.sessions": chosen.sessions + 1}) as made:
+    limits = {"limits.sessions": chosen.sessions + 1, "limits.starting": chosen.starting}
+    with faked(1, settings=limits) as made:
         server = made.server
         crowd = Crowd(server.port, made.sessions[0], chosen.sessions)
         ready, gone, loads = [], [], []

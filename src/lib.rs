@@ -32,6 +32,7 @@ pub mod serve;
 pub mod service;
 pub mod session;
 pub mod sharing;
+pub mod starts;
 pub mod store;
 mod sys;
 pub mod tabular;

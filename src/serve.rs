@@ -33,6 +33,7 @@ use crate::pool::Pool;
 use crate::quota::{Changes, Quotas};
 use crate::service::{self, Bounds, Connections, Doors, Listening, StateDir, Tls, Traffic, Workers, notify};
 use crate::session::{SessionState, Sessions};
+use crate::starts::Starts;
 use crate::store::{Op, Store, StoreError};
 use crate::turn::Scarce;
 use crate::upload::{InUse, Uploads};
@@ -261,9 +262,10 @@ async fn take_back(
             _ => warn!("what {who} holds of the GPUs can't be read"),
         }
     }
-    let pool = Pool::new(config, &drivers, &gpus, store, background);
+    let starts = Starts::new(config, background);
+    let pool = Pool::new(config, &drivers, &gpus, &starts, store, background);
     let quotas = Quotas::new(&config.quota, changed_quotas(store).await?);
-    let scarce = Scarce { gpus, quotas };
+    let scarce = Scarce { gpus, quotas, starts };
     let batches = Batches::open(
         Arc::clone(config),
         store.clone(),

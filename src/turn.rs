@@ -1,5 +1,5 @@
 //! A driver's turn: a place among those that run, room in its owner's quota, and its GPUs. Sessions and batches wait for it in the same way.
-//! Calls `admission`, `quota` and `gpu`.
+//! Calls `admission`, `quota` and `gpu`. What it holds then has room for its start (`starts`), for which it waits next.
 
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use crate::admission::{Admission, Place as Permit, QueueFull, Ticket};
 use crate::config::Config;
 use crate::gpu::{Gpus, Lease, Part, Place, Usage, Waiting, Wanted, Watched};
 use crate::quota::{Claim, Quotas};
+use crate::starts::{Start, Starts};
 
 /// What there is not enough of for everybody: sessions and batches take of the same.
 #[derive(Clone, Debug)]
@@ -19,6 +20,8 @@ pub struct Scarce {
     pub gpus: Gpus,
     /// What each user may use.
     pub quotas: Quotas,
+    /// Who may start.
+    pub starts: Starts,
 }
 
 /// Where drivers wait for their turn. Clones are the same.
@@ -47,6 +50,7 @@ pub struct Held {
     _permit: Option<Permit>,
     lease: Option<Lease>,
     watched: Option<Watched>,
+    start: Option<Start>,
 }
 
 impl Gate {
@@ -59,7 +63,7 @@ impl Gate {
         scarce: &Scarce,
         config: &Config,
     ) -> Self {
-        let Scarce { gpus, quotas } = scarce.clone();
+        let Scarce { gpus, quotas, .. } = scarce.clone();
         Self {
             admission: Admission::new(what, limit, queue_limit, &quotas),
             gpus,
@@ -91,6 +95,7 @@ impl Gate {
             _permit: Some(self.admission.count(claim)),
             watched: self.gpus.watch(driver, lease.as_ref()),
             lease,
+            start: None,
         }
     }
 
@@ -168,6 +173,7 @@ impl Turn {
             _permit: permit,
             lease,
             watched: None,
+            start: None,
         };
         let (mut permit, mut ticket) = (None, Some(ticket));
         let place = match (place, wanted) {
@@ -219,6 +225,24 @@ impl Held {
     pub fn with_lease(mut self, lease: Option<Lease>) -> Self {
         self.lease = lease.or(self.lease);
         self
+    }
+
+    /// Its driver may start, and counts until it has.
+    #[must_use]
+    pub fn with_start(mut self, start: Start) -> Self {
+        self.start = Some(start);
+        self
+    }
+
+    /// Whether its driver may start.
+    #[must_use]
+    pub fn may_start(&self) -> bool {
+        self.start.is_some()
+    }
+
+    /// Its driver has started: another may.
+    pub fn started(&mut self) {
+        self.start = None;
     }
 
     /// The driver that it is held for is launched: its use of the GPUs is watched from now on.

@@ -1,5 +1,5 @@
 //! How many drivers run at once, and whose turn it is: a queue with a bound, in which owners take turns, so that none waits behind all that
-//! another has asked for. Sessions have one, batches another. An owner's own come in their order. Who is at the limit of a quota waits
+//! another has asked for. Sessions have one, batches another, and all that start a third (`starts`). An owner's own come in their order. Who is at the limit of a quota waits
 //! without keeping others waiting. Calls `quota`.
 
 use std::collections::{HashMap, VecDeque};
@@ -40,6 +40,8 @@ pub struct Ticket {
     place: Ahead,
     /// Whether the quota has no room for it.
     is_over_quota: bool,
+    /// How many turns come before its own, when it was taken.
+    ahead: usize,
     notices: Vec<String>,
 }
 
@@ -150,6 +152,7 @@ impl Admission {
             return Ticket {
                 place: Ahead::Come(place),
                 is_over_quota: false,
+                ahead: 0,
                 notices: Vec::new(),
             };
         }
@@ -160,9 +163,11 @@ impl Admission {
             id,
             come: coming,
         };
+        let (ahead, is_full) = self.gate.ahead(claim, id);
         Ticket {
             is_over_quota: why.is_some(),
-            notices: self.gate.notices(claim, id, why),
+            ahead,
+            notices: self.gate.notices(ahead, is_full, why),
             place: Ahead::Waits(waits),
         }
     }
@@ -183,6 +188,12 @@ impl Ticket {
     #[must_use]
     pub fn notices(&self) -> &[String] {
         &self.notices
+    }
+
+    /// How many turns came before its own when it was taken, if all who waited stayed and had room.
+    #[must_use]
+    pub fn ahead(&self) -> usize {
+        self.ahead
     }
 
     /// Whether its turn had come when it was taken.
@@ -258,12 +269,14 @@ impl Gate {
         drop(line);
     }
 
-    /// What the log of one that waits says.
-    fn notices(&self, claim: &Claim, id: u64, why: Option<String>) -> Vec<String> {
+    /// How many turns come before its own, and whether as many run as may.
+    fn ahead(&self, claim: &Claim, id: u64) -> (usize, bool) {
         let line = self.line();
-        let ahead = line.ahead(&claim.owner, id);
-        let is_full = line.running >= self.limit;
-        drop(line);
+        (line.ahead(&claim.owner, id), line.running >= self.limit)
+    }
+
+    /// What the log of one that waits says.
+    fn notices(&self, ahead: usize, is_full: bool, why: Option<String>) -> Vec<String> {
         let (limit, what) = (self.limit, self.what);
         let quota = why.map(|why| format!("Waiting for room in the quota: {why}."));
         let queue = if is_full {

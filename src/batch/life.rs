@@ -106,25 +106,22 @@ impl Life {
             self.note(notice);
         }
         self.publish();
-        let stopping = self.shared.background.stopping().clone();
-        let mut looks = tokio::time::interval(self.shared.config.gpu.look_interval.get());
         let waiting = turn.waiting();
-        let come = turn.come();
-        tokio::pin!(come);
-        let mut held = loop {
-            tokio::select! {
-                held = &mut come => match held {
-                    Ok(held) => break held,
-                    Err(why) => return Next::Over(why),
-                },
-                Some(ask) = self.asks.recv() => match ask {
-                    Ask::End(why) => return Next::Over(why),
-                    Ask::Delete => return Next::Deleted,
-                    Ask::Note(line) => self.tell(line),
-                },
-                _ = looks.tick(), if waiting.is_some() => self.watch_line(waiting.as_ref()),
-                () = stopping.cancelled() => return Next::Left,
-            }
+        let held = match self.wait(turn.come(), waiting.as_ref()).await {
+            Next::On(Ok(held)) => held,
+            Next::On(Err(why)) | Next::Over(why) => return Next::Over(why),
+            Next::Deleted => return Next::Deleted,
+            Next::Left => return Next::Left,
+        };
+        let waits = self.shared.starts.batch(self.request.owner.as_deref());
+        if !waits.has_come() {
+            self.tell(waits.notice());
+        }
+        let mut held = match self.wait(waits.come(), None).await {
+            Next::On(start) => held.with_start(start),
+            Next::Over(why) => return Next::Over(why),
+            Next::Deleted => return Next::Deleted,
+            Next::Left => return Next::Left,
         };
         match self.launch(&mut held).await {
             Ok((driver, events)) => {
@@ -139,6 +136,25 @@ impl Life {
                 self.end(BatchState::Dead, None, Some(why)).await;
                 self.show(Duration::ZERO).await;
                 Next::Left
+            }
+        }
+    }
+
+    /// Waits for what has to come before the launch, unless the batch is to end.
+    async fn wait<T>(&mut self, coming: impl Future<Output = T>, waiting: Option<&Waiting>) -> Next<T> {
+        let stopping = self.shared.background.stopping().clone();
+        let mut looks = tokio::time::interval(self.shared.config.gpu.look_interval.get());
+        tokio::pin!(coming);
+        loop {
+            tokio::select! {
+                come = &mut coming => return Next::On(come),
+                Some(ask) = self.asks.recv() => match ask {
+                    Ask::End(why) => return Next::Over(why),
+                    Ask::Delete => return Next::Deleted,
+                    Ask::Note(line) => self.tell(line),
+                },
+                _ = looks.tick(), if waiting.is_some() => self.watch_line(waiting),
+                () = stopping.cancelled() => return Next::Left,
             }
         }
     }

@@ -25,6 +25,7 @@ use crate::idempotency::{Begun, IdempotencyKey, KeyReused, Keys};
 use crate::ownership::{Ownership, Share, Whose};
 use crate::quota::{Claim, Kind};
 use crate::sharing::{Names, Sharing, Shelf};
+use crate::starts::Starts;
 use crate::store::{BatchRow, IdempotencyRow, Op, Store, StoreError};
 use crate::turn::{Gate, Scarce};
 
@@ -69,6 +70,7 @@ pub(super) struct Shared {
     pub table: Table,
     pub keys: Arc<Keys>,
     pub gpus: Gpus,
+    pub starts: Starts,
     pub sharing: Sharing,
 }
 
@@ -202,6 +204,7 @@ impl Batches {
             table: Table::default(),
             keys: Arc::default(),
             gpus: scarce.gpus.clone(),
+            starts: scarce.starts.clone(),
             sharing,
         });
         let batches = Self {

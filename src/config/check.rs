@@ -690,6 +690,9 @@ fn check_limits(sql: &Sql, limits: &Limits, fail: &Fail<'_>) -> Result<(), Confi
         sessions_queued: _,
         batches,
         batches_queued: _,
+        starting: _,
+        starting_session,
+        starting_batch,
         statements_waiting,
         name_bytes,
         code_bytes,
@@ -709,6 +712,10 @@ fn check_limits(sql: &Sql, limits: &Limits, fail: &Fail<'_>) -> Result<(), Confi
         ("limits.list_entries", *list_entries),
         ("limits.page", *page),
         ("limits.shares", *shares),
+    ])?;
+    fail.positive(&[
+        ("limits.starting_session", *starting_session),
+        ("limits.starting_batch", *starting_batch),
     ])?;
     if max_rows > max_rows_ceiling {
         return fail.because(

@@ -528,6 +528,13 @@ tables! {
         batches: usize = 20;
         /// Batches that may wait; over it, 503.
         batches_queued: usize = 10_000;
+        /// Drivers that start at the same time, of sessions, batches and the pool; further ones wait in state `starting`. `0`: twice as many as the
+        /// server may use processors.
+        starting: usize = 0;
+        /// How long a session's or a warm driver counts as one that starts, at most: it does until it is ready or has ended.
+        starting_session: Span = Span::secs(30);
+        /// How long a batch's does, which does not tell when it has started, unless it has ended before.
+        starting_batch: Span = Span::secs(10);
         /// Statements of one session that may wait; over it, 503.
         statements_waiting: usize = 1000;
         /// The most bytes of a session's name.

@@ -9,6 +9,7 @@ use tracing::{debug, info, warn};
 use super::warm::Warm;
 use super::{NOBODY, Pool, Shelf};
 use crate::gpu::Lease;
+use crate::starts::Start;
 
 /// How often is looked for drivers that have ended or are too old, and for room for one more.
 const LOOK: Duration = Duration::from_secs(1);
@@ -27,8 +28,8 @@ pub(super) async fn keep(pool: Pool) {
             () = draining.cancelled() => break,
         }
         sort_out(&pool);
-        if let Some((shelf, lease)) = next(&pool) {
-            pool.spawn(start(pool.clone(), shelf, lease));
+        if let Some((shelf, lease, may)) = next(&pool) {
+            pool.spawn(start(pool.clone(), shelf, lease, may));
         }
     }
     loop {
@@ -79,7 +80,7 @@ fn sort_out(pool: &Pool) {
 }
 
 /// The shelf that gets the next driver, and what that holds of the GPUs. None where nothing is to be started now.
-fn next(pool: &Pool) -> Option<(usize, Option<Lease>)> {
+fn next(pool: &Pool) -> Option<(usize, Option<Lease>, Start)> {
     let inner = &pool.0;
     let mut state = pool.lock();
     // One at a time: the others' sessions come first.
@@ -98,6 +99,8 @@ fn next(pool: &Pool) -> Option<(usize, Option<Lease>)> {
             debug!("no warm driver is started: the host has too little memory (pool.memory_available)");
             return None;
         }
+        // Before it holds any GPUs.
+        let start = inner.starts.warm()?;
         let lease = match &suit.gpus {
             None => None,
             Some(_) if inner.gpus.waiting() > 0 => continue,
@@ -110,13 +113,14 @@ fn next(pool: &Pool) -> Option<(usize, Option<Lease>)> {
             }
         };
         shelf.starting += 1;
-        return Some((at, lease));
+        return Some((at, lease, start));
     }
     None
 }
 
-async fn start(pool: Pool, at: usize, lease: Option<Lease>) {
+async fn start(pool: Pool, at: usize, lease: Option<Lease>, may: Start) {
     let started = Warm::start(&pool, &pool.0.suits[at], lease).await;
+    drop(may);
     if let Some(useless) = put(&pool, at, started) {
         drop(useless.end(&pool).await);
     }

@@ -1,7 +1,7 @@
 //! Warm drivers: started before a session asks for one, given to the first that they suit, and replaced (docs/pool.md).
 //!
 //! Owns: how many there are, when one is started, how old it becomes, and which sessions it suits. Called by `session`, which takes them, and by `api`,
-//! which shows them; calls `profile`, `gpu`, `driver`, `store` and `config`. A driver that was taken is its session's and never comes back; one that
+//! which shows them; calls `profile`, `starts`, `gpu`, `driver`, `store` and `config`. A driver that was taken is its session's and never comes back; one that
 //! nobody took goes with the server.
 //!
 //! `suit` compares conf, `warm` is one driver's life, `keep` starts and ends them.
@@ -23,6 +23,7 @@ use crate::background::Background;
 use crate::config::Config;
 use crate::driver::{Claim, Claimed, Driver, DriverSpec, Drivers, Events};
 use crate::gpu::{Gpus, Lease, Wanted};
+use crate::starts::Starts;
 use crate::store::{Op, Store};
 use suit::Suit;
 use warm::Warm;
@@ -42,6 +43,7 @@ struct Inner {
     config: Arc<Config>,
     drivers: Arc<Drivers>,
     gpus: Gpus,
+    starts: Starts,
     store: Store,
     background: Background,
     suits: Vec<Suit>,
@@ -126,6 +128,7 @@ impl Pool {
         config: &Arc<Config>,
         drivers: &Arc<Drivers>,
         gpus: &Gpus,
+        starts: &Starts,
         store: &Store,
         background: &Background,
     ) -> Self {
@@ -138,6 +141,7 @@ impl Pool {
             config: Arc::clone(config),
             drivers: Arc::clone(drivers),
             gpus: gpus.clone(),
+            starts: starts.clone(),
             store: store.clone(),
             background: background.clone(),
             suits,
@@ -162,9 +166,10 @@ impl Pool {
         }
     }
 
-    /// Puts a hand on a driver that suits the session. What that holds of the GPUs is counted as the session's from here on.
+    /// Puts a hand on a driver that suits the session. What that holds of the GPUs is counted as the session's from here on. A session that does
+    /// not look again (`is_last`) has missed one where none is ready.
     #[must_use]
-    pub fn reserve(&self, spec: &DriverSpec, gpus: Option<&Wanted>) -> Option<Box<Reserved>> {
+    pub fn reserve(&self, spec: &DriverSpec, gpus: Option<&Wanted>, is_last: bool) -> Option<Box<Reserved>> {
         let inner = &self.0;
         if inner.suits.is_empty() || inner.background.draining().is_cancelled() {
             return None;
@@ -202,7 +207,7 @@ impl Pool {
                 warm: Some(warm),
             }));
         }
-        if let Some(shelf) = missed {
+        if let Some(shelf) = missed.filter(|_| is_last) {
             state.shelves[shelf].counts.missed += 1;
         }
         None

@@ -105,6 +105,7 @@ impl Sessions {
             outputs,
             downloads,
             gpus: scarce.gpus.clone(),
+            starts: scarce.starts.clone(),
             pool,
             sharing,
         });
@@ -204,7 +205,11 @@ impl Sessions {
         let past = Past::none(&request);
         let has_place = turn.has_place();
         let wanted = wanted(id, &request);
-        let warm = has_place.then(|| shared.pool.reserve(&request.driver, wanted.as_ref()));
+        // Without GPUs it looks again when it may start.
+        let warm = has_place.then(|| {
+            let is_last = wanted.is_some();
+            shared.pool.reserve(&request.driver, wanted.as_ref(), is_last)
+        });
         let begin = match warm.flatten() {
             // It holds what the session asks for of the GPUs.
             Some(warm) => Begin::Queued(turn, Some(warm)),

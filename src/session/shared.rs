@@ -15,6 +15,7 @@ use crate::idempotency::Keys;
 use crate::output::Outputs;
 use crate::pool::Pool;
 use crate::sharing::{Names, Sharing, Shelf};
+use crate::starts::Starts;
 use crate::store::Store;
 
 /// What every session's actor uses.
@@ -30,6 +31,7 @@ pub(super) struct Shared {
     /// The results that may be fetched at the same time, of all sessions.
     pub downloads: Arc<Semaphore>,
     pub gpus: Gpus,
+    pub starts: Starts,
     pub pool: Pool,
     pub sharing: Sharing,
 }

@@ -23,7 +23,8 @@ runs at most once, and every end are the agent's. A statement's code is one line
 
 The ledger is the file that the environment's FAKE_LEDGER names: a line `WHAT TOKEN DRIVER STATEMENT NONCE`
 for each `ran` and each `interrupted`, `up TOKEN DRIVER` when a driver has started (`warm` for one that nobody
-has asked for yet, `claimed TOKEN DRIVER` when a session takes that), and `cuts` once all cuts are done.
+has asked for yet, `claimed TOKEN DRIVER` when a session takes that), `ready TOKEN DRIVER` when one with
+`spark.fake.start` is about to say so, and `cuts` once all cuts are done.
 A session's conf may hold `spark.sql.fake.token` (the TOKEN, `-` without), `spark.fake.start` (seconds
 until it is ready), `spark.fake.fail` (a reason not to start), and `spark.fake.cut`: `out FIRST LAST` or
 `in FIRST LAST` breaks the agent's first connection after FIRST bytes, the next after one byte more, and so on
@@ -114,6 +115,8 @@ class Spark:
         time.sleep(float(CONF.get("spark.fake.start", "0")))
         if "spark.fake.fail" in CONF:
             raise RuntimeError(CONF["spark.fake.fail"])
+        if "spark.fake.start" in CONF:
+            write_ledger("ready")
         return Described(f"fake-{DRIVER}", "fake", None)
 
     def reason_of(self, failure: Exception) -> str:

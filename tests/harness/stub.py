@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 # Sleeps until it is ended, as a driver does that never gets ready.
 SLEEPS = "exec sleep 1000000\n"
@@ -35,10 +36,12 @@ class Stub:
             script.chmod(mode)
 
     @property
-    def settings(self) -> dict[str, str]:
+    def settings(self) -> dict[str, Any]:
         """What a server needs to use it."""
-        # A script does not listen to the link: it is ended by SIGTERM, soon.
-        return {"spark.home": str(self.home), "driver.stop_grace": "100ms", "driver.kill_grace": "500ms"}
+        # A script does not listen to the link: it is ended by SIGTERM, soon. None waits for another, which is
+        # never ready.
+        waits = {"driver.stop_grace": "100ms", "driver.kill_grace": "500ms", "limits.starting": 1000}
+        return {"spark.home": str(self.home), **waits}
 
     def argvs(self) -> list[list[str]]:
         """The arguments of every call so far, oldest first."""

@@ -60,6 +60,7 @@ impl Actor {
                 self.snapshot.ui_url = ui_url;
                 self.was_ready = true;
                 self.ready_by = None;
+                self.held.started();
                 self.contacts.active();
                 self.catch_up(last_run, last_job, running).await;
             }

@@ -26,6 +26,13 @@ impl Actor {
                 self.launching = false;
                 self.driver_gone(format!("The driver could not be started: {error}"));
             }
+            Done::Unclaimed(held) => {
+                self.launching = false;
+                match self.snapshot.state.is_open() {
+                    true => self.line_up(held),
+                    false => self.driver_gone(self.reason.clone().unwrap_or_default()),
+                }
+            }
             Done::ResultStored(statement) => self.result_stored(statement).await,
             Done::Deleted { stored, reply } => {
                 if stored.is_ok() && !self.deleted {
@@ -52,26 +59,42 @@ impl Actor {
         }
     }
 
+    /// Takes a warm driver, or launches one, once it may start.
     fn launch(&mut self, held: Held) {
-        self.launching = true;
-        let shared = Arc::clone(&self.shared);
-        let session = self.id;
         let mut spec = self.request.driver.clone();
         spec.user = self.request.user().map(str::to_owned);
         if spec.app_name.is_empty() {
             spec.app_name = format!("firesteel-session-{}", self.id);
         }
-        // One that waited for its place looks again. What asks for GPUs has its own by now.
-        let again = || shared.pool.reserve(&spec, None);
+        // One that waited looks again. What asks for GPUs has its own by now.
+        let again = || self.shared.pool.reserve(&spec, None, held.may_start());
         let may_look = self.request.gpus.is_none();
         let warm = self.warm.take().or_else(|| may_look.then(again).flatten());
-        self.work.push(Box::pin(async move {
-            Done::Launched(
-                with_driver(&shared, session, spec, held, warm)
-                    .await
-                    .map(Box::new),
-            )
-        }));
+        let (shared, session) = (Arc::clone(&self.shared), self.id);
+        match warm {
+            Some(warm) => {
+                self.launching = true;
+                self.work
+                    .push(Box::pin(claimed(shared, session, spec, held, warm)));
+            }
+            None if held.may_start() => {
+                self.launching = true;
+                self.work.push(Box::pin(async move {
+                    Done::Launched(with_driver(&shared, session, spec, held).await.map(Box::new))
+                }));
+            }
+            None => self.line_up(held),
+        }
+    }
+
+    /// Waits until its driver may start.
+    fn line_up(&mut self, held: Held) {
+        let waits = self.shared.starts.session(self.request.owner.as_deref());
+        if !waits.has_come() {
+            self.note(waits.notice());
+            self.publish();
+        }
+        self.turn = Some(Box::pin(async move { Ok(held.with_start(waits.come().await)) }));
     }
 
     async fn launched(&mut self, launched: Launched) {
@@ -200,28 +223,35 @@ impl Actor {
     }
 }
 
-/// Gives the session its driver: the warm one, or one that is launched for it.
+/// Takes the warm driver.
+async fn claimed(
+    shared: Arc<Shared>,
+    session: i64,
+    spec: DriverSpec,
+    held: Held,
+    warm: Box<Reserved>,
+) -> Done {
+    match warm.claim(session, &spec.app_name).await {
+        Outcome::Taken(driver, events, lease) => {
+            let mut held = held.with_lease(lease);
+            held.launched(driver.id, &shared.gpus);
+            Done::Launched(Ok(Box::new(Launched {
+                driver,
+                events: *events,
+                held,
+            })))
+        }
+        Outcome::Not(lease) => Done::Unclaimed(held.with_lease(lease)),
+    }
+}
+
+/// Launches the session's own driver.
 async fn with_driver(
     shared: &Arc<Shared>,
     session: i64,
     mut spec: DriverSpec,
     mut held: Held,
-    warm: Option<Box<Reserved>>,
 ) -> std::io::Result<Launched> {
-    if let Some(warm) = warm {
-        match warm.claim(session, &spec.app_name).await {
-            Outcome::Taken(driver, events, lease) => {
-                let mut held = held.with_lease(lease);
-                held.launched(driver.id, &shared.gpus);
-                return Ok(Launched {
-                    driver,
-                    events: *events,
-                    held,
-                });
-            }
-            Outcome::Not(lease) => held = held.with_lease(lease),
-        }
-    }
     let id = Uuid::new_v4();
     held.launched(id, &shared.gpus);
     spec.gpus = shared.gpus.mask(held.gpus());

@@ -50,6 +50,8 @@ type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// Something that went on beside the loop has ended.
 enum Done {
     Launched(std::io::Result<Box<Launched>>),
+    /// No warm driver was to be had after all.
+    Unclaimed(Held),
     ResultStored(Arc<Statement>),
     Deleted {
         stored: Result<(), StoreError>,
