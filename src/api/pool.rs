@@ -11,13 +11,16 @@ use crate::pool::Stock;
 /// `GET /pool`.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PoolView {
-    /// One for each profile that keeps warm drivers.
+    /// One for each profile that keeps warm drivers; with `run_as.mode = "owner"`, of each user who has some.
     pub pool: Vec<StockView>,
 }
 
-/// The warm drivers of one profile. Counts are of this start of the server.
+/// The warm drivers of one profile, and of one user with `run_as.mode = "owner"`. Counts are of this start of the server, or since the user has some.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct StockView {
+    /// As whom they run, and whose sessions take them; null where all drivers run as the server.
+    #[schema(example = "ada")]
+    pub user: Option<String>,
     /// The profile; null for sessions without one.
     #[schema(example = "gpu")]
     pub profile: Option<String>,
@@ -43,6 +46,7 @@ impl From<Stock> for StockView {
     fn from(stock: Stock) -> Self {
         let counts = stock.counts;
         Self {
+            user: stock.user,
             profile: stock.profile,
             size: stock.size,
             ready: stock.ready,

@@ -167,7 +167,7 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Result<(), ConfigErro
     check_server(server, &fail)?;
     check_spark(spark, &fail)?;
     check_driver(driver, &fail)?;
-    check_run_as(run_as, access, pool, profile, &fail)?;
+    check_run_as(run_as, access, &fail)?;
     check_session(session, statement, &fail)?;
     fail.positive(&[("batch.ended_shown", batch.ended_shown)])?;
     fail.at_least_one(&[("job.kept", *kept)])?;
@@ -378,13 +378,7 @@ fn check_driver(driver: &Driver, fail: &Fail<'_>) -> Result<(), ConfigError> {
     }
 }
 
-fn check_run_as(
-    run_as: &RunAs,
-    access: &Access,
-    pool: &Pool,
-    profiles: &BTreeMap<String, Profile>,
-    fail: &Fail<'_>,
-) -> Result<(), ConfigError> {
+fn check_run_as(run_as: &RunAs, access: &Access, fail: &Fail<'_>) -> Result<(), ConfigError> {
     let RunAs {
         mode,
         min_uid: _,
@@ -398,26 +392,13 @@ fn check_run_as(
     {
         return fail.because("run_as.users", format!("{user:?} = {unix:?} names no user"));
     }
-    if *mode == RunAsMode::Server {
-        return Ok(());
-    }
-    if access.mode.is_open() {
+    if *mode == RunAsMode::Owner && access.mode.is_open() {
         return fail.because(
             "run_as.mode",
             "drivers can run as their users only where callers prove who they are: set access.mode",
         );
     }
-    let warm = profiles
-        .iter()
-        .map(|(name, profile)| (format!("profile.{name}.pool"), profile.pool));
-    let mut warm = warm.chain([("pool.size".to_owned(), pool.size)]);
-    match warm.find(|(_, size)| *size > 0) {
-        Some((key, _)) => fail.because(
-            &key,
-            "a warm driver is nobody's, and with run_as.mode = \"owner\" every driver is its user's",
-        ),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 fn check_session(session: &Session, statement: &Statement, fail: &Fail<'_>) -> Result<(), ConfigError> {
@@ -631,6 +612,8 @@ fn check_pool(
 ) -> Result<(), ConfigError> {
     let Pool {
         size,
+        owners,
+        owner_idle,
         imports,
         first_job: _,
         refill_delay: _,
@@ -646,6 +629,8 @@ fn check_pool(
     if let Some(import) = imports.iter().find(|import| !import.split('.').all(is_name)) {
         return fail.because("pool.imports", format!("{import:?} is no module's name"));
     }
+    fail.at_least_one(&[("pool.owners", *owners)])?;
+    fail.positive(&[("pool.owner_idle", *owner_idle)])?;
     if spark.deploy_mode == DeployMode::Cluster {
         let mut sizes = vec![("pool.size".to_owned(), *size)];
         sizes.extend(

@@ -482,8 +482,13 @@ tables! {
 
     /// Warm drivers, which are ready before a session asks for one (docs/pool.md).
     Pool at "pool" {
-        /// How many are kept for sessions without a profile; `profile.NAME.pool` is for those with one.
+        /// How many are kept for sessions without a profile; `profile.NAME.pool` is for those with one. With `run_as.mode = "owner"`: for each user who
+        /// has some.
         size: usize = 0;
+        /// With `run_as.mode = "owner"`, how many users have warm drivers, at most: those who had a session last.
+        owners: usize = 8;
+        /// With `run_as.mode = "owner"`, how long after a user's last new session theirs are kept.
+        owner_idle: Span = Span::secs(4 * 3600);
         /// Modules that their Python has imported, such as `["pandas", "torch"]`.
         imports: Vec<String> = Vec::new();
         /// Whether each has run a small Spark job, so that its session's first does not wait for classes to load.

@@ -413,11 +413,19 @@ impl Drivers {
     /// # Errors
     /// See [`NoUser`].
     pub async fn check_user(&self, user: Option<&str>) -> Result<(), NoUser> {
+        self.identity(user).await.map(drop)
+    }
+
+    /// As whom this user's drivers run; none: as the server. Asks the host for its users.
+    ///
+    /// # Errors
+    /// See [`NoUser`].
+    pub async fn identity(&self, user: Option<&str>) -> Result<Option<Identity>, NoUser> {
         if self.config.run_as.mode == RunAsMode::Server {
-            return Ok(());
+            return Ok(None);
         }
         let (config, user) = (Arc::clone(&self.config), user.map(str::to_owned));
-        let looked = move || run_as::identity(&config.run_as, user.as_deref()).map(drop);
+        let looked = move || run_as::identity(&config.run_as, user.as_deref());
         let looked = self.background.blocking(looked).await;
         looked.unwrap_or_else(|panicked| Err(NoUser::Unavailable(panicked.to_string())))
     }

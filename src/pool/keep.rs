@@ -6,8 +6,10 @@ use futures_util::FutureExt as _;
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{debug, info, warn};
 
+use super::shelves::{Place, Shelf};
 use super::warm::Warm;
-use super::{NOBODY, Pool, Shelf};
+use super::{NOBODY, Pool};
+use crate::driver::NoUser;
 use crate::gpu::Lease;
 use crate::starts::Start;
 
@@ -28,8 +30,8 @@ pub(super) async fn keep(pool: Pool) {
             () = draining.cancelled() => break,
         }
         sort_out(&pool);
-        if let Some((shelf, lease, may)) = next(&pool) {
-            pool.spawn(start(pool.clone(), shelf, lease, may));
+        if let Some((place, lease, may)) = next(&pool) {
+            pool.spawn(start(pool.clone(), place, lease, may));
         }
     }
     loop {
@@ -38,23 +40,32 @@ pub(super) async fn keep(pool: Pool) {
             state
                 .shelves
                 .iter_mut()
-                .flat_map(|shelf| shelf.ready.drain(..))
+                .flat_map(|(_, _, shelf)| shelf.ready.drain(..))
                 .collect()
         };
         futures_util::future::join_all(all.into_iter().map(|warm| warm.end(&pool))).await;
         // One that a session had put its hand on comes back, or is that session's.
-        if pool.lock().shelves.iter().all(|shelf| shelf.ready.is_empty()) {
+        if pool
+            .lock()
+            .shelves
+            .iter()
+            .all(|(_, _, shelf)| shelf.ready.is_empty())
+        {
             return;
         }
     }
 }
 
-/// Ends what has ended, what is too old, and what holds GPUs that a session or batch waits for.
+/// Ends what has ended, what is too old, what is a user's who has had no session for long, and what holds GPUs that a session or batch waits for.
 fn sort_out(pool: &Pool) {
     let max_age = pool.0.config.pool.max_age.positive();
     let mut is_waited_for = pool.0.gpus.waiting() > 0;
     let mut state = pool.lock();
-    for shelf in &mut state.shelves {
+    for warm in state.shelves.clear_idle(pool.0.config.pool.owner_idle.get()) {
+        info!(driver = %warm.driver.id, user = warm.user, "a warm driver is ended: its user has had no session for long (pool.owner_idle)");
+        pool.discard(warm);
+    }
+    for (_, _, shelf) in state.shelves.iter_mut() {
         for mut warm in std::mem::take(&mut shelf.ready) {
             let lives = warm.lives();
             let is_old = max_age.is_some_and(|age| warm.since.elapsed() >= age);
@@ -70,30 +81,35 @@ fn sort_out(pool: &Pool) {
                 false => shelf.counts.failed += 1,
             }
             info!(driver = %warm.driver.id, lives, is_old, yields, "a warm driver is ended");
-            let ending = pool.clone();
-            pool.spawn(async move {
-                drop(warm.end(&ending).await);
-                ending.0.wake.notify_one();
-            });
+            pool.discard(warm);
         }
     }
 }
 
 /// The shelf that gets the next driver, and what that holds of the GPUs. None where nothing is to be started now.
-fn next(pool: &Pool) -> Option<(usize, Option<Lease>, Start)> {
+fn next(pool: &Pool) -> Option<(Place, Option<Lease>, Start)> {
     let inner = &pool.0;
     let mut state = pool.lock();
     // One at a time: the others' sessions come first.
-    if state.shelves.iter().any(|shelf| shelf.starting > 0) {
+    if state.starting.is_some() {
         return None;
     }
     let now = Instant::now();
     let is_due = |shelf: &Shelf| shelf.not_before.is_none_or(|not_before| now >= not_before);
-    for (at, suit) in inner.suits.iter().enumerate() {
-        let shelf = &mut state.shelves[at];
-        if shelf.ready.len() >= suit.size || !is_due(shelf) {
-            continue;
-        }
+    let lacks = |(_, suit, shelf): &(&Option<String>, usize, &Shelf)| {
+        let size = inner.suits.get(*suit).map_or(0, |suit| suit.size);
+        shelf.ready.len() < size && is_due(shelf)
+    };
+    let lacking: Vec<Place> = state
+        .shelves
+        .iter()
+        .filter(lacks)
+        .map(|(user, suit, _)| Place {
+            user: user.clone(),
+            suit,
+        })
+        .collect();
+    for place in lacking {
         let wanted = inner.config.pool.memory_available.bytes();
         if memory_available().is_some_and(|available| available < wanted) {
             debug!("no warm driver is started: the host has too little memory (pool.memory_available)");
@@ -101,27 +117,38 @@ fn next(pool: &Pool) -> Option<(usize, Option<Lease>, Start)> {
         }
         // Before it holds any GPUs.
         let start = inner.starts.warm()?;
-        let lease = match &suit.gpus {
+        let lease = match inner.suits.get(place.suit).and_then(|suit| suit.gpus.as_ref()) {
             None => None,
             Some(_) if inner.gpus.waiting() > 0 => continue,
             Some(ask) => {
-                let place = inner.gpus.wait(None, NOBODY.to_owned(), ask.clone());
-                match place.granted().now_or_never() {
+                let waits = inner.gpus.wait(None, NOBODY.to_owned(), ask.clone());
+                match waits.granted().now_or_never() {
                     Some(lease) => Some(lease),
                     None => continue,
                 }
             }
         };
-        shelf.starting += 1;
-        return Some((at, lease, start));
+        state.starting = Some(place.clone());
+        return Some((place, lease, start));
     }
     None
 }
 
-async fn start(pool: Pool, at: usize, lease: Option<Lease>, may: Start) {
-    let started = Warm::start(&pool, &pool.0.suits[at], lease).await;
+async fn start(pool: Pool, place: Place, lease: Option<Lease>, may: Start) {
+    let user = place.user.as_deref();
+    let started = match pool.0.drivers.identity(user).await {
+        Ok(identity) => Warm::start(&pool, &place, identity, lease).await,
+        Err(error) => {
+            if !matches!(error, NoUser::Unavailable(_)) {
+                // Whoever the host does not know any more has no sessions either.
+                let over = pool.lock().shelves.clear(user);
+                over.into_iter().for_each(|warm| pool.discard(warm));
+            }
+            Err(error.to_string())
+        }
+    };
     drop(may);
-    if let Some(useless) = put(&pool, at, started) {
+    if let Some(useless) = put(&pool, &place, started) {
         drop(useless.end(&pool).await);
     }
     crate::kill_point!("pool.refilled");
@@ -129,25 +156,27 @@ async fn start(pool: Pool, at: usize, lease: Option<Lease>, may: Start) {
 }
 
 /// Puts a driver that is ready on its shelf; gives back one that comes too late.
-fn put(pool: &Pool, at: usize, started: Result<Warm, String>) -> Option<Warm> {
+fn put(pool: &Pool, place: &Place, started: Result<Warm, String>) -> Option<Warm> {
     let is_draining = pool.0.background.draining().is_cancelled();
     let mut state = pool.lock();
-    let shelf = &mut state.shelves[at];
-    shelf.starting -= 1;
-    match started {
-        Ok(warm) if is_draining => return Some(warm),
-        Ok(warm) => {
-            info!(driver = %warm.driver.id, "a warm driver is ready");
+    state.starting = None;
+    let shelf = state.shelves.get(place);
+    match (started, shelf) {
+        (Ok(warm), Some(shelf)) if !is_draining => {
+            info!(driver = %warm.driver.id, user = warm.user, "a warm driver is ready");
             shelf.failures = 0;
             shelf.counts.started += 1;
             shelf.ready.push_back(warm);
         }
-        Err(_) if is_draining => {}
-        Err(reason) => {
+        // Or its user has no shelf any more.
+        (Ok(warm), _) => return Some(warm),
+        (Err(_), _) if is_draining => {}
+        (Err(reason), None) => warn!(reason, user = place.user, "a warm driver did not start"),
+        (Err(reason), Some(shelf)) => {
             let pause = AGAIN
                 .1
                 .min(AGAIN.0 * 2_u32.saturating_pow(shelf.failures.min(10)));
-            warn!(reason, again_in = ?pause, "a warm driver did not start");
+            warn!(reason, user = place.user, again_in = ?pause, "a warm driver did not start");
             shelf.counts.failed += 1;
             shelf.failures = shelf.failures.saturating_add(1);
             shelf.not_before = Some(Instant::now() + pause);

@@ -2,15 +2,16 @@
 //!
 //! Owns: how many there are, when one is started, how old it becomes, and which sessions it suits. Called by `session`, which takes them, and by `api`,
 //! which shows them; calls `profile`, `starts`, `gpu`, `driver`, `store` and `config`. A driver that was taken is its session's and never comes back; one that
-//! nobody took goes with the server.
+//! nobody took goes with the server. Where drivers run as their users each is one user's, and only that user's sessions take it.
 //!
-//! `suit` compares conf, `warm` is one driver's life, `keep` starts and ends them.
+//! `suit` compares conf, `shelves` is where they wait, `warm` is one driver's life, `keep` starts and ends them.
 
 mod keep;
+mod shelves;
 mod suit;
 mod warm;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,11 +21,12 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::background::Background;
-use crate::config::Config;
+use crate::config::{Config, RunAsMode};
 use crate::driver::{Claim, Claimed, Driver, DriverSpec, Drivers, Events};
 use crate::gpu::{Gpus, Lease, Wanted};
 use crate::starts::Starts;
 use crate::store::{Op, Store};
+use shelves::{Place, Shelves};
 use suit::Suit;
 use warm::Warm;
 
@@ -54,23 +56,13 @@ struct Inner {
     tasks: TaskTracker,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
-    /// One for each suit.
-    shelves: Vec<Shelf>,
+    shelves: Shelves,
+    /// For which shelf one is on its way.
+    starting: Option<Place>,
     /// Keys of queries' conf that drivers could not set any more.
     refused: HashSet<String>,
-}
-
-#[derive(Debug, Default)]
-struct Shelf {
-    ready: VecDeque<Warm>,
-    starting: usize,
-    /// None is started before.
-    not_before: Option<Instant>,
-    /// Starts in a row that failed.
-    failures: u32,
-    counts: Counts,
 }
 
 /// What has become of a profile's warm drivers since the server's start.
@@ -88,9 +80,11 @@ pub struct Counts {
     pub retired: u64,
 }
 
-/// The warm drivers of one profile, for people.
+/// The warm drivers of one profile, and of one user where drivers run as their users, for people.
 #[derive(Clone, Debug)]
 pub struct Stock {
+    /// As whom they run; none where all drivers run as the server.
+    pub user: Option<String>,
     /// The profile; none for sessions without one.
     pub profile: Option<String>,
     /// How many are kept.
@@ -107,7 +101,7 @@ pub struct Stock {
 #[derive(Debug)]
 pub struct Reserved {
     pool: Pool,
-    shelf: usize,
+    place: Place,
     claim: Claim,
     warm: Option<Warm>,
 }
@@ -134,8 +128,12 @@ impl Pool {
     ) -> Self {
         let suits = suit::all(config, drivers, gpus);
         let state = State {
-            shelves: suits.iter().map(|_| Shelf::default()).collect(),
-            ..State::default()
+            shelves: match config.run_as.mode {
+                RunAsMode::Server => Shelves::common(suits.len()),
+                RunAsMode::Owner => Shelves::of_users(suits.len()),
+            },
+            starting: None,
+            refused: HashSet::new(),
         };
         Self(Arc::new(Inner {
             config: Arc::clone(config),
@@ -166,34 +164,69 @@ impl Pool {
         }
     }
 
-    /// Puts a hand on a driver that suits the session. What that holds of the GPUs is counted as the session's from here on. A session that does
-    /// not look again (`is_last`) has missed one where none is ready.
+    /// A session of this user's was created. Where drivers run as their users, the user has warm ones from now on.
+    pub fn see(&self, user: Option<&str>) {
+        let inner = &self.0;
+        let Some(user) = self.whose(user).flatten() else {
+            return;
+        };
+        if inner.suits.is_empty() {
+            return;
+        }
+        let pool = &inner.config.pool;
+        // Its session's own start comes first.
+        let not_before = Instant::now() + pool.refill_delay.get();
+        let over = self.lock().shelves.see(&user, pool.owners, not_before);
+        for warm in over {
+            info!(driver = %warm.driver.id, user = warm.user, "a warm driver is ended: others have had sessions since");
+            self.discard(warm);
+        }
+        inner.wake.notify_one();
+    }
+
+    /// Puts a hand on a driver that suits this user's session. What that holds of the GPUs is counted as the session's from here on. A session
+    /// that does not look again (`is_last`) has missed one where none is ready.
     #[must_use]
-    pub fn reserve(&self, spec: &DriverSpec, gpus: Option<&Wanted>, is_last: bool) -> Option<Box<Reserved>> {
+    pub fn reserve(
+        &self,
+        spec: &DriverSpec,
+        user: Option<&str>,
+        gpus: Option<&Wanted>,
+        is_last: bool,
+    ) -> Option<Box<Reserved>> {
         let inner = &self.0;
         if inner.suits.is_empty() || inner.background.draining().is_cancelled() {
             return None;
         }
+        let user = self.whose(user)?;
         let conf = inner.drivers.conf(spec)?;
-        let mut state = self.lock();
+        let mut guard = self.lock();
+        let state = &mut *guard;
         let mut missed = None;
-        for (shelf, suit) in inner.suits.iter().enumerate() {
+        for (suit, kind) in inner.suits.iter().enumerate() {
             let ask = gpus.map(|wanted| &wanted.ask);
-            let Some(differing) = suit.differing(spec, &conf, ask, &state.refused) else {
+            let Some(differing) = kind.differing(spec, &conf, ask, &state.refused) else {
                 continue;
             };
-            let Some(warm) = state.shelves[shelf].ready.pop_front() else {
-                missed.get_or_insert(shelf);
+            let place = Place {
+                user: user.clone(),
+                suit,
+            };
+            let Some(shelf) = state.shelves.get(&place) else {
+                continue;
+            };
+            let Some(warm) = shelf.ready.pop_front() else {
+                missed.get_or_insert(place);
                 continue;
             };
             if let (Some(lease), Some(wanted)) = (&warm.lease, gpus)
                 && !lease.pass_to(wanted.owner.clone(), wanted.who.clone())
             {
                 // It waits until its owner may hold so much.
-                state.shelves[shelf].ready.push_front(warm);
+                shelf.ready.push_front(warm);
                 return None;
             }
-            drop(state);
+            drop(guard);
             let claim = Claim {
                 app_name: spec.app_name.clone(),
                 kind: spec.kind.clone(),
@@ -202,13 +235,16 @@ impl Pool {
             };
             return Some(Box::new(Reserved {
                 pool: self.clone(),
-                shelf,
+                place,
                 claim,
                 warm: Some(warm),
             }));
         }
-        if let Some(shelf) = missed.filter(|_| is_last) {
-            state.shelves[shelf].counts.missed += 1;
+        if let Some(shelf) = missed
+            .filter(|_| is_last)
+            .and_then(|place| state.shelves.get(&place))
+        {
+            shelf.counts.missed += 1;
         }
         None
     }
@@ -217,15 +253,37 @@ impl Pool {
     #[must_use]
     pub fn stock(&self) -> Vec<Stock> {
         let state = self.lock();
-        let shelves = self.0.suits.iter().zip(&state.shelves);
-        let stock = shelves.map(|(suit, shelf)| Stock {
-            profile: suit.profile.clone(),
-            size: suit.size,
-            ready: shelf.ready.len(),
-            starting: shelf.starting,
-            counts: shelf.counts,
+        let stock = state.shelves.iter().map(|(user, suit, shelf)| {
+            let starting = state.starting.as_ref();
+            let is_here = |place: &&Place| place.user == *user && place.suit == suit;
+            let kind = self.0.suits.get(suit);
+            Stock {
+                user: user.clone(),
+                profile: kind.and_then(|kind| kind.profile.clone()),
+                size: kind.map_or(0, |kind| kind.size),
+                ready: shelf.ready.len(),
+                starting: usize::from(starting.filter(is_here).is_some()),
+                counts: shelf.counts,
+            }
         });
         stock.collect()
+    }
+
+    /// Whose shelves a user's sessions take from: the user's own where drivers run as their users, else everybody's. None for one without a name.
+    fn whose(&self, user: Option<&str>) -> Option<Option<String>> {
+        match self.0.config.run_as.mode {
+            RunAsMode::Server => Some(None),
+            RunAsMode::Owner => user.map(|user| Some(user.to_owned())),
+        }
+    }
+
+    /// Ends one that nobody waits for.
+    fn discard(&self, warm: Warm) {
+        let ending = self.clone();
+        self.spawn(async move {
+            drop(warm.end(&ending).await);
+            ending.0.wake.notify_one();
+        });
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
@@ -245,10 +303,14 @@ impl Reserved {
             return Outcome::Not(None);
         };
         let pool = self.pool.clone();
-        match warm.driver.claim(&self.claim).await {
+        let claimed = match warm.is_still_its_users(&pool).await {
+            true => warm.driver.claim(&self.claim).await,
+            false => Claimed::Lost,
+        };
+        match claimed {
             Claimed::Yes => {
                 crate::kill_point!("pool.claimed");
-                pool.taken(self.shelf, &warm.driver);
+                pool.taken(&self.place, &warm.driver);
                 let id = warm.driver.id.to_string();
                 let op = Op::BindDriver {
                     id,
@@ -277,11 +339,11 @@ impl Reserved {
                     session.id = session,
                     "a warm driver could not be taken and is ended"
                 );
-                pool.lock().shelves[self.shelf].counts.failed += 1;
+                if let Some(shelf) = pool.lock().shelves.get(&self.place) {
+                    shelf.counts.failed += 1;
+                }
                 if warm.lease.is_none() {
-                    // Nobody waits for its end.
-                    let ending = pool.clone();
-                    pool.spawn(async move { drop(warm.end(&ending).await) });
+                    pool.discard(warm);
                     pool.0.wake.notify_one();
                     return Outcome::Not(None);
                 }
@@ -299,25 +361,25 @@ impl Drop for Reserved {
                 // Nobody's quota is in the way of what is held already.
                 let _ = lease.pass_to(None, NOBODY.to_owned());
             }
-            if pool.0.background.draining().is_cancelled() {
-                let ending = pool.clone();
-                pool.spawn(async move { drop(warm.end(&ending).await) });
-                return;
+            let mut state = pool.lock();
+            match state.shelves.get(&self.place) {
+                Some(shelf) if !pool.0.background.draining().is_cancelled() => {
+                    shelf.ready.push_front(warm);
+                    pool.0.wake.notify_one();
+                }
+                _ => pool.discard(warm),
             }
-            pool.lock().shelves[self.shelf].ready.push_front(warm);
-            pool.0.wake.notify_one();
         }
     }
 }
 
 impl Pool {
     /// A session has one: after a while there will be another.
-    fn taken(&self, shelf: usize, driver: &Driver) {
-        let mut state = self.lock();
-        let shelf = &mut state.shelves[shelf];
-        shelf.counts.claimed += 1;
-        shelf.not_before = Some(Instant::now() + self.0.config.pool.refill_delay.get());
-        drop(state);
+    fn taken(&self, place: &Place, driver: &Driver) {
+        if let Some(shelf) = self.lock().shelves.get(place) {
+            shelf.counts.claimed += 1;
+            shelf.not_before = Some(Instant::now() + self.0.config.pool.refill_delay.get());
+        }
         let driver = driver.clone();
         self.spawn(async move { driver.to_foreground().await });
         self.0.wake.notify_one();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tracing::warn;
 
-use crate::config::Config;
+use crate::config::{Config, RunAsMode};
 use crate::driver::{DriverSpec, Drivers, memory_bytes};
 use crate::gpu::{self, Ask, Gpus};
 use crate::profile::{self, PROFILE, spark_conf};
@@ -45,6 +45,8 @@ pub(super) struct Suit {
     /// The whole conf of such a driver.
     conf: BTreeMap<String, String>,
     is_local: bool,
+    /// Whether drivers run as their users, so that nobody acts for another within one.
+    is_users: bool,
 }
 
 /// What the configuration asks for.
@@ -93,6 +95,7 @@ impl Suit {
             spec,
             gpus,
             is_local: config.spark.is_local(),
+            is_users: config.run_as.mode == RunAsMode::Owner,
         })
     }
 
@@ -104,7 +107,8 @@ impl Suit {
         gpus: Option<&Ask>,
         refused: &HashSet<String>,
     ) -> Option<BTreeMap<String, String>> {
-        if spec.proxy_user.is_some() || spec.application.is_some() || gpus != self.gpus.as_ref() {
+        let is_anothers = spec.proxy_user.is_some() && !self.is_users;
+        if is_anothers || spec.application.is_some() || gpus != self.gpus.as_ref() {
             return None;
         }
         if self
@@ -169,6 +173,7 @@ mod tests {
                 ("spark.x", "1"),
             ]),
             is_local: true,
+            is_users: false,
         }
     }
 
@@ -217,6 +222,13 @@ mod tests {
             ..DriverSpec::default()
         };
         assert_eq!(suit().differing(&of_another, &suit().conf, None, &refused), None);
+        // Whose it is the shelf knows.
+        let users = Suit {
+            is_users: true,
+            ..suit()
+        };
+        let none = Some(BTreeMap::new());
+        assert_eq!(users.differing(&of_another, &suit().conf, None, &refused), none);
         let ask = Ask {
             thousandths: Some(1000),
             memory: None,

@@ -7,9 +7,10 @@ use tokio::time::{Instant, timeout};
 use tracing::warn;
 use uuid::Uuid;
 
-use super::{Pool, Suit};
+use super::Pool;
+use super::shelves::Place;
 use crate::clock::now_ms;
-use crate::driver::{self, Ahead, Driver, DriverEvent, Events};
+use crate::driver::{self, Ahead, Driver, DriverEvent, Events, Identity};
 use crate::gpu::{Lease, stored};
 use crate::store::{DriverRow, Op};
 
@@ -21,6 +22,10 @@ const END: Duration = Duration::from_secs(5);
 pub(super) struct Warm {
     pub driver: Driver,
     pub events: Events,
+    /// Whose sessions may take it; none: everybody's.
+    pub user: Option<String>,
+    /// As whom it runs; none: as the server.
+    identity: Option<Identity>,
     /// What it holds of the GPUs.
     pub lease: Option<Lease>,
     /// When it was ready.
@@ -29,11 +34,18 @@ pub(super) struct Warm {
 
 impl Warm {
     /// Starts one and waits until it is ready. An error is a sentence; nothing is left then.
-    pub(super) async fn start(pool: &Pool, suit: &Suit, lease: Option<Lease>) -> Result<Self, String> {
+    pub(super) async fn start(
+        pool: &Pool,
+        place: &Place,
+        identity: Option<Identity>,
+        lease: Option<Lease>,
+    ) -> Result<Self, String> {
         let inner = &pool.0;
+        let suit = inner.suits.get(place.suit).ok_or("there is no such profile")?;
         let id = Uuid::new_v4();
         let parts = lease.as_ref().map_or(&[][..], Lease::parts);
         let mut spec = suit.spec.clone();
+        spec.user.clone_from(&place.user);
         spec.gpus = inner.gpus.mask(parts);
         spec.ahead = Some(Ahead {
             imports: inner.config.pool.imports.clone(),
@@ -64,6 +76,8 @@ impl Warm {
         let mut warm = Self {
             driver,
             events,
+            user: place.user.clone(),
+            identity,
             lease,
             since: Instant::now(),
         };
@@ -104,6 +118,12 @@ impl Warm {
             }
         }
         Err(why)
+    }
+
+    /// Whether its user is the host's user still as whom it runs: numbers and groups may have changed.
+    pub(super) async fn is_still_its_users(&self, pool: &Pool) -> bool {
+        let now = pool.0.drivers.identity(self.user.as_deref()).await;
+        now.is_ok_and(|now| now == self.identity)
     }
 
     /// Takes its news; false once it has ended. What it tells before a session has it is acknowledged with what follows.

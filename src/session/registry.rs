@@ -205,10 +205,13 @@ impl Sessions {
         let past = Past::none(&request);
         let has_place = turn.has_place();
         let wanted = wanted(id, &request);
+        shared.pool.see(request.user());
         // Without GPUs it looks again when it may start.
         let warm = has_place.then(|| {
             let is_last = wanted.is_some();
-            shared.pool.reserve(&request.driver, wanted.as_ref(), is_last)
+            shared
+                .pool
+                .reserve(&request.driver, request.user(), wanted.as_ref(), is_last)
         });
         let begin = match warm.flatten() {
             // It holds what the session asks for of the GPUs.

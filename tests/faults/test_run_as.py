@@ -283,7 +283,7 @@ def test_uploads_become_their_users(server: Server, stub: Stub, two: list[pwd.st
     ("settings", "words"),
     [
         ({"run_as.mode": "owner"}, "set access.mode"),
-        ({"pool.size": 1, "run_as.mode": "owner", "access.mode": "basic"}, "pool.size"),
+        ({"pool.owners": 0, "run_as.mode": "owner", "access.mode": "basic"}, "pool.owners"),
         ({"run_as.users": {"ada": "a/b"}}, "run_as.users"),
     ],
 )

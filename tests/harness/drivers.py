@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from pathlib import Path
@@ -41,6 +42,21 @@ def carrying(drivers: Iterable[str]) -> list[processes.Process]:
         named = {process.environ.get("FIRESTEEL_DRIVER_ID"), Path(process.argv[-1]).name}
         if wanted & named:
             found.append(process)
+    return found
+
+
+def pids_of(driver: str) -> list[int]:
+    """The processes of a driver, its keeper left out."""
+    found = processes.processes()
+    return [one.pid for one in found if one.environ.get("FIRESTEEL_DRIVER_ID") == driver]
+
+
+def uids_of(pids: Iterable[int]) -> set[int]:
+    """As which Unix users they run; one that has ended runs as nobody."""
+    found = set()
+    for pid in pids:
+        with contextlib.suppress(FileNotFoundError):
+            found.add(Path(f"/proc/{pid}").stat().st_uid)
     return found
 
 

@@ -35,9 +35,9 @@ def _run(*argv: str) -> None:
 
 
 @contextlib.contextmanager
-def users(count: int) -> Iterator[list[pwd.struct_passwd]]:
-    """So many users with homes of their own."""
-    names = [f"fs{os.getpid()}{letter}" for letter in "abcdef"[:count]]
+def users(count: int, skip: int = 0) -> Iterator[list[pwd.struct_passwd]]:
+    """So many users with homes of their own, beside so many that there are already."""
+    names = [f"fs{os.getpid()}{letter}" for letter in "abcdefgh"[skip : skip + count]]
     made = []
     try:
         for name in names:

@@ -67,7 +67,10 @@ impl Actor {
             spec.app_name = format!("firesteel-session-{}", self.id);
         }
         // One that waited looks again. What asks for GPUs has its own by now.
-        let again = || self.shared.pool.reserve(&spec, None, held.may_start());
+        let again = || {
+            let user = self.request.user();
+            self.shared.pool.reserve(&spec, user, None, held.may_start())
+        };
         let may_look = self.request.gpus.is_none();
         let warm = self.warm.take().or_else(|| may_look.then(again).flatten());
         let (shared, session) = (Arc::clone(&self.shared), self.id);
