@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 
 use firesteel::authentication::{BasicFile, look_elsewhere};
 use firesteel::config::{AccessMode, Config, ConfigError, RunAsMode};
-use firesteel::driver::{Spark, possible_run_as};
+use firesteel::driver::{Spark, check_tickets, possible_run_as};
 use firesteel::gpu;
 use firesteel::service::Tls;
 
@@ -50,6 +50,8 @@ pub(crate) fn check(config: Result<Config, ConfigError>) -> ExitCode {
             tell("tls", tls(&config));
             tell("access", access(&config));
             tell("run as", run_as(&config));
+            tell("hadoop", check_tickets(&config));
+            tell("directories of configuration", conf_dirs(&config));
         }
     }
     ExitCode::from(u8::from(!is_well))
@@ -178,6 +180,24 @@ fn run_as(config: &Config) -> Finding {
     Ok(match config.run_as.mode {
         RunAsMode::Server => "all drivers run as the server's user".to_owned(),
         RunAsMode::Owner => "each driver runs as its session's user".to_owned(),
+    })
+}
+
+/// The directories of `conf_dir`.
+fn conf_dirs(config: &Config) -> Finding {
+    for (name, dirs) in &config.conf_dir {
+        for (key, path) in [("spark", &dirs.spark), ("hadoop", &dirs.hadoop)] {
+            if !path.as_os_str().is_empty() && !path.is_dir() {
+                return Err(format!(
+                    "conf_dir.{name}.{key}: there is no directory {}",
+                    path.display()
+                ));
+            }
+        }
+    }
+    Ok(match config.conf_dir.len() {
+        0 => "the server's own for all drivers".to_owned(),
+        _ => config.conf_dir.keys().cloned().collect::<Vec<_>>().join(", "),
     })
 }
 

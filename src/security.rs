@@ -6,7 +6,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use firesteel::config::{AccessMode, Config, RunAsMode};
+use firesteel::config::{AccessMode, Config, DeployMode, RunAsMode};
 use firesteel::policy::LOADS_CODE;
 use url::{Host, Url};
 
@@ -148,6 +148,7 @@ fn drivers(config: &Config, open: &mut Vec<String>) {
     if !config.access.mode.is_open() {
         among_users(config, open);
     }
+    on_hadoop(config, open);
     let conf = &config.spark.conf;
     let is_on = |key: &str| conf.get(key).is_some_and(|value| value == "true");
     if !config.access.mode.is_open() && is_on("spark.ui.enabled") {
@@ -186,6 +187,25 @@ fn among_users(config: &Config, open: &mut Vec<String>) {
                 "A session may take as much of the host's {what} as there is ({key})."
             ));
         }
+    }
+}
+
+/// What drivers may do on a secured Hadoop.
+fn on_hadoop(config: &Config, open: &mut Vec<String>) {
+    if !config.hadoop.has_keytab() {
+        return;
+    }
+    let principal = &config.hadoop.principal;
+    if config.access.mode.is_open() {
+        open.push(format!(
+            "Nobody has a name, so drivers act on the cluster as {principal} itself (hadoop.keytab, access.mode)."
+        ));
+    }
+    if config.spark.deploy_mode != DeployMode::Cluster {
+        open.push(format!(
+            "Code in a session can read the server's keytab and its Kerberos ticket, so act on the cluster as {principal} and for everybody for whom that \
+             may (hadoop.keytab): run_as.keytabs gives drivers their users' own instead, and spark.deploy_mode = \"cluster\" has them run elsewhere."
+        ));
     }
 }
 
@@ -238,6 +258,16 @@ fn files(config: &Config, open: &mut Vec<String>) {
     ] {
         if config.access.mode.contains(&mode) {
             look(path, OTHERS_READ, what);
+        }
+    }
+    if config.hadoop.has_keytab() {
+        look(&config.hadoop.keytab, OTHERS_READ, "the Kerberos key can be read");
+    }
+    for dirs in config.conf_dir.values() {
+        for path in [&dirs.spark, &dirs.hadoop] {
+            if !path.as_os_str().is_empty() {
+                look(path, OTHERS_WRITE, "what drivers start with can be changed");
+            }
         }
     }
     for directory in &config.files.allow {

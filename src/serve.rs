@@ -26,7 +26,7 @@ use crate::batch::Batches;
 use crate::clock::now_ms;
 use crate::config::{AtShutdown, Config, Listen};
 use crate::counters::Cap;
-use crate::driver::{Drivers, Spark, driver_of, prepare_run_as};
+use crate::driver::{Drivers, LaunchTicket, Spark, driver_of, prepare_run_as};
 use crate::gpu::{self, Gpus};
 use crate::output::Outputs;
 use crate::pool::Pool;
@@ -124,12 +124,17 @@ impl Server {
         notify::starting("opening the store", START_STEP);
         let store = Store::open(&state_dir.join("firesteel.db"), &config.store, background).await?;
         let authentication = Authentication::open(&config.access, &store, background).await?;
+        if config.hadoop.has_keytab() {
+            notify::starting("getting a Kerberos ticket", START_STEP);
+        }
+        let ticket = LaunchTicket::obtain(&config.hadoop, &state_dir, background).await;
         let drivers = Drivers::open(
             Arc::clone(&config),
             spark,
             &state_dir,
             store.epoch(),
             umask,
+            ticket,
             background,
         )
         .context("can't set up the state directory for drivers")?;

@@ -1,6 +1,7 @@
 //! What requests of sessions and of batches have in common, looked at by the policy.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 
@@ -8,11 +9,12 @@ use super::App;
 use super::error::ApiError;
 use super::named_uploads::NamedUploads;
 use crate::access::Caller;
+use crate::config::Config;
 use crate::gpu::{self, Ask};
 use crate::policy::{self, Asked, Rules};
 use crate::profile;
 use crate::quota::{Claim, Cost, Kind};
-use crate::session::Resources;
+use crate::session::{ConfDirs, Resources};
 
 /// Livy's fields that both have, as they came.
 pub struct Wanted<'a> {
@@ -38,6 +40,20 @@ pub struct Accepted {
     pub cost: Cost,
     /// Lines for the log.
     pub notes: Vec<String>,
+}
+
+/// The directories of configuration for the driver of a caller, or of the user that it runs as: of that one, only the groups of the configuration are
+/// known.
+pub fn conf_dirs(config: &Config, caller: &Caller, proxy_user: Option<&str>) -> Option<ConfDirs> {
+    let other = proxy_user.filter(|user| caller.user.as_deref() != Some(user));
+    let acting = other.map(|user| Caller::named(user, Vec::new(), &config.access));
+    let whose = acting.as_ref().unwrap_or(caller);
+    let found = policy::conf_dir(&config.conf_dir, whose.user.as_deref(), whose.groups())?;
+    let named = |path: &PathBuf| Some(path.clone()).filter(|path| !path.as_os_str().is_empty());
+    Some(ConfDirs {
+        spark: named(&found.spark),
+        hadoop: named(&found.hadoop),
+    })
 }
 
 /// A refusal of the policy's, in Livy's words.
@@ -125,6 +141,7 @@ pub fn accept(
     let allow = &config.files.allow;
     let environments = policy::Environments::new(all_archives.map(String::as_str), allow);
     policy::check_conf(conf.iter(), &config.policy.conf, authenticated, &environments).map_err(rejected)?;
+    policy::check_hadoop(conf.keys(), config).map_err(rejected)?;
     for key in policy::PYTHON_KEYS {
         if let Some(python) = conf.get_mut(key) {
             *python = policy::python_of(python);

@@ -189,6 +189,7 @@ fn accept(
             }),
             app_name: body.name.clone().unwrap_or_default(),
             conf: spark_conf(&conf),
+            conf_dirs: accepted::conf_dirs(config, &on.caller, proxy_user.as_deref()),
             proxy_user,
             resources,
             ..DriverSpec::default()

@@ -192,6 +192,7 @@ fn accept(
             .unwrap_or_default(),
         sql_max_rows: sql_rows(on, &conf, &mut notes)?,
         conf: spark_conf(&conf),
+        conf_dirs: accepted::conf_dirs(config, &on.caller, proxy_user.as_deref()),
         proxy_user: proxy_user.clone(),
         resources,
         ..DriverSpec::default()

@@ -116,7 +116,7 @@ macro_rules! routes {
                 (status = 400),
                 (status = 403),
                 (status = 404),
-                (status = 409, description = "the new owner has one of this name, or may not hold its GPUs; or drivers run as their owners (run_as.mode)"),
+                (status = 409, description = "the new owner has one of this name, or may not hold its GPUs; or drivers run as their owners, or act for them on a cluster (run_as.mode, hadoop.*)"),
                 (status = 503),
             )
         )]
@@ -183,6 +183,12 @@ async fn hand_over(
         // Its new owner would run code as the Unix user of the old one.
         return Err(ApiError::Conflict(
             "Its driver runs as its owner's Unix user (run_as.mode), so it can't be another's; it can be shared.".to_owned(),
+        ));
+    }
+    if app.config.hadoop.acts_for_users() {
+        return Err(ApiError::Conflict(
+            "Its driver acts for its user on the cluster (hadoop.keytab, hadoop.proxy_user), so it can't be another's; it can be shared."
+                .to_owned(),
         ));
     }
     let user = body

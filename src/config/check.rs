@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::check_access::{check_access, check_audit};
 use super::check_callers;
+use super::check_hadoop::{check_conf_dirs, check_hadoop, check_keytabs};
 use super::check_policy::{check_quotas, check_rules};
 use super::error::ConfigError;
 use super::keys::{
@@ -136,6 +137,8 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Result<(), ConfigErro
         store,
         retention,
         spark,
+        hadoop,
+        conf_dir,
         driver,
         run_as,
         session,
@@ -166,6 +169,8 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Result<(), ConfigErro
     let fail = Fail(origins);
     check_server(server, &fail)?;
     check_spark(spark, &fail)?;
+    check_hadoop(config, hadoop, &fail)?;
+    check_conf_dirs(conf_dir, &fail)?;
     check_driver(driver, &fail)?;
     check_run_as(run_as, access, &fail)?;
     check_session(session, statement, &fail)?;
@@ -383,6 +388,8 @@ fn check_run_as(run_as: &RunAs, access: &Access, fail: &Fail<'_>) -> Result<(), 
         mode,
         min_uid: _,
         users,
+        keytabs,
+        principal,
     } = run_as;
     let is_name =
         |name: &str| !name.is_empty() && !name.contains([':', '/']) && !name.chars().any(char::is_control);
@@ -392,6 +399,7 @@ fn check_run_as(run_as: &RunAs, access: &Access, fail: &Fail<'_>) -> Result<(), 
     {
         return fail.because("run_as.users", format!("{user:?} = {unix:?} names no user"));
     }
+    check_keytabs(*mode, keytabs, principal, fail)?;
     if *mode == RunAsMode::Owner && access.mode.is_open() {
         return fail.because(
             "run_as.mode",

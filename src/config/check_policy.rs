@@ -61,7 +61,7 @@ pub(super) fn check_rules(rules: &BTreeMap<String, PolicyRule>, fail: &Fail<'_>)
     Ok(())
 }
 
-fn check_users(key: &str, names: &[String], fail: &Fail<'_>) -> Result<(), ConfigError> {
+pub(super) fn check_users(key: &str, names: &[String], fail: &Fail<'_>) -> Result<(), ConfigError> {
     match names
         .iter()
         .any(|name| name.is_empty() || name.chars().any(char::is_control))

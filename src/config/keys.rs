@@ -281,6 +281,35 @@ tables! {
         conf: TextMap = TextMap::default();
     }
 
+    /// A secured Hadoop, and as whom drivers act on it (docs/hadoop-security.md).
+    Hadoop at "hadoop" {
+        /// The keytab of `hadoop.principal`, with which the server gets the Kerberos ticket that drivers are started with, by `kinit`. Empty: no ticket.
+        keytab: PathBuf = PathBuf::new();
+        /// The server's own name on the cluster, such as `firesteel/host.example.com@EXAMPLE.COM`, which must be allowed to act for users there (Hadoop's
+        /// `hadoop.proxyuser.*`).
+        principal: String = String::new();
+        /// Whether `spark-submit` gets each session's user as `--proxy-user`. With `hadoop.keytab` it always does.
+        proxy_user: bool = false;
+        /// How often a new ticket is got, at least: it is got once three quarters of the old one's life are over in any case.
+        renew_interval: Span = Span::secs(3600);
+        /// How long after one that failed the next attempt to get a ticket is made.
+        retry_interval: Span = Span::secs(30);
+        /// How long `kinit` may take.
+        kinit_timeout: Span = Span::secs(10);
+    }
+
+    /// Directories of configuration for the drivers of some users, in place of the server's own (docs/hadoop-security.md); NAME is yours.
+    ConfDir at "conf_dir.NAME" {
+        /// The users whose drivers they are for, before any entry for a group of theirs.
+        users: Vec<String> = Vec::new();
+        /// The groups whose members' drivers they are for.
+        groups: Vec<String> = Vec::new();
+        /// SPARK_CONF_DIR, an absolute path, with a `spark-defaults.conf` of its own. Empty: the server's.
+        spark: PathBuf = PathBuf::new();
+        /// HADOOP_CONF_DIR, an absolute path; YARN_CONF_DIR is not set then. Empty: the server's.
+        hadoop: PathBuf = PathBuf::new();
+    }
+
     /// The processes of a session.
     Driver at "driver" {
         /// How long an idle driver waits for a server that is gone, then ends itself.
@@ -339,6 +368,11 @@ tables! {
         min_uid: u32 = 1000;
         /// Users who have another name on the host, such as `"ada@EXAMPLE.COM" = "ada"`.
         users: TextMap = TextMap::default();
+        /// Where users' own keytabs are, such as `/etc/firesteel/keytabs/%u.keytab` with the Unix user's name for `%u`: each driver has a ticket got with its
+        /// user's, which that user must be able to read (docs/hadoop-security.md). Empty: drivers get no tickets.
+        keytabs: String = String::new();
+        /// The Kerberos principal that a user's keytab is for, with the Unix user's name for `%u`; without a realm, it is of the default one.
+        principal: String = "%u".to_owned();
     }
 
     /// Interactive sessions.

@@ -1,7 +1,7 @@
 //! The configuration: defaults < the file `firesteel.toml` < the environment (`FIRESTEEL_SERVER__LISTEN`) < flags.
 //!
 //! Here: every key with its type, default and meaning (`keys.rs`), reading and laying the sources over one another
-//! (`sources.rs`), the checks of values against one another (`check.rs`, `check_access.rs`, `check_callers.rs`, `check_logins.rs`, `check_policy.rs`, `check_provider.rs`), amounts as Spark writes them (`amount.rs`), the reference page
+//! (`sources.rs`), the checks of values against one another (`check.rs`, `check_access.rs`, `check_callers.rs`, `check_hadoop.rs`, `check_logins.rs`, `check_policy.rs`, `check_provider.rs`), amounts as Spark writes them (`amount.rs`), the reference page
 //! (`reference.rs`).
 //! May be called by everybody; `main.rs` loads, the rest only reads. Calls nothing of the house.
 
@@ -9,6 +9,7 @@ mod amount;
 mod check;
 mod check_access;
 mod check_callers;
+mod check_hadoop;
 mod check_logins;
 mod check_policy;
 mod check_provider;
@@ -31,10 +32,11 @@ pub use amount::{Amount, Compared};
 pub use check_access::Exposed;
 pub use error::{ConfigError, Place};
 pub use keys::{
-    Access, AccessMode, AtShutdown, Audit, Batch, ConfMode, DeployMode, Driver, Durability, Events, Files,
-    Gpu, IdleGpus, Job, Jwt, Kerberos, Key, Ldap, Limits, Link, Lists, Log, LogFormat, Login, Oidc, Output,
-    PolicyConf, PolicyRule, Pool, Profile, Proxy, Quota, ResultStreams, Retention, RunAs, RunAsMode, Server,
-    Session, Shutdown, Spark, Sql, Statement, Store, TABLES, Table, Throttle, Tls, Token, Upload, UserCase,
+    Access, AccessMode, AtShutdown, Audit, Batch, ConfDir, ConfMode, DeployMode, Driver, Durability, Events,
+    Files, Gpu, Hadoop, IdleGpus, Job, Jwt, Kerberos, Key, Ldap, Limits, Link, Lists, Log, LogFormat, Login,
+    Oidc, Output, PolicyConf, PolicyRule, Pool, Profile, Proxy, Quota, ResultStreams, Retention, RunAs,
+    RunAsMode, Server, Session, Shutdown, Spark, Sql, Statement, Store, TABLES, Table, Throttle, Tls, Token,
+    Upload, UserCase,
 };
 pub use modes::Modes;
 pub use reference::reference;
@@ -53,6 +55,10 @@ pub struct Config {
     pub retention: Retention,
     /// `[spark]`
     pub spark: Spark,
+    /// `[hadoop]`
+    pub hadoop: Hadoop,
+    /// `[conf_dir.NAME]`
+    pub conf_dir: BTreeMap<String, ConfDir>,
     /// `[driver]`
     pub driver: Driver,
     /// `[run_as]`
@@ -116,6 +122,20 @@ impl Tls {
     #[must_use]
     pub fn is_on(&self) -> bool {
         !self.cert.as_os_str().is_empty()
+    }
+}
+
+impl Hadoop {
+    /// Whether the server gets a Kerberos ticket for its drivers.
+    #[must_use]
+    pub fn has_keytab(&self) -> bool {
+        !self.keytab.as_os_str().is_empty()
+    }
+
+    /// Whether each driver acts on the cluster for its session's user (`--proxy-user`).
+    #[must_use]
+    pub fn acts_for_users(&self) -> bool {
+        self.proxy_user || self.has_keytab()
     }
 }
 

@@ -142,8 +142,8 @@ pub fn diagnose(exit: Option<&Exit>, lines: &[String], was_ready: bool) -> Strin
     let Some(exit) = exit else {
         return "The driver's keeper was killed, and the driver with it.".to_owned();
     };
-    if let Some(limit) = &exit.limit {
-        return limit.clone();
+    if let Some(sentence) = exit.limit.as_ref().or(exit.ticket.as_ref()) {
+        return sentence.clone();
     }
     if let Some(error) = &exit.error {
         if error.contains("(os error 7)") {

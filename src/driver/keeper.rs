@@ -6,17 +6,18 @@
 //! driver, SIGKILL to all after the grace.
 //!
 //! It keeps the server's rights where the driver runs as another user (`step` gives them up): so the driver can neither end it, nor write what it
-//! writes, and it can end all that is below it. It also sees to the driver's limits (`watch`).
+//! writes, and it can end all that is below it. It also sees to the driver's limits (`watch`) and to its user's Kerberos ticket (`user_ticket`).
 //!
-//! Called by `main`; calls `step`, `cgroup`, `watch`, `process`, `log` and `run_dir`.
+//! Called by `main`; calls `step`, `cgroup`, `watch`, `user_ticket`, `process`, `log` and `run_dir`.
 
 use std::fs;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Child, ExitStatus};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -72,8 +73,22 @@ pub fn run(run_dir: &Path) -> Result<()> {
     let group = Group::make(&launch.cgroups, &run_dir.id(), &launch.limits);
     group.stand_back(launch.nice);
     let watch = Watch::new(launch.limits.clone(), group, me.pid, run_dir.own());
+    let troubles = match with_ticket(&launch, &signals) {
+        Ok(troubles) => troubles,
+        Err(sentence) => {
+            watch.group().remove();
+            let exit = Exit {
+                ticket: Some(sentence),
+                at: now_ms(),
+                ..Exit::default()
+            };
+            return run_dir
+                .replace("exit.json", &serde_json::to_vec(&exit)?)
+                .context("write exit.json");
+        }
+    };
     let exit = match spawn(&launch, watch.group(), me.pid) {
-        Ok(child) => Keeper::new(child, &run_dir, &launch, signals, watch)?.wait()?,
+        Ok(child) => Keeper::new(child, &run_dir, &launch, signals, (watch, troubles))?.wait()?,
         Err(error) => {
             watch.group().remove();
             let program = launch.argv.first().map_or("", String::as_str);
@@ -86,6 +101,21 @@ pub fn run(run_dir: &Path) -> Result<()> {
     run_dir
         .replace("exit.json", &serde_json::to_vec(&Exit { at: now_ms(), ..exit })?)
         .context("write exit.json")
+}
+
+/// Gets the ticket that the driver is started with, if any, and sees to it that it is renewed. What is told about that comes over the channel.
+fn with_ticket(launch: &Launch, signals: &Signals) -> Result<Option<Receiver<String>>, String> {
+    let (Some(ticket), Some(identity)) = (&launch.ticket, &launch.identity) else {
+        return Ok(None);
+    };
+    let first = ticket.obtain(identity)?;
+    let (failed, troubles) = channel();
+    let wake = signals.waker().map_err(|error| error.to_string())?;
+    ticket
+        .clone()
+        .keep(identity.clone(), &first, failed, wake)
+        .map_err(|error| error.to_string())?;
+    Ok(Some(troubles))
 }
 
 fn spawn(launch: &Launch, group: &Group, keeper: i32) -> std::io::Result<Child> {
@@ -115,6 +145,8 @@ struct Signals {
     end: UnixStream,
     /// Nothing but a reason to look: a child has ended, or a terminal has closed.
     look: UnixStream,
+    /// The other end of `look`.
+    wake: UnixStream,
 }
 
 impl Signals {
@@ -125,12 +157,19 @@ impl Signals {
             for signal in signals {
                 pipe::register(signal as i32, write.try_clone()?)?;
             }
-            Ok::<_, std::io::Error>(read)
+            Ok::<_, std::io::Error>((read, write))
         };
-        Ok(Self {
-            end: receive([Signal::SIGTERM, Signal::SIGINT])?,
-            look: receive([Signal::SIGCHLD, Signal::SIGHUP])?,
-        })
+        let (end, _) = receive([Signal::SIGTERM, Signal::SIGINT])?;
+        let (look, wake) = receive([Signal::SIGCHLD, Signal::SIGHUP])?;
+        Ok(Self { end, look, wake })
+    }
+
+    /// Has another thread make the keeper look.
+    fn waker(&self) -> std::io::Result<impl Fn() + Send + use<>> {
+        let wake = self.wake.try_clone()?;
+        wake.set_nonblocking(true)?;
+        // Where there is no room, it will look anyway.
+        Ok(move || drop((&wake).write(&[0])))
     }
 
     /// Takes what has come; true when one asks for the end.
@@ -186,6 +225,8 @@ struct Keeper {
     watch: Watch,
     /// Why the driver had to end, where it was a limit.
     limit: Option<String>,
+    /// What goes wrong with its user's ticket, for its log.
+    troubles: Option<Receiver<String>>,
 }
 
 impl Keeper {
@@ -194,7 +235,7 @@ impl Keeper {
         run_dir: &RunDir,
         launch: &Launch,
         signals: Signals,
-        watch: Watch,
+        (watch, troubles): (Watch, Option<Receiver<String>>),
     ) -> Result<Self> {
         let segments = |stream| Segments::new(run_dir.path(), stream, launch.log_max_bytes);
         Ok(Self {
@@ -209,6 +250,7 @@ impl Keeper {
             status: None,
             watch,
             limit: None,
+            troubles,
         })
     }
 
@@ -218,6 +260,10 @@ impl Keeper {
             let is_told = self.poll()?;
             for stream in &mut self.streams {
                 stream.drain(&mut buffer);
+            }
+            for trouble in self.troubles.iter().flat_map(Receiver::try_iter) {
+                // As any line of the driver's: a disk that is full costs it.
+                let _ = self.streams[1].segments.write(format!("{trouble}\n").as_bytes());
             }
             if self.signals.take() {
                 self.ask_to_end();

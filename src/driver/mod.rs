@@ -5,6 +5,7 @@
 //! owners, HTTP or SQL tables. `docs/link.md` is its contract with the agent.
 
 mod agent;
+mod ccache;
 mod cgroup;
 mod claim;
 mod class_archive;
@@ -15,6 +16,7 @@ mod event;
 mod follow;
 pub mod keeper;
 mod keeper_watch;
+mod launch_ticket;
 mod leftovers;
 mod link;
 pub mod log;
@@ -29,6 +31,7 @@ pub mod step;
 mod submit;
 mod supervise;
 mod training;
+mod user_ticket;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -53,12 +56,14 @@ use class_archive::ClassArchive;
 use keeper_watch::Keeper;
 use link::{Frame, FrameCodec, LinkKey, Listener, Secret, Slot, Tickets};
 use supervise::{Command, LinkState, QUESTIONS_WAITING, Question, Supervisor};
+use user_ticket::UserTicket;
 
 pub use claim::{Claim, Claimed};
 pub use collect::memory_bytes;
 pub use diagnosis::{diagnose, diagnose_application};
 pub use event::{Cut, DriverEvent, StatementResult};
 pub use follow::{LogFollower, LogNow};
+pub use launch_ticket::{LaunchTicket, check_tickets};
 pub use leftovers::{clear, end_leftover};
 pub use link::{ResultPiece, ResultStream};
 pub use mark::DriverMark;
@@ -66,7 +71,7 @@ pub use process::{ProcessName, driver_of};
 pub use run_as::{Identity, NoUser, possible as possible_run_as, prepare as prepare_run_as};
 pub use run_dir::{Exit, Limits, RunDir};
 pub use spark::{NoSpark, Spark};
-pub use submit::{Ahead, Application, DriverSpec, Resources, spark_defaults};
+pub use submit::{Ahead, Application, ConfDirs, DriverSpec, Resources, spark_defaults};
 
 /// Events that may wait for the session; more wait in the link.
 const EVENTS_WAITING: usize = 64;
@@ -97,6 +102,7 @@ pub struct Drivers {
     config: Arc<Config>,
     spark: Spark,
     class_archive: Option<Arc<ClassArchive>>,
+    ticket: Option<LaunchTicket>,
     defaults: BTreeMap<String, String>,
     run_root: PathBuf,
     host: Arc<Host>,
@@ -110,7 +116,8 @@ pub struct Drivers {
 }
 
 impl Drivers {
-    /// Opens the link's socket and unpacks the agent under `state_dir`. `umask` is the one that the server was started with.
+    /// Opens the link's socket and unpacks the agent under `state_dir`. `umask` is the one that the server was started with; `ticket` the one that drivers
+    /// get.
     ///
     /// # Errors
     /// The state directory can't be written, or `spark-defaults.conf` can't be read.
@@ -120,6 +127,7 @@ impl Drivers {
         state_dir: &Path,
         epoch: i64,
         umask: u32,
+        ticket: Option<LaunchTicket>,
         background: &Background,
     ) -> io::Result<Self> {
         let run_root = state_dir.join("run");
@@ -163,6 +171,7 @@ impl Drivers {
                 cgroups,
             }),
             umask,
+            ticket,
             key: LinkKey::open(state_dir)?,
             listener: Listener::bind(
                 state_dir,
@@ -307,7 +316,21 @@ impl Drivers {
             true => None,
             false => run_as::identity(&config.run_as, spec.user.as_deref()).map_err(io::Error::other)?,
         };
-        let mut conf = submit::conf(config, spec, &self.defaults, &run_dir.work());
+        let user_ticket = identity
+            .as_ref()
+            .and_then(|identity| UserTicket::of(config, identity, run_dir));
+        let launch_ticket = self
+            .ticket
+            .as_ref()
+            .filter(|_| identity.is_none() && !spec.makes_class_archive);
+        let ticket = match launch_ticket.map(LaunchTicket::cache) {
+            Some(cache) => Some(cache.map_err(io::Error::other)?),
+            None => user_ticket.as_ref().map(UserTicket::cache),
+        };
+        let other = spec.conf_dirs.as_ref().and_then(|dirs| dirs.spark.as_deref());
+        let other = other.map(|dir| defaults_of(&self.spark, dir)).transpose()?;
+        let defaults = other.as_ref().unwrap_or(&self.defaults);
+        let mut conf = submit::conf(config, spec, defaults, &run_dir.work());
         let python = submit::python(&conf, &self.spark).to_owned();
         let mut notices = Vec::new();
         if spec.application.is_none() {
@@ -326,7 +349,9 @@ impl Drivers {
             self.hand_over(spec, &conf, identity)?;
             run_dir.give(identity.uid, identity.gid)?;
         }
-        let class_archive = self.class_archive.as_ref().and_then(|archive| {
+        // Another directory on the class path is none that it was made with.
+        let archive = self.class_archive.as_ref().filter(|_| spec.conf_dirs.is_none());
+        let class_archive = archive.and_then(|archive| {
             if spec.makes_class_archive {
                 Some(archive.to_make())
             } else {
@@ -340,7 +365,7 @@ impl Drivers {
                 &run_dir.own().join("spark.properties"),
                 &self.agent_main,
                 &run_dir.own(),
-                identity.is_some(),
+                submit::hadoop_user(config, spec),
             ),
             environment: submit::environment(
                 config,
@@ -352,6 +377,7 @@ impl Drivers {
                     conf: &conf,
                     class_archive: class_archive.as_ref(),
                     identity: identity.as_ref(),
+                    ticket,
                 },
                 |name| std::env::var(name).ok(),
             ),
@@ -365,6 +391,7 @@ impl Drivers {
             oom_score_adj: config.driver.oom_score_adj,
             umask: self.umask_of(spec, identity.as_ref()),
             identity,
+            ticket: user_ticket.clone(),
             limits: limits(config),
             cgroups: self.host.cgroups.clone(),
         };
@@ -489,6 +516,15 @@ impl Drivers {
             .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
             .collect())
     }
+}
+
+/// The `spark-defaults.conf` of a directory of `conf_dir`, which is to be there.
+fn defaults_of(spark: &Spark, dir: &Path) -> io::Result<BTreeMap<String, String>> {
+    let read = match dir.is_dir() {
+        true => spark_defaults(spark, dir.to_str()),
+        false => Err(io::ErrorKind::NotADirectory.into()),
+    };
+    read.map_err(|error| io::Error::other(format!("{} (conf_dir): {error}", dir.display())))
 }
 
 /// What each driver may use.

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::cgroup::Places;
 use super::process::{ProcessName, running};
 use super::run_as::Identity;
+use super::user_ticket::UserTicket;
 
 /// The longest file that is read as a whole; all that belongs here is far shorter.
 const READ_MAX: u64 = 1024 * 1024;
@@ -45,6 +46,9 @@ pub struct Launch {
     pub umask: u32,
     /// As whom it runs; none: as the keeper.
     pub identity: Option<Identity>,
+    /// The Kerberos ticket that it has, of its user's own.
+    #[serde(default)]
+    pub(super) ticket: Option<UserTicket>,
     /// What it may use.
     pub limits: Limits,
     /// Where its cgroup is made.
@@ -78,6 +82,9 @@ pub struct Exit {
     /// Why it could not be started at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// The sentence why nothing was started: its user's Kerberos ticket could not be got.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<String>,
     /// The sentence that names the limit for which its keeper has ended it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<String>,
@@ -106,7 +113,8 @@ fn write_new(path: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
         .write_all(content)
 }
 
-fn read_plain(path: &Path) -> io::Result<Vec<u8>> {
+/// The content of such a file, as far as it is not too long.
+pub(super) fn read_plain(path: &Path) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     open_plain(path)?.take(READ_MAX).read_to_end(&mut content)?;
     Ok(content)

@@ -11,7 +11,7 @@ use super::run_as::Identity;
 use super::secure;
 use super::spark::Spark;
 use super::start_options;
-use crate::config::{Config, DeployMode};
+use crate::config::{Config, DeployMode, RunAsMode};
 use crate::gpu::Mask;
 
 /// What a driver is started with. Paths and conf keys have passed the policy.
@@ -41,9 +41,21 @@ pub struct DriverSpec {
     /// What it does before a session claims it; none for one that is started for its session.
     #[serde(skip)]
     pub ahead: Option<Ahead>,
+    /// In the place of the server's own directories of configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conf_dirs: Option<ConfDirs>,
     /// What it sees of the GPUs; none where the host has none. Not the request's: it is settled when the driver is launched.
     #[serde(skip)]
     pub gpus: Option<Mask>,
+}
+
+/// Directories of configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfDirs {
+    /// SPARK_CONF_DIR; none: the server's.
+    pub spark: Option<PathBuf>,
+    /// HADOOP_CONF_DIR; none: the server's.
+    pub hadoop: Option<PathBuf>,
 }
 
 /// What a warm driver does before it waits for its session.
@@ -109,6 +121,9 @@ const PASSED: &[&str] = &[
     "YARN_CONF_DIR",
 ];
 
+/// The variable that names a Kerberos credential cache.
+const TICKET: &str = "KRB5CCNAME";
+
 /// The longest path of TMPDIR: programs put sockets there, whose paths have 107 bytes at most, such as Python's `pymp-x/listener-x`. With a
 /// longer one the driver has the server's.
 const TMPDIR_LONGEST: usize = 75;
@@ -116,8 +131,19 @@ const TMPDIR_LONGEST: usize = 75;
 /// The conf key of the Python that Spark starts the application with.
 pub(super) const DRIVER_PYTHON: &str = "spark.pyspark.driver.python";
 
-/// The argument vector. A value that begins with `-` stays a value: `spark-submit` takes the argument after an option as it is. One that
-/// runs as its user's Unix user needs nobody to act for.
+/// For whom a driver acts on a cluster (`--proxy-user`): whom its request names, else, where the configuration has it so, its session's user. Nobody, where it
+/// runs as its user's Unix user, which is its user there too.
+#[must_use]
+pub(super) fn hadoop_user<'a>(config: &Config, spec: &'a DriverSpec) -> Option<&'a str> {
+    if config.run_as.mode == RunAsMode::Owner {
+        return None;
+    }
+    let own = spec.user.as_deref().filter(|_| config.hadoop.acts_for_users());
+    spec.proxy_user.as_deref().or(own)
+}
+
+/// The argument vector. A value that begins with `-` stays a value: `spark-submit` takes the argument after an option as it is. `user` is the one
+/// that it acts for.
 #[must_use]
 pub fn argv(
     spark: &Spark,
@@ -125,7 +151,7 @@ pub fn argv(
     properties: &Path,
     main: &Path,
     own: &Path,
-    is_user: bool,
+    user: Option<&str>,
 ) -> Vec<String> {
     let text = |path: &Path| path.display().to_string();
     let mut argv = vec![
@@ -133,8 +159,8 @@ pub fn argv(
         "--properties-file".to_owned(),
         text(properties),
     ];
-    if let Some(user) = spec.proxy_user.as_ref().filter(|_| !is_user) {
-        argv.extend(["--proxy-user".to_owned(), user.clone()]);
+    if let Some(user) = user {
+        argv.extend(["--proxy-user".to_owned(), user.to_owned()]);
     }
     if let Some(application) = &spec.application {
         if let Some(class_name) = &application.class_name {
@@ -302,6 +328,8 @@ pub struct Jvm<'a> {
     pub(super) class_archive: Option<&'a Start>,
     /// As whom it runs; none: as the server.
     pub(super) identity: Option<&'a Identity>,
+    /// The cache with the Kerberos ticket that it has.
+    pub(super) ticket: Option<&'a Path>,
 }
 
 /// The driver's whole environment. `server` is the server's own; of it only a list passes.
@@ -359,10 +387,26 @@ pub fn environment(
     if let Some(conf_dir) = jvm.class_archive.and_then(|start| start.conf_dir.as_ref()) {
         set("SPARK_CONF_DIR", conf_dir.display().to_string());
     }
+    if let Some(dirs) = &spec.conf_dirs {
+        if let Some(spark) = &dirs.spark {
+            set("SPARK_CONF_DIR", spark.display().to_string());
+        }
+        if let Some(hadoop) = &dirs.hadoop {
+            set("HADOOP_CONF_DIR", hadoop.display().to_string());
+        }
+    }
+    // A path as such: Java takes no `FILE:` there.
+    if let Some(ticket) = jvm.ticket {
+        set(TICKET, ticket.display().to_string());
+    }
     for (name, value) in spec.gpus.iter().flat_map(|mask| &mask.environment) {
         set(name, value.clone());
     }
     set("FIRESTEEL_DRIVER_ID", driver.to_string());
+    if spec.conf_dirs.as_ref().is_some_and(|dirs| dirs.hadoop.is_some()) {
+        // Another user's would be on the class path behind it.
+        environment.remove("YARN_CONF_DIR");
+    }
     environment
 }
 
@@ -377,116 +421,5 @@ pub fn python<'a>(conf: &'a BTreeMap<String, String>, spark: &'a Spark) -> &'a s
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn spark() -> Spark {
-        Spark {
-            home: "/spark".into(),
-            python: "python3".into(),
-            version: None,
-            chosen_by: "a test",
-        }
-    }
-
-    proptest! {
-        /// Whatever a value holds (this reader knows no surrogate pairs, Java does), Java reads the same value back, and nothing of it becomes another key.
-        #[test]
-        fn properties_come_back(conf in prop::collection::btree_map("[\u{1}-\u{d7ff}]+", "[\u{1}-\u{d7ff}]*", 0..8)) {
-            let text = properties(&conf);
-            prop_assert!(text.is_ascii());
-            let mut read = BTreeMap::new();
-            java_properties::PropertiesIter::new(text.as_bytes())
-                .read_into(|key, value| drop(read.insert(key, value)))
-                .unwrap();
-            prop_assert_eq!(read, conf);
-        }
-    }
-
-    #[test]
-    fn a_proxy_user_that_looks_like_an_option_stays_a_value() {
-        let spec = DriverSpec {
-            proxy_user: Some("--class".into()),
-            ..DriverSpec::default()
-        };
-        let argv = argv(
-            &spark(),
-            &spec,
-            Path::new("/r/p"),
-            Path::new("/a/main.py"),
-            Path::new("/r"),
-            false,
-        );
-        let expected = [
-            "/spark/bin/spark-submit",
-            "--properties-file",
-            "/r/p",
-            "--proxy-user",
-            "--class",
-            "/a/main.py",
-            "/r",
-        ];
-        assert_eq!(argv, expected);
-    }
-
-    #[test]
-    fn fields_win_over_conf_and_lists_are_joined() {
-        let spec = DriverSpec {
-            conf: BTreeMap::from([
-                ("spark.driver.memory".into(), "1g".into()),
-                ("spark.jars".into(), "/b.jar".into()),
-                ("spark.master".into(), "yarn".into()),
-            ]),
-            resources: Resources {
-                driver_memory: Some("2g".into()),
-                jars: vec!["/a.jar".into()],
-                ..Resources::default()
-            },
-            ..DriverSpec::default()
-        };
-        let defaults = BTreeMap::from([("spark.ui.enabled".to_owned(), "false".to_owned())]);
-        let conf = conf(&Config::default(), &spec, &defaults, Path::new("/run/work"));
-        assert_eq!(conf["spark.driver.memory"], "2g");
-        assert_eq!(conf["spark.jars"], "/a.jar,/b.jar");
-        assert_eq!(conf["spark.master"], "local[*]");
-        assert_eq!(conf["spark.ui.enabled"], "false");
-        assert_eq!(conf["spark.ui.port"], "0");
-        assert_eq!(conf["spark.local.dir"], "/run/work");
-    }
-
-    #[test]
-    fn only_listed_variables_reach_a_driver() {
-        let server = |name: &str| match name {
-            "PATH" => Some("/bin".to_owned()),
-            "AWS_SECRET_ACCESS_KEY" => Some("canary".to_owned()),
-            _ => None,
-        };
-        let environment = environment(
-            &Config::default(),
-            &spark(),
-            &DriverSpec::default(),
-            uuid::Uuid::nil(),
-            &Jvm {
-                work: Path::new("/run/work"),
-                conf: &BTreeMap::new(),
-                class_archive: None,
-                identity: None,
-            },
-            server,
-        );
-        let names: Vec<&str> = environment.keys().map(String::as_str).collect();
-        let expected = [
-            "FIRESTEEL_DRIVER_ID",
-            "PATH",
-            "PYSPARK_DRIVER_PYTHON",
-            "PYSPARK_PYTHON",
-            "SPARK_HOME",
-            "SPARK_LOCAL_IP",
-            "SPARK_SUBMIT_OPTS",
-            "TMPDIR",
-        ];
-        assert_eq!(names, expected);
-    }
-}
+#[path = "submit_tests.rs"]
+mod tests;

@@ -1,4 +1,4 @@
-//! What a request may ask for: Spark conf (`conf.rs`), the administrator's rules for it (`rules.rs`, with `aliases.rs`), Python environments (`environment.rs`), files of the server (`files.rs`), names (`names.rs`), and the
+//! What a request may ask for: Spark conf (`conf.rs`), the administrator's rules for it (`rules.rs`, with `aliases.rs`), Python environments (`environment.rs`), files of the server (`files.rs`), what is decided on a secured Hadoop and where its configuration is (`hadoop.rs`), names (`names.rs`), and the
 //! durations in Livy's notation (`durations.rs`).
 //!
 //! Pure functions of the request and the configuration: no HTTP, and no input or output beyond resolving paths. May be
@@ -9,6 +9,7 @@ mod conf;
 mod durations;
 mod environment;
 mod files;
+mod hadoop;
 mod names;
 mod rules;
 
@@ -18,6 +19,7 @@ pub use conf::{ALWAYS_DENIED, LOADS_CODE, check_conf};
 pub use durations::{LONGEST, parse_duration};
 pub use environment::{Environments, PYTHON_KEYS, python_of};
 pub use files::{FILE_KEYS, FileKey, file_key, resolve_conf, resolve_files, split_list};
+pub use hadoop::{check_hadoop, conf_dir};
 pub use names::{check_count, check_file_name, check_name};
 pub use rules::{Asked, Rules};
 

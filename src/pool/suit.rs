@@ -108,7 +108,8 @@ impl Suit {
         refused: &HashSet<String>,
     ) -> Option<BTreeMap<String, String>> {
         let is_anothers = spec.proxy_user.is_some() && !self.is_users;
-        if is_anothers || spec.application.is_some() || gpus != self.gpus.as_ref() {
+        if is_anothers || spec.conf_dirs.is_some() || spec.application.is_some() || gpus != self.gpus.as_ref()
+        {
             return None;
         }
         if self

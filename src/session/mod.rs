@@ -27,7 +27,7 @@ mod text;
 mod times;
 
 pub use crate::driver::{
-    Addition, DriverMark, DriverSpec, LogFollower, LogNow, NoUser, Resources, ResultPiece,
+    Addition, ConfDirs, DriverMark, DriverSpec, LogFollower, LogNow, NoUser, Resources, ResultPiece,
 };
 pub use crate::sharing::SharingError;
 pub use command::{AddError, SubmitError};

@@ -92,3 +92,31 @@ def test_a_configuration_that_is_wrong(tmp_path: Path) -> None:
     assert ended.returncode == 1
     assert ended.stdout.startswith("WRONG configuration: ")
     assert "access.basic_file" in ended.stdout
+
+
+def test_the_servers_ticket_in_users_reach(tmp_path: Path, users: Path) -> None:
+    """With a keytab of the server's: who can read it, and who acts as the server; who can change what drivers
+    start with."""
+    keytab = tmp_path / "keytab"
+    keytab.write_bytes(b"")
+    keytab.chmod(0o600)
+    hadoop = {"hadoop.keytab": str(keytab), "hadoop.principal": "firesteel@EXAMPLE.TEST"}
+    named = {"access.mode": "basic", "access.basic_file": str(users)}
+    reach, nameless = (
+        "can read the server's keytab and its Kerberos ticket",
+        "on the cluster as firesteel@EXAMPLE.TEST itself",
+    )
+    assert any(reach in line for line in said(tmp_path, **hadoop, **named))
+    assert any(nameless in line for line in said(tmp_path, **hadoop))
+    cluster = said(tmp_path, **hadoop, **named, **{"spark.master": "yarn", "spark.deploy_mode": "cluster"})
+    assert not any(reach in line or nameless in line or "Kerberos" in line for line in cluster)
+    keytab.chmod(0o644)
+    assert f"{keytab}: the Kerberos key can be read by other users of this host." in said(
+        tmp_path, **hadoop, **named
+    )
+    conf = tmp_path / "conf"
+    conf.mkdir()
+    conf.chmod(0o777)
+    assert f"{conf}: what drivers start with can be changed by other users of this host." in said(
+        tmp_path, **named, **{"conf_dir.x.users": "alice", "conf_dir.x.spark": str(conf)}
+    )
