@@ -9,7 +9,7 @@ use super::App;
 use super::error::ApiError;
 use super::named_uploads::NamedUploads;
 use crate::access::Caller;
-use crate::config::Config;
+use crate::config::{Config, Size};
 use crate::gpu::{self, Ask};
 use crate::policy::{self, Asked, Rules};
 use crate::profile;
@@ -92,6 +92,37 @@ fn fold(resources: &mut Resources, conf: &mut BTreeMap<String, String>) {
     }
 }
 
+/// As many bytes as a text may have.
+pub fn as_length(size: Size) -> usize {
+    usize::try_from(size.bytes()).unwrap_or(usize::MAX)
+}
+
+/// Checks how long the request's texts are, as they came.
+fn check_lengths(wanted: &Wanted<'_>, most: usize) -> Result<(), policy::Rejection> {
+    let texts = wanted.conf.iter();
+    let texts = texts.map(|(key, value)| (key.as_str(), value.as_str().unwrap_or_default()));
+    policy::check_conf_lengths(texts, most)?;
+    let resources = &wanted.resources;
+    for (field, text) in [
+        ("driverMemory", &resources.driver_memory),
+        ("executorMemory", &resources.executor_memory),
+        ("queue", &resources.queue),
+    ] {
+        policy::check_length(|| field.to_owned(), text.as_deref().unwrap_or_default(), most)?;
+    }
+    for (field, entries) in [
+        ("jars", wanted.jars),
+        ("pyFiles", wanted.py_files),
+        ("files", wanted.files),
+        ("archives", wanted.archives),
+    ] {
+        for (at, entry) in entries.iter().enumerate() {
+            policy::check_length(|| format!("{field}[{at}]"), entry, most)?;
+        }
+    }
+    Ok(())
+}
+
 /// What the rules look at.
 fn asked<'a>(conf: &'a mut BTreeMap<String, String>, resources: &'a mut Resources) -> Asked<'a> {
     Asked {
@@ -128,6 +159,7 @@ pub fn accept(
         policy::check_count(field, entered.len(), entries).map_err(rejected)?;
     }
     policy::check_count("conf", wanted.conf.len(), config.limits.conf_keys).map_err(rejected)?;
+    check_lengths(&wanted, as_length(config.limits.conf_value_bytes)).map_err(rejected)?;
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let given = wanted.conf.iter();
     let mut conf: BTreeMap<String, String> = given.map(|(key, value)| (key.clone(), text(value))).collect();

@@ -133,6 +133,15 @@ fn accept(
             "args[{at}] must not have NUL characters."
         )));
     }
+    let given = body.args.iter().enumerate();
+    let args = given.map(|(at, arg)| ("args", Some(at), arg.as_str()));
+    let class = body
+        .class_name
+        .iter()
+        .map(|name| ("className", None, name.as_str()));
+    let arguments = std::iter::once(("file", None, file)).chain(class).chain(args);
+    policy::check_args(arguments, accepted::as_length(config.limits.args_bytes))
+        .map_err(accepted::rejected)?;
     let is_class = |name: &str| {
         let plain = |c: char| c.is_alphanumeric() || "._$".contains(c);
         !name.is_empty() && name.chars().all(plain)

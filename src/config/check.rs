@@ -691,7 +691,9 @@ fn check_limits(sql: &Sql, limits: &Limits, fail: &Fail<'_>) -> Result<(), Confi
         code_bytes,
         query_bytes,
         conf_keys,
+        conf_value_bytes,
         list_entries,
+        args_bytes,
         page,
         shares,
     } = limits;
@@ -718,5 +720,11 @@ fn check_limits(sql: &Sql, limits: &Limits, fail: &Fail<'_>) -> Result<(), Confi
     }
     fail.at_least("limits.code_bytes", *code_bytes, Size::kib(1))?;
     fail.at_least("limits.query_bytes", *query_bytes, Size::kib(1))?;
+    fail.at_least("limits.conf_value_bytes", *conf_value_bytes, Size::kib(1))?;
+    fail.at_least("limits.args_bytes", *args_bytes, Size::kib(1))?;
+    if *args_bytes > Size::mib(1) {
+        let reason = "must be at most 1MiB: Linux gives a program's arguments and environment 2 MiB together";
+        return fail.because("limits.args_bytes", reason);
+    }
     fail.at_least("limits.request_body", *request_body, Size::kib(1))
 }

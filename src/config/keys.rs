@@ -584,8 +584,14 @@ tables! {
         query_bytes: Size = Size::kib(16);
         /// The most keys of a request's conf.
         conf_keys: usize = 1000;
-        /// The most entries of a request's list (jars, pyFiles, files, archives).
+        /// The most bytes of one value of a request's conf, of a field that stands for one (driverMemory, queue), and of an entry of jars, pyFiles, files
+        /// and archives. A key of the conf has 1 KiB at most.
+        conf_value_bytes: Size = Size::kib(64);
+        /// The most entries of a request's list (jars, pyFiles, files, archives, args).
         list_entries: usize = 1000;
+        /// The most bytes of a batch's file, className and args together; 1 MiB at most, since they share what Linux gives arguments and environment.
+        /// Each has 131,071 bytes at most, Linux's own limit.
+        args_bytes: Size = Size::kib(512);
         /// The most rows of one list answer.
         page: usize = 10_000;
         /// The most users and groups with whom one session or batch is shared.

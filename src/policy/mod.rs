@@ -1,4 +1,4 @@
-//! What a request may ask for: Spark conf (`conf.rs`), the administrator's rules for it (`rules.rs`, with `aliases.rs`), Python environments (`environment.rs`), files of the server (`files.rs`), what is decided on a secured Hadoop and where its configuration is (`hadoop.rs`), names (`names.rs`), and the
+//! What a request may ask for: Spark conf (`conf.rs`), the administrator's rules for it (`rules.rs`, with `aliases.rs`), Python environments (`environment.rs`), files of the server (`files.rs`), what is decided on a secured Hadoop and where its configuration is (`hadoop.rs`), names (`names.rs`), how long its texts may be (`lengths.rs`), and the
 //! durations in Livy's notation (`durations.rs`).
 //!
 //! Pure functions of the request and the configuration: no HTTP, and no input or output beyond resolving paths. May be
@@ -10,6 +10,7 @@ mod durations;
 mod environment;
 mod files;
 mod hadoop;
+mod lengths;
 mod names;
 mod rules;
 
@@ -20,6 +21,7 @@ pub use durations::{LONGEST, parse_duration};
 pub use environment::{Environments, PYTHON_KEYS, python_of};
 pub use files::{FILE_KEYS, FileKey, file_key, resolve_conf, resolve_files, split_list};
 pub use hadoop::{check_hadoop, conf_dir};
+pub use lengths::{check_args, check_conf_lengths, check_length};
 pub use names::{check_count, check_file_name, check_name};
 pub use rules::{Asked, Rules};
 
@@ -98,6 +100,18 @@ pub enum Rejection {
         count: usize,
         /// How many it may have.
         most: usize,
+    },
+    /// A text that is longer than the limits allow.
+    #[error("{what} has {bytes} bytes, and {most} is the most ({limit})")]
+    TooLong {
+        /// The field, and which of its texts.
+        what: String,
+        /// How many bytes it has.
+        bytes: usize,
+        /// How many it may have.
+        most: usize,
+        /// The key of the limit, or whose limit it is.
+        limit: &'static str,
     },
 }
 

@@ -18,6 +18,8 @@ LIMITS = {
     "limits.list_entries": 3,
     "limits.conf_keys": 3,
     "limits.name_bytes": 20,
+    "limits.conf_value_bytes": "4 KiB",
+    "limits.args_bytes": "8 KiB",
     "limits.request_body": "64 KiB",
 }
 
@@ -92,6 +94,12 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({**OK, "args": ["a", "b", "c", "d"]}, "args"),
     ({**OK, "args": ["a", "b\0"]}, "args[1]"),
     ({**OK, "args": {"a": 1}}, "args"),
+    ({**OK, "args": ["x" * 5000, "x" * 5000]}, "args, with file and className, has 1"),
+    ({"file": "/" + "x" * 10_000}, "limits.args_bytes"),
+    ({**OK, "conf": {"spark.x": "y" * 4097}}, 'conf["spark.x"] has 4097 bytes, and 4096 is the most'),
+    ({**OK, "conf": {"k" * 1025: "y"}}, "1025 bytes"),
+    ({**OK, "executorMemory": "9" * 4097}, "executorMemory has 4097 bytes"),
+    ({**OK, "archives": ["hdfs:///a", "hdfs:///" + "x" * 4096]}, "archives[1] has 4104 bytes"),
     ({**OK, "files": ["JOBS/ok.py"] * 4}, "files"),
     ({**OK, "className": "a b"}, "className"),
     ({**OK, "className": ""}, "className"),
@@ -151,30 +159,39 @@ def test_a_full_queue(server: Server, jobs: Path) -> None:
     assert server.api.delete("/batches/third").status_code == 200
 
 
-@pytest.mark.parametrize(
-    ("script", "args", "words"),
-    [
-        (None, [], "spark-submit could not be run"),
-        ("exit 0", ["x" * 200_000], "The arguments (args) are longer"),
-    ],
-    ids=["no spark-submit", "arguments over the kernel's limit"],
-)
+def test_the_longest_arguments(
+    serve: Callable[..., Server], make_stub: Callable[..., Stub], jobs: Path
+) -> None:
+    """What fits the limits, the highest that can be set, starts a driver; one byte more, of one or of all, is refused."""
+    stub = make_stub()
+    server = serve({**stub.settings, "files.allow": [str(jobs)], "limits.args_bytes": "1 MiB"})
+    longest, most, file = 131_071, 1 << 20, str(jobs / "ok.py")
+    args = ["x" * longest] * 7
+    args.append("y" * (most - len(file) - 7 * longest))
+    number = server.api.post("/batches", {"file": file, "args": args}).json()["id"]
+    wait_until("it runs", stub.argvs)
+    assert stub.argvs()[0][-8:] == args
+    for over, words in (
+        ([*args[:-1], args[-1] + "y"], f"has {most + 1} bytes, and {most} is the most (limits.args_bytes)"),
+        (["a", "x" * (longest + 1)], f"args[1] has {longest + 1} bytes, and {longest} is the most"),
+    ):
+        answer = server.api.post("/batches", {"file": file, "args": over})
+        assert answer.status_code == 400, answer.text[:300]
+        assert words in answer.text
+    assert server.api.delete(f"/batches/{number}").status_code == 200
+
+
 def test_a_driver_that_cannot_start(
-    serve: Callable[..., Server],
-    make_stub: Callable[..., Stub],
-    jobs: Path,
-    script: str | None,
-    args: list[str],
-    words: str,
+    serve: Callable[..., Server], make_stub: Callable[..., Stub], jobs: Path
 ) -> None:
     """What shows only then: the batch is dead, its log says why first and last, and it can be deleted."""
-    server = serve({**make_stub(script).settings, "files.allow": [str(jobs)]})
-    number = server.api.post("/batches", placed({**OK, "args": args}, jobs)).json()["id"]
+    server = serve({**make_stub(None).settings, "files.allow": [str(jobs)]})
+    number = server.api.post("/batches", placed(OK, jobs)).json()["id"]
     path = f"/batches/{number}"
     wait_until("it ends", lambda: server.api.get(f"{path}/state").json()["state"] == "dead")
     log = server.api.get(f"{path}/log?from=0&size=100").json()["log"]
     assert log[0] == log[-1]
-    assert words in log[0]
+    assert "spark-submit could not be run" in log[0]
     assert server.api.delete(path).status_code == 200
     wait_until("no file is left", lambda: not server.run_files())
     assert not server.driver_processes()

@@ -18,6 +18,8 @@ LIMITS = {
     "limits.name_bytes": 50,
     "limits.conf_keys": 20,
     "limits.list_entries": 10,
+    "limits.conf_value_bytes": "2KiB",
+    "limits.args_bytes": "8KiB",
 }
 
 
@@ -54,6 +56,10 @@ CREATE: dict[str, tuple[Any, Any, int]] = {
     "name": ({"name": "x" * 50}, {"name": "x" * 51}, 400),
     "name in other letters": ({"name": "é" * 25}, {"name": "é" * 25 + "x"}, 400),
     "conf": ({"conf": {f"k{n}": 1 for n in range(20)}}, {"conf": {f"k{n}": 1 for n in range(21)}}, 400),
+    "conf's key": ({"conf": {"k" * 1024: 1}}, {"conf": {"k" * 1025: 1}}, 400),
+    "conf's value": ({"conf": {"spark.x": "x" * 2048}}, {"conf": {"spark.x": "x" * 2049}}, 400),
+    "queue": ({"queue": "x" * 2048}, {"queue": "x" * 2049}, 400),
+    "an entry of jars": ({"jars": ["hdfs:///" + "x" * 2040]}, {"jars": ["hdfs:///" + "x" * 2041]}, 400),
     "files": ({"files": ["hdfs:///x"] * 10}, {"files": ["hdfs:///x"] * 11}, 400),
     "jars": ({"jars": ["hdfs:///x"] * 10}, {"jars": ["hdfs:///x"] * 11}, 400),
     "pyFiles": ({"pyFiles": ["hdfs:///x"] * 10}, {"pyFiles": ["hdfs:///x"] * 11}, 400),
