@@ -43,11 +43,11 @@ const MAY_USE: &[(&str, &str)] = &[
     ("access", "config"),
     (
         "session",
-        "sharing idempotency output turn starts admission quota pool gpu driver store config",
+        "sharing idempotency output policy turn starts admission quota pool gpu driver store config",
     ),
     (
         "batch",
-        "sharing idempotency turn starts admission quota gpu driver store config",
+        "sharing idempotency policy turn starts admission quota gpu driver store config",
     ),
     ("upload", "quota config"),
     ("output", "config"),

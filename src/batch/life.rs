@@ -346,6 +346,7 @@ impl Life {
             exit_code: self.snapshot.exit_code.map(i64::from),
             diagnosis: self.snapshot.diagnosis.as_deref().map(str::to_owned),
             ended: state.is_final().then(now_ms),
+            request: state.is_final().then(|| self.request.without_secrets()).flatten(),
         };
         self.shared.store.insist(op).await;
     }

@@ -15,6 +15,7 @@ use super::state::BatchState;
 use crate::clock::now_ms;
 use crate::driver::{RunDir, end_leftover};
 use crate::ownership::Share;
+use crate::policy;
 use crate::sharing::by_subject;
 use crate::store::{BatchRow, Op, StoreError, Subject};
 
@@ -35,9 +36,10 @@ impl Batches {
             let id = row.id;
             let shares = shares.remove(&id).unwrap_or_default();
             count += usize::from(row.ended.is_none());
+            let request = row.request.clone();
             if let Err(why) = self.take_back_one(row, shares).await {
                 error!(batch.id = id, %why, "a batch of an earlier server can't be taken back");
-                self.close(id, why).await?;
+                self.close(id, why, policy::without_secrets(&request)).await?;
             }
         }
         if count > 0 {
@@ -122,7 +124,7 @@ impl Batches {
         Ok(())
     }
 
-    async fn close(&self, id: i64, why: String) -> Result<(), StoreError> {
+    async fn close(&self, id: i64, why: String, request: Option<String>) -> Result<(), StoreError> {
         let store = &self.shared.store;
         let op = Op::UpdateBatch {
             id,
@@ -131,6 +133,7 @@ impl Batches {
             exit_code: None,
             diagnosis: Some(why),
             ended: Some(now_ms()),
+            request,
         };
         store.write(op).await
     }

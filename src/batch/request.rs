@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use crate::driver::DriverSpec;
 use crate::gpu::Ask;
+use crate::policy;
 use crate::quota::Cost;
 
 /// A request that the policy has passed: all that is needed to start its driver, now or after a restart of the server.
@@ -39,5 +40,11 @@ impl NewBatch {
     #[must_use]
     pub fn user(&self) -> Option<&str> {
         self.proxy_user.as_deref().or(self.owner.as_deref())
+    }
+
+    /// What is stored of it once it has ended; none where that is all of it.
+    #[must_use]
+    pub fn without_secrets(&self) -> Option<String> {
+        policy::without_secrets(&serde_json::to_string(self).ok()?)
     }
 }

@@ -1,4 +1,4 @@
-//! What a request may ask for: Spark conf (`conf.rs`), the administrator's rules for it (`rules.rs`, with `aliases.rs`), Python environments (`environment.rs`), files of the server (`files.rs`), what is decided on a secured Hadoop and where its configuration is (`hadoop.rs`), names (`names.rs`), how long its texts may be (`lengths.rs`), and the
+//! What a request may ask for: Spark conf (`conf.rs`), the administrator's rules for it (`rules.rs`, with `aliases.rs`), Python environments (`environment.rs`), files of the server (`files.rs`), what is decided on a secured Hadoop and where its configuration is (`hadoop.rs`), names (`names.rs`), how long its texts may be (`lengths.rs`), which of them may be secrets (`redaction.rs`), and the
 //! durations in Livy's notation (`durations.rs`).
 //!
 //! Pure functions of the request and the configuration: no HTTP, and no input or output beyond resolving paths. May be
@@ -12,6 +12,7 @@ mod files;
 mod hadoop;
 mod lengths;
 mod names;
+mod redaction;
 mod rules;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ pub use files::{FILE_KEYS, FileKey, file_key, resolve_conf, resolve_files, split
 pub use hadoop::{check_hadoop, conf_dir};
 pub use lengths::{check_args, check_conf_lengths, check_length};
 pub use names::{check_count, check_file_name, check_name};
+pub use redaction::{is_secret, redact, without_secrets};
 pub use rules::{Asked, Rules};
 
 /// Why a request is refused. Its text is what stands after `Rejected, Reason: ` in Livy's 400, where Livy has one

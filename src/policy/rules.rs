@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::aliases::{is_named, names};
+use super::redaction::{REDACTED, is_secret};
 use super::{Rejection, canonical, shortened};
 use crate::config::{Amount, Compared, PolicyRule};
 
@@ -27,16 +28,6 @@ const IN_BYTES: &[&str] = &["spark.driver.maxResultSize", "spark.memory.offHeap.
 
 /// Keys whose `0` means: no limit.
 const ZERO_IS_ENDLESS: &[&str] = &["spark.driver.maxResultSize"];
-
-/// What stands for a value that may be a secret; Spark's `spark.redaction.regex` names the same keys.
-const SECRET: &[&str] = &[
-    "secret",
-    "password",
-    "token",
-    "access.key",
-    "accesskey",
-    "access_key",
-];
 
 /// The rules for one caller, in the order of their names.
 #[derive(Debug)]
@@ -270,9 +261,8 @@ fn cap(
 
 /// A value as a log may have it.
 fn shown(key: &str, value: &str) -> String {
-    let key = key.to_lowercase();
-    if SECRET.iter().any(|word| key.contains(word)) {
-        "*********(redacted)".to_owned()
+    if is_secret(key) {
+        REDACTED.to_owned()
     } else {
         shortened(value)
     }

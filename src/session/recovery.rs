@@ -19,6 +19,7 @@ use super::stored::sound;
 use crate::clock::now_ms;
 use crate::driver::{RunDir, end_leftover};
 use crate::ownership::Share;
+use crate::policy;
 use crate::sharing::by_subject;
 use crate::store::{Op, SessionRow, StoreError, Subject, Trouble};
 
@@ -54,9 +55,10 @@ impl Sessions {
             }
             let id = row.id;
             let shares = shares.remove(&id).unwrap_or_default();
+            let request = row.request.clone();
             if let Err(why) = self.take_back_one(row, shares).await {
                 error!(session.id = id, %why, "a session of an earlier server can't be taken back");
-                match self.close(id, &why).await {
+                match self.close(id, &why, policy::without_secrets(&request)).await {
                     // What can't even be closed must not stop the start.
                     Err(failed) if failed.trouble() == Some(Trouble::Damaged) => {
                         store.set_aside(&id.to_string(), &why);
@@ -195,7 +197,7 @@ impl Sessions {
     }
 
     /// Ends a session of which nothing can be taken back. Its statements say so.
-    async fn close(&self, id: i64, why: &str) -> Result<(), StoreError> {
+    async fn close(&self, id: i64, why: &str, request: Option<String>) -> Result<(), StoreError> {
         self.close_statements(id, why).await?;
         let store = &self.shared.store;
         let op = Op::UpdateSession {
@@ -206,6 +208,7 @@ impl Sessions {
             ui_url: None,
             diagnosis: Some(why.to_owned()),
             ended: Some(now_ms()),
+            request,
         };
         store.write(op).await
     }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::kind::Kind;
 use crate::driver::DriverSpec;
 use crate::gpu::Ask;
+use crate::policy;
 use crate::quota::Cost;
 
 /// A session's request as `GET /sessions/{id}` echoes it (livy-spec.md, 1.3), and as it is stored.
@@ -85,5 +86,11 @@ impl NewSession {
     #[must_use]
     pub fn user(&self) -> Option<&str> {
         self.proxy_user.as_deref().or(self.owner.as_deref())
+    }
+
+    /// What is stored of it once it has ended; none where that is all of it.
+    #[must_use]
+    pub fn without_secrets(&self) -> Option<String> {
+        policy::without_secrets(&serde_json::to_string(self).ok()?)
     }
 }

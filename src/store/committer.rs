@@ -26,6 +26,8 @@ const PROBE: Duration = Duration::from_millis(250);
 const PROBE_PATIENCE: Duration = Duration::from_millis(50);
 /// How long a connection that failed may take to close.
 const CLOSING: Duration = Duration::from_secs(1);
+/// The write-ahead log has what was replaced, such as secrets, for so long at most.
+const TRACES: Duration = Duration::from_secs(10);
 /// The same trouble is told again after so long.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 
@@ -49,6 +51,8 @@ pub(super) struct Committer {
     next_probe: Instant,
     told: Option<(Trouble, Instant)>,
     since: Instant,
+    /// When the write-ahead log is emptied next.
+    empty_log: Option<Instant>,
 }
 
 impl Committer {
@@ -68,6 +72,8 @@ impl Committer {
             next_probe: now,
             told: None,
             since: now,
+            // An earlier server may have been killed before it came to that.
+            empty_log: Some(now + TRACES),
         }
     }
 
@@ -79,6 +85,7 @@ impl Committer {
             tokio::select! {
                 biased;
                 () = tokio::time::sleep_until(self.next_probe), if may_pass => self.probe().await,
+                () = at(self.empty_log), if trouble.is_none() => self.empty_log().await,
                 taken = waiting.recv_many(&mut batch, BATCH) => {
                     if taken == 0 {
                         break;
@@ -100,6 +107,9 @@ impl Committer {
     /// Commits what waits, together or, where that does not go, each alone; answers each.
     async fn commit(&mut self, batch: &mut Vec<Write>) {
         let together: Vec<Arc<Op>> = batch.iter().map(|write| Arc::clone(&write.op)).collect();
+        if self.empty_log.is_none() && together.iter().any(|op| op.leaves_traces()) {
+            self.empty_log = Some(Instant::now() + TRACES);
+        }
         let outcome = self.attempt(&together).await;
         let each_alone = match &outcome {
             Err(StoreError::Refused(_)) => true,
@@ -164,6 +174,32 @@ impl Committer {
             transaction.commit().await?;
         }
         outcome_is_told()
+    }
+
+    /// Brings all of the write-ahead log into the file and empties it; where a reader is in the way, it is tried again.
+    async fn empty_log(&mut self) {
+        self.empty_log = None;
+        let patience = self.database.patience();
+        let emptied = async {
+            let connection = self.connected(patience).await?;
+            be_patient(connection, PROBE_PATIENCE).await?;
+            let busy: i64 = sqlx::query_scalar("PRAGMA wal_checkpoint(TRUNCATE)")
+                .fetch_one(&mut *connection)
+                .await?;
+            be_patient(connection, patience).await?;
+            Ok::<_, StoreError>(busy == 0)
+        };
+        match emptied.await {
+            Ok(true) => {}
+            Ok(false) => self.empty_log = Some(Instant::now() + TRACES),
+            Err(failed) => {
+                debug!(error = %failed, "the write-ahead log could not be emptied");
+                self.empty_log = Some(Instant::now() + TRACES);
+                if failed.spoils_connection() {
+                    self.drop_connection().await;
+                }
+            }
+        }
     }
 
     /// The connection that writes, opened where there is none.
@@ -262,6 +298,14 @@ fn answer(batch: &mut Vec<Write>, outcome: &Result<(), StoreError>) {
     for write in batch.drain(..) {
         // A caller that has left does not need its answer.
         let _ = write.done.send(outcome.clone());
+    }
+}
+
+/// At that time; never where there is none.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -42,6 +42,8 @@ impl Database {
             .filename(file)
             .foreign_keys(true)
             .disable_statement_logging()
+            // What is deleted or replaced is overwritten: it may have been a secret.
+            .pragma("secure_delete", "ON")
             .busy_timeout(patience)
             .synchronous(match config.durability {
                 Durability::Process => SqliteSynchronous::Normal,

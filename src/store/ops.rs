@@ -32,6 +32,8 @@ pub enum Op {
         diagnosis: Option<String>,
         /// When it ended.
         ended: Option<i64>,
+        /// What is kept of the request, where that is not all of it.
+        request: Option<String>,
     },
     /// A session that its user deleted: its statements go, its row stays in the history.
     DeleteSession {
@@ -41,6 +43,8 @@ pub enum Op {
         state: String,
         /// When.
         at: i64,
+        /// What is kept of the request, where that is not all of it.
+        request: Option<String>,
     },
     /// A new batch, with the key of its request; also moves the counter of ids past its id.
     InsertBatch(Box<BatchRow>, Option<Box<IdempotencyRow>>),
@@ -58,6 +62,8 @@ pub enum Op {
         diagnosis: Option<String>,
         /// When it ended.
         ended: Option<i64>,
+        /// What is kept of the request, where that is not all of it.
+        request: Option<String>,
     },
     /// A batch that its user deleted, or that has ended long ago. Its driver's row stays until nothing of the driver is left.
     DeleteBatch {
@@ -195,6 +201,15 @@ pub enum Op {
 }
 
 impl Op {
+    /// True for what takes a request's secrets out of the store, or all of a row: until the next checkpoint the write-ahead log has what was there.
+    pub(super) fn leaves_traces(&self) -> bool {
+        match self {
+            Self::UpdateSession { request, .. } | Self::UpdateBatch { request, .. } => request.is_some(),
+            Self::DeleteSession { .. } | Self::DeleteBatch { .. } | Self::ForgetSession { .. } => true,
+            _ => false,
+        }
+    }
+
     /// True for an operation that is one query, and so all or nothing without a transaction around it.
     pub(super) fn is_one_query(&self) -> bool {
         match self {
@@ -260,27 +275,37 @@ pub(super) async fn apply(to: &mut SqliteConnection, op: &Op) -> Result<(), Stor
             ui_url,
             diagnosis,
             ended,
+            request,
         } => sqlx::query(
             "UPDATE sessions SET state = ?, app_id = coalesce(?, app_id), ui_url = coalesce(?, ui_url), \
-                 diagnosis = coalesce(?, diagnosis), ended = coalesce(?, ended) WHERE id = ? AND epoch <= ? AND ended IS NULL",
+                 diagnosis = coalesce(?, diagnosis), ended = coalesce(?, ended), request = coalesce(?, request) \
+                 WHERE id = ? AND epoch <= ? AND ended IS NULL",
         )
         .bind(state)
         .bind(app_id)
         .bind(ui_url)
         .bind(diagnosis)
         .bind(ended)
+        .bind(request)
         .bind(id)
         .bind(epoch)
         .execute(to)
         .await?
         .done(),
-        Op::DeleteSession { id, state, at } => {
+        Op::DeleteSession {
+            id,
+            state,
+            at,
+            request,
+        } => {
             sqlx::query(
-                "UPDATE sessions SET state = ?, deleted = coalesce(deleted, ?), ended = coalesce(ended, ?) WHERE id = ?",
+                "UPDATE sessions SET state = ?, deleted = coalesce(deleted, ?), ended = coalesce(ended, ?), \
+                 request = coalesce(?, request) WHERE id = ?",
             )
             .bind(state)
             .bind(at)
             .bind(at)
+            .bind(request)
             .bind(id)
             .execute(&mut *to)
             .await?;
@@ -301,14 +326,16 @@ pub(super) async fn apply(to: &mut SqliteConnection, op: &Op) -> Result<(), Stor
             exit_code,
             diagnosis,
             ended,
+            request,
         } => sqlx::query(
             "UPDATE batches SET state = ?, exit_code = coalesce(?, exit_code), diagnosis = coalesce(?, diagnosis), \
-             ended = coalesce(?, ended) WHERE id = ? AND epoch <= ? AND ended IS NULL",
+             ended = coalesce(?, ended), request = coalesce(?, request) WHERE id = ? AND epoch <= ? AND ended IS NULL",
         )
         .bind(state)
         .bind(exit_code)
         .bind(diagnosis)
         .bind(ended)
+        .bind(request)
         .bind(id)
         .bind(epoch)
         .execute(to)

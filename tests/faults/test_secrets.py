@@ -7,6 +7,7 @@ import contextlib
 import os
 import re
 import stat
+import time
 import uuid
 from pathlib import Path
 from typing import Any, Callable
@@ -161,6 +162,70 @@ def test_canaries(guarded: Server, figures: Callable[[str], None]) -> None:
     figures(
         f"canaries: {len(everything)} secrets, in no log, argument, environment or file where none must be"
     )
+
+
+REDACTED = "*********(redacted)"
+LOG_EMPTIED = 10
+"""Seconds after which the store's write-ahead log has nothing of what was replaced."""
+
+
+def test_secrets_go_with_the_end(
+    serve: Callable[..., Server], tmp_path: Path, figures: Callable[[str], None]
+) -> None:
+    """Once a session or batch has ended, however it did, no file of the server's has its secrets, neither the
+    store nor its write-ahead log; what waits or runs keeps its own, also over a server that is killed."""
+    settings = {**Fake(tmp_path / "fake").settings, "limits.batches": 1, "driver.stop_grace": "100ms"}
+    server = serve(settings)
+    api = server.api
+    canaries = {
+        name: f"canary-{uuid.uuid4().hex}" for name in ("deleted", "died", "batch", "lives", "killed")
+    }
+
+    def conf(name: str) -> dict[str, str]:
+        # What is larger than a page of the store's lies on pages of its own.
+        long = canaries[name] * 200
+        return {"spark.my.Password": canaries[name], "spark.hadoop.x.secret.y": long, "spark.plain": "stays"}
+
+    def has(name: str) -> set[str]:
+        return holders(server, canaries[name])
+
+    sessions = {name: api.create(conf=conf(name)) for name in ("deleted", "died", "lives", "killed")}
+    for session in sessions.values():
+        session.wait("idle")
+    assert all(has(name) for name in sessions)
+    began = time.monotonic()
+    assert api.post("/batches", {"file": "https://files.example/a.py", "conf": conf("batch")}).ok
+    assert sessions["deleted"].delete() is None
+    sessions["died"].post("die")
+    sessions["died"].wait_ended()
+    assert sessions["died"].get()["conf"] == {
+        "spark.my.Password": REDACTED,
+        "spark.hadoop.x.secret.y": REDACTED,
+        "spark.plain": "stays",
+    }
+    assert sessions["lives"].get()["conf"] == conf("lives")
+    processes.wait_until("the batch ends", lambda: api.get("/batches/0/state").json()["state"] == "dead")
+    gone = ("deleted", "died", "batch")
+    processes.wait_until("their secrets are gone", lambda: not any(map(has, gone)), LOG_EMPTIED + 30)
+    took = time.monotonic() - began
+    assert has("lives")
+
+    # Killed as soon as the end is seen: it is in the write-ahead log, and the next server empties that.
+    sessions["killed"].post("die")
+    sessions["killed"].wait_ended()
+    server.restart()
+    api = server.api
+    for session in sessions.values():
+        session.api = api
+    processes.wait_until("they are gone as well", lambda: not has("killed"), LOG_EMPTIED + 30)
+    assert sessions["died"].get()["conf"]["spark.my.Password"] == REDACTED
+    assert api.get(f"/sessions/{sessions['killed'].id}").json()["conf"]["spark.plain"] == "stays"
+    sessions["lives"].wait("idle")
+    assert sessions["lives"].get()["conf"] == conf("lives")
+    assert sessions["lives"].text("ledger 1") == "1"
+    shown = api.get("/history").text + api.get("/sessions?size=1000").text + api.get("/batches").text
+    assert not [name for name in (*gone, "killed") if canaries[name] in shown]
+    figures(f"secrets of what has ended: out of every file {took:.0f} s after the first end")
 
 
 def test_umask(serve: Callable[..., Server], tmp_path: Path) -> None:

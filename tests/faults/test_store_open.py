@@ -189,6 +189,35 @@ def test_older_is_copied_and_migrated(tmp_path: Path, settings: dict[str, Any]) 
         assert rows(copy, "SELECT max(version) FROM _sqlx_migrations") == [(1,)], "kept"
 
 
+def test_older_secrets_go(tmp_path: Path, settings: dict[str, Any]) -> None:
+    """An older Firesteel kept secrets of what had ended: they go with the migration, and nothing else."""
+    conf = {
+        "spark.z": "1",
+        "a.PassWord": "canary",
+        "b.access_key": "canary",
+        "bXaccessXkey": "2",
+        "c.token": "",
+    }
+    kept = {key: "*********(redacted)" if key[:2] in ("a.", "b.", "c.") else conf[key] for key in conf}
+    request = {"kind": "pyspark", "echo": {"conf": conf, "ttl": "é"}, "driver": {"conf": conf}}
+    expected = {"kind": "pyspark", "echo": {"conf": kept, "ttl": "é"}, "driver": {"conf": kept}}
+    batch = f"(0, 'dead', '{json.dumps(request)}', 1, 1, strftime('%s') * 1000)"
+    path = database(
+        tmp_path / "state",
+        old(11),
+        ended(3, request=f"'{json.dumps(request)}'"),
+        ended(4, request="'no JSON'"),
+        f"INSERT INTO batches (id, state, request, epoch, created, ended) VALUES {batch};",
+    )
+    # The batch's request has no more than its conf.
+    with serving(settings, state_dir=path.parent, allowed=(r"can't be taken back",)):
+        found = rows(path, "SELECT request FROM sessions ORDER BY id")
+        assert [json.loads(found[0][0]), found[1][0]] == [expected, "no JSON"]
+        assert list(json.loads(found[0][0])["echo"]["conf"]) == list(conf), "in its order"
+        stored = json.loads(rows(path, "SELECT request FROM batches")[0][0])
+        assert stored["driver"]["conf"] == kept
+
+
 @pytest.mark.parametrize("point", ["begun", "half", "committed"])
 @pytest.mark.parametrize("versions", [0, 1])
 def test_killed_while_migrating(tmp_path: Path, settings: dict[str, Any], versions: int, point: str) -> None:

@@ -11,7 +11,8 @@ use crate::authentication::TokenFacts;
 use crate::batch::{self, Batch};
 use crate::gpu::{Summary, Usage};
 use crate::ownership::{Grantee, Ownership, Share};
-use crate::session::{Echo, Kind, Session, Snapshot, Statement, StatementState};
+use crate::policy;
+use crate::session::{Echo, Kind, Session, SessionState, Snapshot, Statement, StatementState};
 use crate::upload::Upload;
 
 /// Links of an application; all values are texts.
@@ -128,9 +129,13 @@ pub struct Details {
     pub queue: Option<String>,
 }
 
-impl From<&Echo> for Details {
-    fn from(echo: &Echo) -> Self {
-        let echo = echo.clone();
+impl Details {
+    /// The secrets of an ended session's conf are in no store any more, and so in no answer.
+    fn of(echo: &Echo, has_ended: bool) -> Self {
+        let mut echo = echo.clone();
+        if has_ended {
+            policy::redact(&mut echo.conf);
+        }
         Self {
             ttl: echo.ttl,
             idle_timeout: echo.idle_timeout,
@@ -168,7 +173,7 @@ impl SessionView {
                 ..AppInfo::of_gpus(snapshot.gpus.as_deref(), snapshot.gpu_usage.as_ref())
             },
             log,
-            details: Some(Details::from(&*session.echo)),
+            details: Some(Details::of(&session.echo, snapshot.state == SessionState::Dead)),
         }
     }
 

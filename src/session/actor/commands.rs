@@ -27,6 +27,7 @@ impl Actor {
                     id: self.id,
                     state,
                     at: now_ms(),
+                    request: self.request.without_secrets(),
                 };
                 self.work.push(Box::pin(async move {
                     Done::Deleted {

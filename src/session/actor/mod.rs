@@ -317,6 +317,7 @@ impl Actor {
                 .or(self.reason.as_deref())
                 .map(str::to_owned),
             ended,
+            request: ended.and_then(|_| self.request.without_secrets()),
         });
         if op.is_some() || gone.is_some() {
             let (shared, deleted) = (Arc::clone(&self.shared), self.deleted);
