@@ -1,9 +1,10 @@
 //! Changes of whose a session or batch is and with whom it is shared: stored first, then seen by readers, one change at a time. Each is a task of
 //! its own, so that a client that leaves doesn't leave the store and what readers see apart.
 //!
-//! What is counted by owner moves with a session or batch that is handed over: here its name and its GPUs, in one place ([`Sharing::hand_over`]).
+//! What is counted by owner moves with a session or batch that is handed over: its name, its part of the quota and its GPUs, in one place
+//! ([`Sharing::hand_over`]).
 //!
-//! Called by `session` and `batch`; calls `ownership`, `gpu` and `store`.
+//! Called by `session` and `batch`; calls `ownership`, `turn`, `quota` and `store`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,9 +16,10 @@ use tracing::{info, warn};
 
 use crate::background::Background;
 use crate::clock::now_ms;
-use crate::gpu::Gpus;
 use crate::ownership::{Grantee, Ownership, Right, Share, Whose};
+use crate::quota::Claim;
 use crate::store::{Op, ShareRow, Store, StoreError, Subject};
+use crate::turn::{Gate, NoRoom};
 
 /// Ids by owner and name.
 pub type Names = DashMap<(Option<String>, String), i64>;
@@ -34,6 +36,14 @@ pub enum SharingError {
     /// The new owner may not hold so many GPUs.
     #[error("{0} may not hold the GPUs that it has (gpu.owner_limit).")]
     TooManyGpus(String),
+    /// The new owner's quota has no room for it.
+    #[error("Over quota: {why}, and it would be one more of {to}.")]
+    OverQuota {
+        /// The new owner.
+        to: String,
+        /// Usage and limit.
+        why: String,
+    },
     /// It has ended and is no longer shown.
     #[error("it is gone")]
     Gone,
@@ -61,6 +71,8 @@ pub struct Possession {
     pub name: Option<String>,
     /// The place that changes.
     pub whose: Arc<Whose>,
+    /// What it takes of its owner's quota.
+    pub claim: Claim,
 }
 
 /// Changes shares and owners. Clones take turns.
@@ -68,7 +80,7 @@ pub struct Possession {
 pub struct Sharing {
     store: Store,
     background: Background,
-    gpus: Gpus,
+    gate: Gate,
     most: usize,
     turn: Arc<Mutex<()>>,
 }
@@ -76,11 +88,11 @@ pub struct Sharing {
 impl Sharing {
     /// Each is shared with `most` users and groups at most.
     #[must_use]
-    pub fn new(store: &Store, background: &Background, gpus: &Gpus, most: usize) -> Self {
+    pub fn new(store: &Store, background: &Background, gate: &Gate, most: usize) -> Self {
         Self {
             store: store.clone(),
             background: background.clone(),
-            gpus: gpus.clone(),
+            gate: gate.clone(),
             most,
             turn: Arc::default(),
         }
@@ -131,7 +143,7 @@ impl Sharing {
         .await
     }
 
-    /// Makes it that user's: its row, its name among theirs, and the GPUs that it holds or waits for. `shelf` is where it is found.
+    /// Makes it that user's: its row, its name among theirs, and what it takes or waits for of their quota and of the GPUs. `shelf` is where it is found.
     ///
     /// # Errors
     /// See [`SharingError`]. Cancel safety: as of [`Sharing::put`].
@@ -153,19 +165,17 @@ impl Sharing {
             let (old_key, new_key) = (key(&before.owner), key(&owner));
             take_name(&*shelf, new_key.as_ref(), of.id(), &to)?;
             let who = format!("{} {}", of.what(), of.id());
-            let moved = match sharing.gpus.hand_over(&who, &owner) {
-                true => sharing
-                    .store
-                    .write(Op::SetOwner { of, owner })
-                    .await
-                    .map_err(Into::into),
-                false => Err(SharingError::TooManyGpus(to.clone())),
-            };
-            if moved.is_err() {
-                // Back to who has room for them, as they just had.
-                let _ = sharing.gpus.hand_over(&who, &before.owner);
+            if let Err(no_room) = sharing.gate.hand_over(&who, &shared.claim, &owner) {
                 free_name(&*shelf, new_key.as_ref(), of.id());
-                return moved;
+                return Err(match no_room {
+                    NoRoom::Quota(why) => SharingError::OverQuota { to, why: why.0 },
+                    NoRoom::Gpus => SharingError::TooManyGpus(to),
+                });
+            }
+            if let Err(error) = sharing.store.write(Op::SetOwner { of, owner }).await {
+                sharing.gate.take_back(&who, &shared.claim, &before.owner);
+                free_name(&*shelf, new_key.as_ref(), of.id());
+                return Err(error.into());
             }
             shared.whose.set(before.handed_to(&to));
             free_name(&*shelf, old_key.as_ref(), of.id());

@@ -84,11 +84,7 @@ impl Starts {
     }
 
     fn enter(&self, owner: Option<&str>, kind: Kind, most: Duration) -> Waits {
-        let claim = Claim {
-            owner: owner.map(str::to_owned),
-            kind,
-            cost: Cost::default(),
-        };
+        let claim = Claim::new(owner.map(str::to_owned), kind, Cost::default());
         Waits {
             starts: self.clone(),
             ticket: self.line.enter_again(&claim),

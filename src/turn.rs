@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::admission::{Admission, Place as Permit, QueueFull, Ticket};
 use crate::config::Config;
 use crate::gpu::{Gpus, Lease, Part, Place, Usage, Waiting, Wanted, Watched};
-use crate::quota::{Claim, Quotas};
+use crate::quota::{Claim, Over, Quotas};
 use crate::starts::{Start, Starts};
 
 /// What there is not enough of for everybody: sessions and batches take of the same.
@@ -31,6 +31,15 @@ pub struct Gate {
     gpus: Gpus,
     quotas: Quotas,
     wait: Duration,
+}
+
+/// Why a user can't be given what another's driver takes.
+#[derive(Debug)]
+pub enum NoRoom {
+    /// Their quota has no room for it.
+    Quota(Over),
+    /// They may not hold so many GPUs.
+    Gpus,
 }
 
 /// One that waits for its turn; dropping it leaves all lines.
@@ -97,6 +106,26 @@ impl Gate {
             lease,
             start: None,
         }
+    }
+
+    /// Makes what a driver takes or waits for another user's: of the quota, and of the GPUs; `who` is what people know it by.
+    ///
+    /// # Errors
+    /// That user has no room for it. Nothing has changed then.
+    pub fn hand_over(&self, who: &str, claim: &Claim, owner: &Option<String>) -> Result<(), NoRoom> {
+        let before = claim.owner();
+        self.admission.hand_over(claim, owner).map_err(NoRoom::Quota)?;
+        if self.gpus.hand_over(who, owner) {
+            return Ok(());
+        }
+        self.admission.take_back(claim, &before);
+        Err(NoRoom::Gpus)
+    }
+
+    /// Takes a hand-over back: its owner of before has room for it, as they just had.
+    pub fn take_back(&self, who: &str, claim: &Claim, owner: &Option<String>) {
+        let _ = self.gpus.hand_over(who, owner);
+        self.admission.take_back(claim, owner);
     }
 
     /// The GPUs.
@@ -180,7 +209,9 @@ impl Turn {
             (None, None) => return Ok(held(admitted(ticket).await, None)),
             (None, Some(wanted)) => {
                 permit = admitted(ticket.take()).await;
-                gate.join(wanted)
+                // It may have been handed over meanwhile.
+                let owner = claim.owner();
+                gate.join(Wanted { owner, ..wanted })
             }
             (Some(place), _) => place,
         };

@@ -55,7 +55,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("pool", "profile starts gpu driver store config"),
     ("profile", "gpu config"),
     ("driver", "gpu config"),
-    ("sharing", "gpu store"),
+    ("sharing", "turn quota store"),
     ("idempotency", "store"),
     ("store", "config"),
     ("turn", "starts admission quota gpu config"),

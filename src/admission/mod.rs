@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::oneshot;
 
-use crate::quota::{Claim, Freed, Lease, Quotas};
+use crate::quota::{Claim, Freed, Lease, Over, Quotas};
 
 /// The gate in front of drivers. Clones are the same.
 #[derive(Clone, Debug)]
@@ -65,7 +65,7 @@ enum Ahead {
 #[derive(Debug)]
 struct Waits {
     gate: Arc<Gate>,
-    owner: Option<String>,
+    claim: Claim,
     id: u64,
     come: oneshot::Receiver<Place>,
 }
@@ -124,12 +124,12 @@ impl Admission {
             queue_limit, what, ..
         } = *self.gate;
         let line = self.gate.line();
-        let (all, own) = line.before(&waits.owner, waits.id);
+        let (all, own) = line.before(&waits.claim.owner(), waits.id);
         drop(line);
         if all >= queue_limit {
             return Err(QueueFull::All(what));
         }
-        match self.gate.quotas.queued(claim.owner.as_deref()) {
+        match self.gate.quotas.queued(claim.owner().as_deref()) {
             Some((most, by)) if own >= most => Err(QueueFull::Own { what, count: own, by }),
             _ => Ok(ticket),
         }
@@ -159,7 +159,7 @@ impl Admission {
         let why = self.gate.quotas.why_not(claim).filter(|_| !has_quota);
         let waits = Waits {
             gate: Arc::clone(&self.gate),
-            owner: claim.owner.clone(),
+            claim: claim.clone(),
             id,
             come: coming,
         };
@@ -170,6 +170,40 @@ impl Admission {
             notices: self.gate.notices(ahead, is_full, why),
             place: Ahead::Waits(waits),
         }
+    }
+
+    /// Makes a claim that user's: what it takes is counted for them, and one that waits for its turn is in their line, where it comes before
+    /// what they asked for later.
+    ///
+    /// # Errors
+    /// See [`Quotas::hand_over`], and where no further one of theirs may wait: the sentence. Nothing has changed then.
+    pub fn hand_over(&self, claim: &Claim, owner: &Option<String>) -> Result<(), Over> {
+        let mut line = self.gate.line();
+        let place = line.find(claim);
+        if place.is_some()
+            && let Some((most, by)) = self.gate.quotas.queued(owner.as_deref())
+            && line.waiting.get(owner).map_or(0, VecDeque::len) as u64 >= most
+        {
+            let what = self.gate.what;
+            return Err(Over(format!(
+                "{most} {what} wait to be started, and that is the most ({by})"
+            )));
+        }
+        self.gate.quotas.hand_over(claim, owner)?;
+        line.pass(place, owner);
+        drop(line);
+        self.gate.quotas.freed();
+        Ok(())
+    }
+
+    /// Takes a hand-over back.
+    pub fn take_back(&self, claim: &Claim, owner: &Option<String>) {
+        let mut line = self.gate.line();
+        let place = line.find(claim);
+        self.gate.quotas.take_back(claim, owner);
+        line.pass(place, owner);
+        drop(line);
+        self.gate.quotas.freed();
     }
 
     /// Counts a driver that runs already, where more run than the limits allow as well: it runs on all the same.
@@ -272,7 +306,7 @@ impl Gate {
     /// How many turns come before its own, and whether as many run as may.
     fn ahead(&self, claim: &Claim, id: u64) -> (usize, bool) {
         let line = self.line();
-        (line.ahead(&claim.owner, id), line.running >= self.limit)
+        (line.ahead(&claim.owner(), id), line.running >= self.limit)
     }
 
     /// What the log of one that waits says.
@@ -302,18 +336,41 @@ impl Freed for Gate {
 impl Line {
     fn push(&mut self, claim: Claim, lease: Option<Lease>, come: oneshot::Sender<Place>) -> u64 {
         self.next_id += 1;
-        let (id, owner) = (self.next_id, claim.owner.clone());
-        let own = self.waiting.entry(owner.clone()).or_default();
-        if own.is_empty() {
-            self.order.push_back(owner);
-        }
-        own.push_back(Waiter {
+        let (id, owner) = (self.next_id, claim.owner());
+        let waiter = Waiter {
             id,
             claim,
             lease,
             come,
-        });
+        };
+        self.insert(&owner, waiter);
         id
+    }
+
+    /// Puts one among the owner's, in the order in which they came.
+    fn insert(&mut self, owner: &Option<String>, waiter: Waiter) {
+        let own = self.waiting.entry(owner.clone()).or_default();
+        if own.is_empty() {
+            self.order.push_back(owner.clone());
+        }
+        let at = own.partition_point(|other| other.id < waiter.id);
+        own.insert(at, waiter);
+    }
+
+    /// Where a claim waits.
+    fn find(&self, claim: &Claim) -> Option<(Option<String>, u64)> {
+        let owner = claim.owner();
+        let mut own = self.waiting.get(&owner)?.iter();
+        let found = own.find(|waiter| waiter.claim.is_same(claim))?;
+        Some((owner, found.id))
+    }
+
+    /// Makes one that waits the owner's.
+    fn pass(&mut self, place: Option<(Option<String>, u64)>, owner: &Option<String>) {
+        let waiter = place.and_then(|(from, id)| self.leave(&from, id));
+        if let Some(waiter) = waiter {
+            self.insert(owner, waiter);
+        }
     }
 
     /// Takes the first of the owner at a place of the order, who is the last in it from then on.
@@ -366,7 +423,9 @@ impl Line {
 impl Drop for Waits {
     fn drop(&mut self) {
         // A turn that has come meanwhile ends with the channel, after this. What it has of its quota goes once nothing is locked.
-        let left = self.gate.line().leave(&self.owner, self.id);
+        let mut line = self.gate.line();
+        let left = line.leave(&self.claim.owner(), self.id);
+        drop(line);
         drop(left);
     }
 }

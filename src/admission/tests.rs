@@ -15,11 +15,7 @@ fn gate(limit: usize, queue_limit: usize) -> Admission {
 }
 
 fn of(owner: &str) -> Claim {
-    Claim {
-        owner: Some(owner.to_owned()),
-        kind: Kind::Session,
-        cost: Cost::default(),
-    }
+    Claim::new(Some(owner.to_owned()), Kind::Session, Cost::default())
 }
 
 fn has_come(ticket: &mut Ticket) -> bool {
@@ -139,14 +135,8 @@ fn what_one_gate_frees_another_gives() {
         cores: 2,
         ..Cost::default()
     };
-    let session = Claim {
-        cost: cores,
-        ..of("ada")
-    };
-    let batch = Claim {
-        kind: Kind::Batch,
-        ..session.clone()
-    };
+    let claim = |kind| Claim::new(Some("ada".to_owned()), kind, cores);
+    let (session, batch) = (claim(Kind::Session), claim(Kind::Batch));
     let running = batches.enter(&batch).unwrap();
     let mut waiting = sessions.enter(&session).unwrap();
     assert!(!has_come(&mut waiting));
@@ -159,6 +149,44 @@ fn what_one_gate_frees_another_gives() {
     assert!(!has_come(&mut next));
     drop(counted);
     assert!(has_come(&mut next));
+}
+
+#[test]
+fn one_that_waits_is_in_its_new_owners_line() {
+    let quotas = quotas("[default] \n sessions = 1 \n queued = 2");
+    let gate = Admission::new("sessions", 9, 9, &quotas);
+    let bob = Some("bob".to_owned());
+    let (running, waits) = (of("ada"), of("ada"));
+    let mut first = gate.enter(&running).unwrap();
+    let mut second = gate.enter(&waits).unwrap();
+    let his = gate.enter(&of("bob")).unwrap();
+    let mut later = gate.enter(&of("bob")).unwrap();
+    assert!(has_come(&mut first) && !has_come(&mut second) && his.is_come());
+    // It came before what he asked for later, and is his from now on.
+    gate.hand_over(&waits, &bob).unwrap();
+    drop(his);
+    assert!(has_come(&mut second) && !has_come(&mut later));
+    // He has no room for one that runs, nor for a third that waits.
+    let over = gate.hand_over(&running, &bob).unwrap_err().to_string();
+    assert_eq!(over, "1 of 1 sessions run (quota.default)");
+    let (third, fourth) = (of("ada"), of("ada"));
+    let (third_ticket, fourth_ticket) = (gate.enter(&third).unwrap(), gate.enter(&fourth).unwrap());
+    gate.hand_over(&third, &bob).unwrap();
+    let full = gate.hand_over(&fourth, &bob).unwrap_err().to_string();
+    assert_eq!(
+        full,
+        "2 sessions wait to be started, and that is the most (quota.default)"
+    );
+    gate.take_back(&third, &Some("ada".to_owned()));
+    drop((second, later));
+    drop(first);
+    let mut third_ticket = third_ticket;
+    assert!(has_come(&mut third_ticket), "it is hers again");
+    drop((third_ticket, fourth_ticket));
+    let line = gate.gate.line();
+    assert!(line.running == 0 && line.waiting.is_empty() && line.order.is_empty());
+    drop(line);
+    assert!(quotas.reports().is_empty());
 }
 
 proptest! {

@@ -207,11 +207,7 @@ pub fn accept(
         .as_ref()
         .map_or(0, |ask| ask.thousandths.unwrap_or(gpu::WHOLE));
     let cost = Cost::of(&conf, &config.spark, held.into());
-    let claim = Claim {
-        owner: caller.user.clone(),
-        kind: wanted.what,
-        cost,
-    };
+    let claim = Claim::new(caller.user.clone(), wanted.what, cost);
     let quotas = app.sessions.quotas();
     quotas.know(caller.user.as_deref(), caller.groups());
     quotas

@@ -279,7 +279,9 @@ impl From<SharingError> for ApiError {
     fn from(reason: SharingError) -> Self {
         match reason {
             SharingError::TooMany(_) => Self::BadRequest(reason.to_string()),
-            SharingError::NameTaken(_) | SharingError::TooManyGpus(_) => Self::Conflict(reason.to_string()),
+            SharingError::NameTaken(_) | SharingError::TooManyGpus(_) | SharingError::OverQuota { .. } => {
+                Self::Conflict(reason.to_string())
+            }
             SharingError::Gone => Self::Gone(reason.to_string()),
             SharingError::Store(reason) => reason.into(),
         }

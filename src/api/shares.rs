@@ -116,7 +116,7 @@ macro_rules! routes {
                 (status = 400),
                 (status = 403),
                 (status = 404),
-                (status = 409, description = "the new owner has one of this name, or may not hold its GPUs; or drivers run as their owners, or act for them on a cluster (run_as.mode, hadoop.*)"),
+                (status = 409, description = "the new owner has one of this name, or no room for it in their quota or of the GPUs; or drivers run as their owners, or act for them on a cluster (run_as.mode, hadoop.*)"),
                 (status = 503),
             )
         )]

@@ -55,8 +55,12 @@ impl Batches {
     async fn take_back_one(&self, row: BatchRow, shares: Vec<Share>) -> Result<(), String> {
         let mut request: NewBatch = serde_json::from_str(&row.request)
             .map_err(|error| format!("The stored request can't be read: {error}."))?;
-        // It may have been handed over since it was asked for.
+        // It may have been handed over since it was asked for: then the groups are not its owner's.
+        if request.owner == row.owner && row.ended.is_none() {
+            self.gate.quotas().know(request.owner.as_deref(), &request.groups);
+        }
         request.owner.clone_from(&row.owner);
+        let claim = claim(&request);
         let state = BatchState::from_stored(&row.state)
             .ok_or_else(|| format!("{:?} is no state of a batch.", row.state))?;
         let shared = &self.shared;
@@ -71,6 +75,7 @@ impl Batches {
             self.enrol(
                 row.id,
                 request,
+                claim,
                 shares,
                 snapshot,
                 Begin::Ended(Duration::from_millis(ago)),
@@ -106,21 +111,20 @@ impl Batches {
             }
         };
         self.take_name(row.id, &request);
-        self.gate.quotas().know(request.owner.as_deref(), &request.groups);
         let begin = match adopted {
             Some((driver, events)) => {
                 snapshot.state = BatchState::Running;
-                let held = self.gate.running(driver.id, &claim(&request));
+                let held = self.gate.running(driver.id, &claim);
                 Begin::Adopted { driver, events, held }
             }
             None => {
                 snapshot.run_dir = None;
                 snapshot.notes = Arc::new(request.notes.clone());
-                let turn = self.gate.enter_again(claim(&request));
+                let turn = self.gate.enter_again(claim.clone());
                 Begin::Queued(turn.with_gpus(wanted(row.id, &request)))
             }
         };
-        self.enrol(row.id, request, shares, snapshot, begin);
+        self.enrol(row.id, request, claim, shares, snapshot, begin);
         Ok(())
     }
 

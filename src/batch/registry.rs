@@ -147,6 +147,8 @@ pub struct Batch {
     pub name: Option<String>,
     /// Whose it is, and with whom it is shared; it may be handed over.
     pub whose: Arc<Whose>,
+    /// What it takes of its owner's quota.
+    pub(super) claim: Claim,
     /// The uploads that the request names.
     pub uploads: Arc<[Uuid]>,
     snapshot: watch::Receiver<Arc<Snapshot>>,
@@ -195,7 +197,7 @@ impl Batches {
         let next_id = Arc::new(AtomicI64::new(store.next_batch_id().await?));
         let limits = &config.limits;
         let gate = Gate::new("batches", limits.batches, limits.batches_queued, scarce, &config);
-        let sharing = Sharing::new(&store, &background, &scarce.gpus, limits.shares);
+        let sharing = Sharing::new(&store, &background, &gate, limits.shares);
         let shared = Arc::new(Shared {
             config,
             store,
@@ -273,7 +275,8 @@ impl Batches {
     ) -> Result<Batch, CreateError> {
         self.shared.drivers.check_user(request.user()).await?;
         self.gate.quotas().know(request.owner.as_deref(), &request.groups);
-        let turn = self.gate.enter(claim(&request))?;
+        let claim = claim(&request);
+        let turn = self.gate.enter(claim.clone())?;
         let id = self.reserve(&request)?;
         let shared = &self.shared;
         let key = key.map(|key| {
@@ -307,7 +310,7 @@ impl Batches {
         let mut snapshot = Snapshot::new(BatchState::Starting);
         snapshot.notes = Arc::new(request.notes.clone());
         let turn = turn.with_gpus(wanted(id, &request));
-        Ok(self.enrol(id, request, Vec::new(), snapshot, Begin::Queued(turn)))
+        Ok(self.enrol(id, request, claim, Vec::new(), snapshot, Begin::Queued(turn)))
     }
 
     /// Puts a stored batch into the table and starts its task.
@@ -315,6 +318,7 @@ impl Batches {
         &self,
         id: i64,
         request: NewBatch,
+        claim: Claim,
         shares: Vec<Share>,
         snapshot: Snapshot,
         begin: Begin,
@@ -329,6 +333,7 @@ impl Batches {
                 shares,
                 ..Ownership::of(request.owner.clone(), request.proxy_user.clone())
             })),
+            claim,
             uploads: request.uploads.clone().into(),
             snapshot: published,
             asks,
@@ -450,11 +455,7 @@ impl Batches {
 
 /// What a batch takes of its owner's quota.
 pub(super) fn claim(request: &NewBatch) -> Claim {
-    Claim {
-        owner: request.owner.clone(),
-        kind: Kind::Batch,
-        cost: request.cost,
-    }
+    Claim::new(request.owner.clone(), Kind::Batch, request.cost)
 }
 
 /// What a batch asks for of the GPUs.

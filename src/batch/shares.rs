@@ -36,7 +36,7 @@ impl Batches {
         self.shared.sharing.remove(&possession(batch), with).await
     }
 
-    /// Makes a batch that user's, with its name and what it holds of the GPUs. Its driver goes on as it was started.
+    /// Makes a batch that user's, with its name, and what it takes of quotas and GPUs. Its driver goes on as it was started.
     ///
     /// # Errors
     /// See [`SharingError`]. Cancel safety: as of [`Batches::share`].
@@ -56,5 +56,6 @@ fn possession(batch: &Batch) -> Possession {
         subject: Subject::Batch(batch.id),
         name: batch.name.clone(),
         whose: Arc::clone(&batch.whose),
+        claim: batch.claim.clone(),
     }
 }

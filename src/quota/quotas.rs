@@ -29,15 +29,42 @@ enum Account {
     Quota(String),
 }
 
-/// What one session or batch takes of its owner's quota.
+/// What one session or batch takes of its owner's quota. Clones are the same one's: whose it is changes for all of them.
 #[derive(Clone, Debug)]
 pub struct Claim {
-    /// The owner.
-    pub owner: Option<String>,
+    owner: Arc<Mutex<Option<String>>>,
     /// What it is.
     pub kind: Kind,
     /// What it costs.
     pub cost: Cost,
+}
+
+impl Claim {
+    /// A claim of this owner's.
+    #[must_use]
+    pub fn new(owner: Option<String>, kind: Kind, cost: Cost) -> Self {
+        let owner = Arc::new(Mutex::new(owner));
+        Self { owner, kind, cost }
+    }
+
+    /// Whose it is now.
+    #[must_use]
+    pub fn owner(&self) -> Option<String> {
+        self.owner.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether both are of the same session or batch.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.owner, &other.owner)
+    }
+
+    fn set_owner(&self, owner: &Option<String>) {
+        self.owner
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone_from(owner);
+    }
 }
 
 /// What can never be had, or no more of: a sentence with usage and limit.
@@ -96,6 +123,9 @@ struct State {
     groups: HashMap<String, Arc<[String]>>,
     changes: BTreeMap<String, Changes>,
     usage: HashMap<Account, Usage>,
+    /// What is taken, by the numbers of the leases.
+    taken: HashMap<u64, Taken>,
+    next_lease: u64,
     rates: HashMap<Account, Rate>,
 }
 
@@ -103,14 +133,13 @@ struct State {
 #[derive(Debug)]
 pub struct Lease {
     quotas: Quotas,
-    taken: Box<Taken>,
+    id: u64,
 }
 
 #[derive(Debug)]
 struct Taken {
     account: Account,
-    kind: Kind,
-    cost: Cost,
+    claim: Claim,
 }
 
 /// Whose account a user's is, by which limits, and what people call these.
@@ -163,44 +192,76 @@ impl Quotas {
     /// There is no room for it now.
     pub fn take(&self, claim: &Claim) -> Result<Lease, Over> {
         let mut state = self.inner.state();
-        let mine = self.inner.mine(&state, claim.owner.as_deref());
-        let mut usage = state.usage.get(&mine.account).copied().unwrap_or_default();
+        let mine = self.inner.mine(&state, claim.owner().as_deref());
+        let usage = state.usage.get(&mine.account).copied().unwrap_or_default();
         if let Some(why) = usage.why_not(claim.kind, claim.cost, &mine.limits) {
             return Err(Over(format!("{why} ({})", mine.by)));
         }
-        usage.add(claim.kind, claim.cost);
-        state.usage.insert(mine.account.clone(), usage);
-        drop(state);
-        Ok(self.lease(mine.account, claim))
+        Ok(self.lease(&mut state, mine.account, claim))
     }
 
     /// Counts what runs already, whatever the limits are now.
     #[must_use]
     pub fn count(&self, claim: &Claim) -> Lease {
         let mut state = self.inner.state();
-        let account = self.inner.mine(&state, claim.owner.as_deref()).account;
-        let usage = state.usage.entry(account.clone()).or_default();
-        usage.add(claim.kind, claim.cost);
-        self.lease(account, claim)
+        let account = self.inner.mine(&state, claim.owner().as_deref()).account;
+        self.lease(&mut state, account, claim)
     }
 
-    fn lease(&self, account: Account, claim: &Claim) -> Lease {
-        let taken = Taken {
-            account,
-            kind: claim.kind,
-            cost: claim.cost,
-        };
+    fn lease(&self, state: &mut State, account: Account, claim: &Claim) -> Lease {
+        let id = state.next_lease;
+        state.next_lease += 1;
+        state.add(&account, claim);
+        let claim = claim.clone();
+        state.taken.insert(id, Taken { account, claim });
         Lease {
             quotas: self.clone(),
-            taken: Box::new(taken),
+            id,
         }
+    }
+
+    /// Counts what a session or batch takes, or waits for, as that user's from now on. What has become free is told by [`Quotas::freed`], which
+    /// the caller calls once it has locked nothing.
+    ///
+    /// # Errors
+    /// It runs and the user has no room for it, or it waits and could never run. Nothing has changed then.
+    pub fn hand_over(&self, claim: &Claim, owner: &Option<String>) -> Result<(), Over> {
+        let mut state = self.inner.state();
+        let mine = self.inner.mine(&state, owner.as_deref());
+        let Mine { account, limits, by } = &mine;
+        let usage = state.usage.get(account).copied().unwrap_or_default();
+        let others: Vec<u64> = state.leases_of(claim, account).collect();
+        let why = match others.is_empty() {
+            true => never(claim.cost, limits),
+            false => usage.why_not(claim.kind, claim.cost, limits),
+        };
+        if let Some(why) = why {
+            return Err(Over(format!("{why} ({by})")));
+        }
+        state.pass(&others, account);
+        claim.set_owner(owner);
+        Ok(())
+    }
+
+    /// Takes a hand-over back: counts it as that user's again, who had it just now.
+    pub fn take_back(&self, claim: &Claim, owner: &Option<String>) {
+        let mut state = self.inner.state();
+        let account = self.inner.mine(&state, owner.as_deref()).account;
+        let others: Vec<u64> = state.leases_of(claim, &account).collect();
+        state.pass(&others, &account);
+        claim.set_owner(owner);
+    }
+
+    /// Tells all who listen that something may have become free.
+    pub fn freed(&self) {
+        self.inner.freed();
     }
 
     /// Why a session or batch has to wait, as things are now.
     #[must_use]
     pub fn why_not(&self, claim: &Claim) -> Option<String> {
         let state = self.inner.state();
-        let mine = self.inner.mine(&state, claim.owner.as_deref());
+        let mine = self.inner.mine(&state, claim.owner().as_deref());
         let usage = state.usage.get(&mine.account).copied().unwrap_or_default();
         let why = usage.why_not(claim.kind, claim.cost, &mine.limits)?;
         Some(format!("{why} ({})", mine.by))
@@ -212,7 +273,7 @@ impl Quotas {
     /// What is asked for, what is in use, and the limit.
     pub fn check(&self, claim: &Claim) -> Result<(), Over> {
         let state = self.inner.state();
-        let mine = self.inner.mine(&state, claim.owner.as_deref());
+        let mine = self.inner.mine(&state, claim.owner().as_deref());
         let Some(why) = never(claim.cost, &mine.limits) else {
             return Ok(());
         };
@@ -295,6 +356,43 @@ impl Quotas {
     }
 }
 
+impl State {
+    fn add(&mut self, account: &Account, claim: &Claim) {
+        let usage = self.usage.entry(account.clone()).or_default();
+        usage.add(claim.kind, claim.cost);
+    }
+
+    fn subtract(&mut self, account: &Account, claim: &Claim) {
+        if let Some(usage) = self.usage.get_mut(account) {
+            usage.subtract(claim.kind, claim.cost);
+            if *usage == Usage::default() {
+                self.usage.remove(account);
+            }
+        }
+    }
+
+    /// What a claim has taken that is counted elsewhere than in this account.
+    fn leases_of(&self, claim: &Claim, account: &Account) -> impl Iterator<Item = u64> {
+        let taken = self.taken.iter();
+        let elsewhere =
+            taken.filter(move |(_, taken)| taken.claim.is_same(claim) && taken.account != *account);
+        elsewhere.map(|(id, _)| *id)
+    }
+
+    /// Counts these in that account.
+    fn pass(&mut self, leases: &[u64], account: &Account) {
+        for id in leases {
+            let Some(Taken { account: from, claim }) = self.taken.remove(id) else {
+                continue;
+            };
+            self.subtract(&from, &claim);
+            self.add(account, &claim);
+            let account = account.clone();
+            self.taken.insert(*id, Taken { account, claim });
+        }
+    }
+}
+
 impl Inner {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -362,13 +460,9 @@ impl fmt::Debug for Inner {
 impl Drop for Lease {
     fn drop(&mut self) {
         let inner = &self.quotas.inner;
-        let Taken { account, kind, cost } = &*self.taken;
         let mut state = inner.state();
-        if let Some(usage) = state.usage.get_mut(account) {
-            usage.subtract(*kind, *cost);
-            if *usage == Usage::default() {
-                state.usage.remove(account);
-            }
+        if let Some(Taken { account, claim }) = state.taken.remove(&self.id) {
+            state.subtract(&account, &claim);
         }
         drop(state);
         inner.freed();
@@ -376,107 +470,5 @@ impl Drop for Lease {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use super::*;
-
-    fn quotas(text: &str) -> Quotas {
-        Quotas::new(&toml::from_str(text).unwrap(), BTreeMap::new())
-    }
-
-    fn session(owner: &str, cores: u64) -> Claim {
-        Claim {
-            owner: Some(owner.to_owned()),
-            kind: Kind::Session,
-            cost: Cost {
-                cores,
-                ..Cost::default()
-            },
-        }
-    }
-
-    #[derive(Default)]
-    struct Counted(AtomicUsize);
-
-    impl Freed for Counted {
-        fn freed(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    #[test]
-    fn what_is_taken_comes_back() {
-        let quotas = quotas("[default] \n sessions = 1 \n cores = 4");
-        let told = Arc::new(Counted::default());
-        let listener: Weak<Counted> = Arc::downgrade(&told);
-        quotas.tell(listener);
-        let first = quotas.take(&session("ada", 1)).unwrap();
-        let over = quotas.take(&session("ada", 1)).unwrap_err();
-        assert_eq!(over.to_string(), "1 of 1 sessions run (quota.default)");
-        assert_eq!(quotas.why_not(&session("ada", 1)), Some(over.to_string()));
-        let other = quotas.take(&session("bob", 4)).unwrap();
-        assert_eq!(quotas.reports().len(), 2);
-        drop(first);
-        assert_eq!(told.0.load(Ordering::Relaxed), 1);
-        assert!(quotas.take(&session("ada", 1)).is_ok());
-        drop(other);
-        assert_eq!(quotas.reports().len(), 0);
-        assert!(quotas.check(&session("ada", 4)).is_ok());
-        assert_eq!(
-            quotas.check(&session("ada", 5)).unwrap_err().to_string(),
-            "Over quota: 5 cores are asked for, and 4 are the most; in use are 0 cores and 0 B memory (quota.default)."
-        );
-    }
-
-    #[test]
-    fn a_group_has_its_own_together() {
-        let quotas = quotas("[team] \n groups = ['staff'] \n together = true \n sessions = 2");
-        let staff = ["staff".to_owned()];
-        quotas.know(Some("ada"), &staff);
-        quotas.know(Some("bob"), &staff);
-        let _first = quotas.take(&session("ada", 0)).unwrap();
-        let second = quotas.take(&session("bob", 0)).unwrap();
-        assert!(quotas.take(&session("ada", 0)).is_err());
-        assert!(quotas.take(&session("eve", 0)).is_ok());
-        // One who leaves the group gives back what was the group's.
-        quotas.know(Some("bob"), &[]);
-        drop(second);
-        assert!(quotas.take(&session("ada", 0)).is_ok());
-        assert_eq!(quotas.report(Some("ada")).usage.sessions, 1);
-        assert!(quotas.report(Some("ada")).together);
-    }
-
-    #[test]
-    fn changes_count_at_once() {
-        let quotas = quotas("[default] \n sessions = 1");
-        let _first = quotas.take(&session("ada", 0)).unwrap();
-        let two = Changes {
-            sessions: Some(2),
-            ..Changes::default()
-        };
-        quotas.change("ada", two);
-        let _second = quotas.take(&session("ada", 0)).unwrap();
-        let over = quotas.take(&session("ada", 0)).unwrap_err().to_string();
-        assert_eq!(over, "2 of 2 sessions run (the quota that an administrator set)");
-        assert_eq!(quotas.report(Some("ada")).changes, Some(two));
-        quotas.change("ada", Changes::default());
-        assert_eq!(quotas.report(Some("ada")).limits.sessions, Some(1));
-    }
-
-    #[test]
-    fn statements_are_counted_for_each_user() {
-        let quotas = quotas("[default] \n statements_per_minute = 2");
-        for user in [Some("ada"), Some("bob"), None] {
-            assert!(quotas.statement(user).is_ok());
-            assert!(quotas.statement(user).is_ok());
-            let late = quotas.statement(user).unwrap_err();
-            assert!((1..=30).contains(&late.seconds()), "{late}");
-        }
-        assert!(
-            super::Quotas::new(&BTreeMap::new(), BTreeMap::new())
-                .statement(None)
-                .is_ok()
-        );
-    }
-}
+#[path = "quotas_tests.rs"]
+mod tests;

@@ -23,6 +23,7 @@ use crate::driver::Addition;
 use crate::idempotency::{Begun, IdempotencyKey, KeyReused, Keys};
 use crate::output::Outputs;
 use crate::ownership::Whose;
+use crate::quota::Claim;
 use crate::store::{IdempotencyRow, Store, StoreError};
 
 /// A session. Clones name the same one, and cost nothing.
@@ -42,6 +43,8 @@ pub struct Parts {
     pub kind: Kind,
     /// The request, as it is echoed.
     pub echo: Arc<Echo>,
+    /// What it takes of its owner's quota.
+    pub(super) claim: Claim,
     /// The uploads that the request names.
     pub uploads: Arc<[Uuid]>,
     /// What happens in it, for those who watch.

@@ -84,8 +84,12 @@ impl Sessions {
         let stored = |error: StoreError| error.to_string();
         let mut request: NewSession = serde_json::from_str(&row.request)
             .map_err(|error| format!("The stored request can't be read: {error}."))?;
-        // It may have been handed over since it was asked for.
+        // It may have been handed over since it was asked for: then the groups are not its owner's.
+        if request.owner == row.owner {
+            self.quotas().know(request.owner.as_deref(), &request.groups);
+        }
         request.owner.clone_from(&row.owner);
+        let claim = claim(&request);
         let was_ready = row.app_id.is_some();
         let driver = match &row.driver_id {
             Some(id) => {
@@ -160,19 +164,18 @@ impl Sessions {
                 .map_or(Duration::ZERO, |keeper| keeper.age()),
             shares,
         };
-        self.quotas().know(request.owner.as_deref(), &request.groups);
         let begin = match driver {
             Some((driver, events)) => {
-                let held = self.gate.running(driver.id, &claim(&request));
+                let held = self.gate.running(driver.id, &claim);
                 Begin::Adopted { driver, events, held }
             }
             None => {
-                let turn = self.gate.enter_again(claim(&request));
+                let turn = self.gate.enter_again(claim.clone());
                 Begin::Queued(turn.with_gpus(wanted(row.id, &request)), None)
             }
         };
         self.take_name(row.id, &request);
-        self.enrol(row.id, request, past, begin);
+        self.enrol(row.id, request, claim, past, begin);
         Ok(())
     }
 
@@ -193,7 +196,8 @@ impl Sessions {
             shares,
             ..Past::none(&request)
         };
-        self.enrol(row.id, request, past, Begin::Ended);
+        let claim = claim(&request);
+        self.enrol(row.id, request, claim, past, Begin::Ended);
     }
 
     /// Ends a session of which nothing can be taken back. Its statements say so.

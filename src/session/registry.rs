@@ -94,7 +94,7 @@ impl Sessions {
             &config,
         );
         let downloads = Arc::new(Semaphore::new(config.result.total_at_once));
-        let sharing = Sharing::new(&store, &background, &scarce.gpus, limits.shares);
+        let sharing = Sharing::new(&store, &background, &gate, limits.shares);
         let shared = Arc::new(Shared {
             config,
             store,
@@ -182,7 +182,8 @@ impl Sessions {
     ) -> Result<Session, CreateError> {
         self.shared.drivers.check_user(request.user()).await?;
         self.gate.quotas().know(request.owner.as_deref(), &request.groups);
-        let turn = self.gate.enter(claim(&request))?;
+        let claim = claim(&request);
+        let turn = self.gate.enter(claim.clone())?;
         let id = self.reserve(&request)?;
         let shared = &self.shared;
         let key = key.map(|key| {
@@ -218,7 +219,7 @@ impl Sessions {
             Some(warm) => Begin::Queued(turn, Some(warm)),
             None => Begin::Queued(turn.with_gpus(wanted), None),
         };
-        Ok(self.enrol(id, request, past, begin))
+        Ok(self.enrol(id, request, claim, past, begin))
     }
 
     /// The GPUs that sessions and batches are given.
@@ -240,7 +241,14 @@ impl Sessions {
     }
 
     /// Puts a stored session into the table and starts its actor.
-    pub(super) fn enrol(&self, id: i64, request: NewSession, past: Past, begin: Begin) -> Session {
+    pub(super) fn enrol(
+        &self,
+        id: i64,
+        request: NewSession,
+        claim: Claim,
+        past: Past,
+        begin: Begin,
+    ) -> Session {
         let shared = &self.shared;
         let (commands, commands_waiting) = mpsc::channel(COMMANDS_WAITING);
         let (publish, snapshot) = watch::channel(Arc::new(past.snapshot.clone()));
@@ -257,6 +265,7 @@ impl Sessions {
             })),
             kind: request.kind,
             echo: Arc::new(request.echo.clone()),
+            claim,
             uploads: request.uploads.clone().into(),
             feed: Arc::new(feed),
             snapshot,
@@ -410,11 +419,7 @@ impl Sessions {
 
 /// What a session takes of its owner's quota.
 pub(super) fn claim(request: &NewSession) -> Claim {
-    Claim {
-        owner: request.owner.clone(),
-        kind: Counted::Session,
-        cost: request.cost,
-    }
+    Claim::new(request.owner.clone(), Counted::Session, request.cost)
 }
 
 /// What a session asks for of the GPUs.

@@ -36,7 +36,7 @@ impl Sessions {
         self.shared.sharing.remove(&possession(session), with).await
     }
 
-    /// Makes a session that user's, with its name and what it holds of the GPUs. Its driver goes on as it was started.
+    /// Makes a session that user's, with its name, and what it takes of quotas and GPUs. Its driver goes on as it was started.
     ///
     /// # Errors
     /// See [`SharingError`]. Cancel safety: as of [`Sessions::share`].
@@ -56,5 +56,6 @@ fn possession(session: &Session) -> Possession {
         subject: Subject::Session(session.id),
         name: session.name.clone(),
         whose: Arc::clone(&session.whose),
+        claim: session.claim.clone(),
     }
 }

@@ -90,6 +90,69 @@ def test_owners_take_turns(start: Callable[..., Server], stub: Stub) -> None:
     assert row(ada, "ada")["usage"]["sessions"] == 0
 
 
+def test_what_is_handed_over_is_the_new_owners(start: Callable[..., Server], stub: Stub) -> None:
+    """What runs is counted for its new owner at once, who must have room for it; what waits does so in their
+    line; and so it is after a restart."""
+    settings = {
+        "quota.default": {"sessions": 2, "cores": 4, "queued": 1},
+        "quota.bob": {"users": ["bob"], "sessions": 1},
+    }
+    server = start({**settings, "files.allow": [str(stub.home)]})
+    ada, bob, root = (user(server, name) for name in ("ada", "bob", "root"))
+
+    def usage(name: str) -> tuple[int, int]:
+        user(server, name).get("/quotas")
+        used = row(root, name)["usage"]
+        return used["sessions"], used["cores"]
+
+    def hand(session: Session, name: str) -> tuple[int, str]:
+        answer = root.post(f"{session.path}/owner", {"user": name})
+        return answer.status_code, answer.json()["msg"]
+
+    first, second, third = (ada.create(name=name) for name in "abc")
+    wait_until("two run", lambda: len(stub.argvs()) == 2)
+    wait_until("the third waits", lambda: waits(third))
+    assert (usage("ada"), usage("bob")) == ((2, 4), (0, 0))
+    assert hand(first, "bob") == (200, "handed over")
+    wait_until("the third has her room", lambda: len(stub.argvs()) == 3)
+    assert (usage("ada"), usage("bob")) == ((2, 4), (1, 2))
+
+    over = "Over quota: 1 of 1 sessions run (quota.bob), and it would be one more of bob."
+    assert hand(second, "bob") == (409, over)
+    assert ada.get(second.path).json()["owner"] == "ada"
+    assert (usage("ada"), usage("bob")) == ((2, 4), (1, 2))
+    # Offered and taken by himself it is the same.
+    assert ada.post(f"{second.path}/owner", {"user": "bob"}).status_code == 202
+    answer = bob.post(f"{second.path}/owner", {"user": "bob"})
+    assert (answer.status_code, answer.json()["msg"]) == (409, over)
+
+    # One that waits is his, waits for his room, and comes when there is some.
+    fourth = ada.create(name="d")
+    wait_until("it waits", lambda: waits(fourth))
+    assert hand(fourth, "bob") == (200, "handed over")
+    assert (usage("ada"), usage("bob")) == ((2, 4), (1, 2))
+    third.delete()
+    wait_until("hers has gone", lambda: usage("ada") == (1, 2))
+    assert len(stub.argvs()) == 3, "her room is no room of his"
+    server.restart()
+    ada, bob, root = (user(server, name) for name in ("ada", "bob", "root"))
+    assert (usage("ada"), usage("bob")) == ((1, 2), (1, 2))
+    assert bob.delete(first.path).status_code == 200
+    wait_until("his turn has come", lambda: len(stub.argvs()) == 4)
+    wait_until("it is counted for him", lambda: usage("bob") == (1, 2))
+    assert bob.delete(fourth.path).status_code == 200
+    wait_until("nothing of his is left", lambda: usage("bob") == (0, 0))
+    assert usage("ada") == (1, 2)
+
+    # A batch as well.
+    job = stub.home / "job.py"
+    job.touch()
+    number = ada.post("/batches", {"file": str(job)}).json()["id"]
+    wait_until("it runs", lambda: row(root, "ada")["usage"]["batches"] == 1)
+    assert root.post(f"/batches/{number}/owner", {"user": "bob"}).status_code == 200
+    assert [row(root, name)["usage"]["batches"] for name in ("ada", "bob")] == [0, 1]
+
+
 def test_batches_and_sessions_share_cores(start: Callable[..., Server], stub: Stub) -> None:
     """What a batch gives back a session gets."""
     server = start({"quota.default": {"cores": 4, "batches": 1}, "files.allow": [str(stub.home)]})
