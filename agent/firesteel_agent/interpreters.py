@@ -26,9 +26,6 @@ _CLASSES: Dict[str, Tuple[str, str]] = {
 }
 """A kind's package and the class in its `interpreter.py`. `java` runs jobs only."""
 
-CONTEXT_REPLACED = "The SparkContext had been stopped; a new one was made."
-"""What the session's log says then."""
-
 COMPLETION_SECONDS = 2.0
 """How long a completion may take, but for Scala's; then there are no candidates."""
 
@@ -48,6 +45,8 @@ class Events(NamedTuple):
     """A completion's header and candidates, a JSON list."""
     notice: Callable[[str], None]
     """A line for the session's log."""
+    replaced: Callable[[], None]
+    """The SparkContext had been stopped, and another was made in its place."""
 
 
 class Interpreter:

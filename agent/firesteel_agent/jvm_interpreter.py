@@ -9,7 +9,7 @@ from typing import Any, Optional, Tuple
 
 from .background import BackgroundLog
 from .config import Config
-from .interpreters import CONTEXT_REPLACED, Events, Interpreter, now_ms
+from .interpreters import Events, Interpreter, now_ms
 from .loop import Loop, Timer
 from .numbers import name_of
 from .output import NOTHING, Output, error
@@ -99,7 +99,7 @@ class JvmInterpreter(Interpreter):
             self._thread = spark.jvm.java.lang.Thread.currentThread()
         if spark.context_or_new():
             self._context_replaced()
-            self._loop.post(lambda: self._events.notice(CONTEXT_REPLACED))
+            self._loop.post(self._events.replaced)
         spark.set_group(number)
         return spark
 

@@ -14,7 +14,7 @@ from .background import BackgroundLog
 from .config import Config
 from .frames import BadFrame, Header
 from .interpreter_process import InterpreterProcess
-from .interpreters import COMPLETION_SECONDS, CONTEXT_REPLACED, Events, now_ms
+from .interpreters import COMPLETION_SECONDS, Events, now_ms
 from .loop import Loop, Timer
 from .numbers import is_job, name_of
 from .output import NOTHING, Output, Value, dumps, error, job_result, structured, too_large_failure
@@ -151,7 +151,7 @@ class ProcessInterpreter(StatementInterpreter[ProcessStatement]):
         process.finish()
         status = header.get("status")
         if header.get("context_replaced") is True:
-            self._events.notice(CONTEXT_REPLACED)
+            self._events.replaced()
         number, out, err = statement.number, process.out, process.err
         if statement.cancelled:
             self._finish("cancelled", NOTHING)

@@ -123,9 +123,18 @@ class Spark:
         self._conf.setIfMissing("spark.rdd.compress", "True")
         context = self._make_context()
         self._cancels_future_jobs = int(context.version().partition(".")[0]) >= 4
-        url = context.sc().uiWebUrl()
+        described = self.describe()
+        assert described is not None
+        return described
+
+    def describe(self) -> Optional[Described]:
+        """What there is to tell of the SparkContext that lives now."""
+        context = self.context()
+        if context is None:
+            return None
+        url = context.uiWebUrl()
         return Described(
-            app_id=context.sc().applicationId(),
+            app_id=context.applicationId(),
             spark_version=context.version(),
             ui_url=url.get() if url.isDefined() else None,
         )

@@ -156,6 +156,7 @@ class Supervisor:
                 self._finished,
                 self._completed,
                 self._notice,
+                self._context_replaced,
             )
             found = interpreters.make(kind, self._loop, self._config, self._log, events)
             self._interpreters[kind] = found
@@ -369,6 +370,21 @@ class Supervisor:
 
     def _notice(self, text: str) -> None:
         self._link.send({"type": "notice", "text": text.replace("\n", " ")})
+
+    def _context_replaced(self) -> None:
+        """On a cluster it is another application, with another id and UI."""
+        self._notice("The SparkContext had been stopped; a new one was made.")
+        spark, worker = self._spark, self._worker
+
+        def told(described, _failure: Optional[Exception]) -> None:
+            if described is not None:
+                self._described = described
+                self._link.send(
+                    {"type": "context", "app_id": described.app_id, "ui_url": described.ui_url}
+                )
+
+        if spark is not None and worker is not None:
+            worker.submit(spark.describe, told)
 
     # The end
 

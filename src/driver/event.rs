@@ -67,6 +67,13 @@ pub enum DriverEvent {
     },
     /// A statement's end.
     Result(Box<StatementResult>),
+    /// Another SparkContext took the place of one that had been stopped.
+    Context {
+        /// Spark's application id.
+        app_id: Option<String>,
+        /// Spark's UI, where it is on.
+        ui_url: Option<String>,
+    },
     /// A line for the session's log.
     Notice {
         /// The line.
@@ -160,6 +167,10 @@ impl DriverEvent {
                 // The frame's own is a part of what was read from the connection, and would keep all of that.
                 bytes: Bytes::copy_from_slice(&body),
             },
+            "context" => Self::Context {
+                app_id: text("app_id"),
+                ui_url: text("ui_url"),
+            },
             "notice" => Self::Notice { text: text("text")? },
             "result" => Self::Result(Box::new(StatementResult {
                 id: frame.number("id")?,
@@ -223,7 +234,7 @@ mod tests {
         })
     }
 
-    const KINDS: &str = "ready|warm|failed|started|progress|output|notice|result|.{0,6}";
+    const KINDS: &str = "ready|warm|failed|started|progress|output|context|notice|result|.{0,6}";
     const FIELDS: &str = "id|at|done|total|from|text|reason|failed|state|cut|rows_cut|started|completed|last_run|running|app_id|.{0,4}";
 
     proptest! {

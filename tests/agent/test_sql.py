@@ -198,6 +198,18 @@ def test_a_stopped_context_is_replaced(own_driver):
     assert started.run("sc.applicationId").text != repr(first)
 
 
+def test_a_context_that_the_jvm_has_stopped_is_replaced(own_driver):
+    """As it does when a cluster ends the application: Python is not told."""
+    started = own_driver()
+    first = started.ready()["app_id"]
+    assert started.run("kept = 1; sc._jsc.sc().stop()").output["status"] == "ok"
+    assert started.run("spark.range(4).count() + kept").text == "5"
+    assert started.notices().count("The SparkContext had been stopped; a new one was made.") == 1
+    told = started.wait("context")[0]
+    assert told["app_id"] != first
+    assert started.run("sc.applicationId").text == repr(told["app_id"])
+
+
 # Completion
 
 

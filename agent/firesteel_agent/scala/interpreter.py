@@ -9,7 +9,7 @@ what the REPL said of it are taken from their pipes, in this order.
 
 from typing import Optional
 
-from ..interpreters import CONTEXT_REPLACED, now_ms
+from ..interpreters import now_ms
 from ..output import NOTHING, structured, too_large_failure
 from . import errors, magics
 from .errors import Failure
@@ -31,7 +31,7 @@ class ScalaInterpreter(ScalaSession):
             if statement is not self._statement:
                 return
             if revived:
-                self._events.notice(CONTEXT_REPLACED)
+                self._events.replaced()
             if failure is not None:
                 self._fail(statement, errors.plain("Error", str(failure), []))
             else:

@@ -94,6 +94,17 @@ impl Actor {
                     self.feed.output(id, from, bytes);
                 }
             }
+            DriverEvent::Context { app_id, ui_url } => {
+                info!(
+                    session.id = self.id,
+                    ?app_id,
+                    "the driver has another SparkContext"
+                );
+                self.snapshot.app_id = app_id;
+                self.snapshot.ui_url = ui_url;
+                self.store_application();
+                self.publish();
+            }
             DriverEvent::Notice { text } => {
                 if self.running.as_ref().is_some_and(|running| running.cancel_asked) {
                     // Its interpreter was replaced.

@@ -385,6 +385,23 @@ impl Actor {
     }
 
     /// Stores beside the loop; tries again until it is stored or the server stops.
+    /// Stores where the session's application is now.
+    fn store_application(&self) {
+        if self.deleted || !matches!(self.snapshot.state, SessionState::Idle | SessionState::Busy) {
+            return;
+        }
+        self.store_later(Op::UpdateSession {
+            id: self.id,
+            epoch: self.shared.store.epoch(),
+            // The store has one word for both.
+            state: SessionState::Idle.as_str().to_owned(),
+            app_id: self.snapshot.app_id.clone(),
+            ui_url: self.snapshot.ui_url.clone(),
+            diagnosis: None,
+            ended: None,
+        });
+    }
+
     fn store_later(&self, op: Op) {
         let store = self.shared.store.clone();
         self.work.push(Box::pin(async move {

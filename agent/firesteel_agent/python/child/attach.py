@@ -41,6 +41,7 @@ class SparkHandle:
         self.session: Any = None
         self.sql_context: Any = None
         self._may_replace = False
+        self._jvm_context: Any = None
 
     def attach(self, port: int, secret: str) -> None:
         """Open the gateway and predefine the names. The secret is in the environment only meanwhile."""
@@ -65,6 +66,7 @@ class SparkHandle:
         """
         replaced = False
         try:
+            self._forget_stopped()
             if self._context_class._active_spark_context is None and self._may_replace:
                 replaced = not makes_its_own(code)
                 if replaced:
@@ -77,6 +79,13 @@ class SparkHandle:
                 group_of(statement), name_of(statement), True
             )
         return replaced
+
+    def _forget_stopped(self) -> None:
+        """Let go of a context that the JVM has stopped: so it does when its cluster ends the application."""
+        if self.context is None or self.context is not self._context_class._active_spark_context:
+            return
+        if self._may_replace and self._jvm_context.isStopped():
+            self.context.stop()
 
     def include(self, name: str) -> None:
         """What `sc.addPyFile` does beside `addFile`, for a file that was added already."""
@@ -109,6 +118,7 @@ class SparkHandle:
             warnings.simplefilter("ignore")
             sql_context = SQLContext(context, session)
         self.context, self.session, self.sql_context = context, session, sql_context
+        self._jvm_context = context._jsc.sc()
         self._names.update(sc=context, spark=session, sqlContext=sql_context)
         self._root()
 
