@@ -14,6 +14,7 @@ pub mod background;
 pub mod batch;
 pub mod client;
 pub mod clock;
+pub mod cluster;
 pub mod config;
 pub mod counters;
 pub mod driver;

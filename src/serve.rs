@@ -24,6 +24,7 @@ use crate::authentication::Authentication;
 use crate::background::Background;
 use crate::batch::Batches;
 use crate::clock::now_ms;
+use crate::cluster::Cluster;
 use crate::config::{AtShutdown, Config, Listen};
 use crate::counters::Cap;
 use crate::driver::{Drivers, LaunchTicket, Spark, driver_of, prepare_run_as};
@@ -142,7 +143,8 @@ impl Server {
         let outputs =
             Outputs::open(&config, background.clone()).context("can't use the state directory's outputs")?;
         let gpus = find_gpus(&config, background).await?;
-        let taken_back = take_back(&config, &store, drivers, outputs, gpus, background).await;
+        let cluster = Cluster::open(&config, &state_dir, background)?;
+        let taken_back = take_back(&config, &store, drivers, outputs, gpus, cluster, background).await;
         let (sessions, batches) = match taken_back {
             Err(error) => return Err(store.explain(error).await.into()),
             Ok(taken_back) => taken_back,
@@ -249,6 +251,7 @@ async fn take_back(
     drivers: Drivers,
     outputs: Outputs,
     gpus: Gpus,
+    cluster: Option<Cluster>,
     background: &Background,
 ) -> Result<(Sessions, Batches), StoreError> {
     let drivers = Arc::new(drivers);
@@ -277,6 +280,7 @@ async fn take_back(
         Arc::clone(&drivers),
         background.clone(),
         &scarce,
+        cluster,
     )
     .await?;
     let sessions = Sessions::open(

@@ -30,7 +30,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("client", ""),
     (
         "serve",
-        "service api access authentication audit session batch upload output pool turn starts quota gpu driver store telemetry config",
+        "service api access authentication audit session batch upload output pool turn starts quota gpu driver cluster store telemetry config",
     ),
     ("service", "driver config"),
     (
@@ -47,14 +47,15 @@ const MAY_USE: &[(&str, &str)] = &[
     ),
     (
         "batch",
-        "sharing idempotency policy turn starts admission quota gpu driver store config",
+        "sharing idempotency policy turn starts admission quota gpu driver cluster store config",
     ),
     ("upload", "quota config"),
     ("output", "config"),
     ("tabular", ""),
     ("pool", "profile starts gpu driver store config"),
     ("profile", "gpu config"),
-    ("driver", "gpu config"),
+    ("driver", "cluster gpu config"),
+    ("cluster", "config"),
     ("sharing", "turn quota store"),
     ("idempotency", "store"),
     ("store", "config"),

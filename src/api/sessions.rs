@@ -29,6 +29,9 @@ use crate::session::{DriverMark, DriverSpec, Echo, Kind, NewSession, Resources, 
 
 /// Log lines that a session shows of itself (livy-spec.md, 1.3).
 pub const LOG_LINES: usize = 10;
+/// Why there is no session where drivers run in the cluster.
+const IN_CLUSTER: &str = "this server runs drivers in the cluster (spark.deploy_mode = \"cluster\"), where a session can't be \
+                          reached yet: send a batch, or ask the administrator for a server with spark.deploy_mode = \"client\"";
 /// Livy's conf key for the rows of a SQL result.
 const SQL_ROWS: &str = "livy.rsc.sql.num-rows";
 
@@ -138,6 +141,9 @@ fn accept(
     body: CreateSession,
 ) -> Result<NewSession, ApiError> {
     let config = &on.app.config;
+    if config.spark.runs_in_cluster() {
+        return Err(ApiError::Rejected(IN_CLUSTER.to_owned()));
+    }
     let kind = body.kind.as_deref().map_or(Ok(Kind::Shared), Kind::parse)?;
     let wanted = body.proxy_user.clone();
     let proxy_user = target_user(&on.caller, do_as.as_deref(), wanted.as_deref(), &config.access)?;

@@ -13,6 +13,7 @@ use super::request::NewBatch;
 use super::snapshot::Snapshot;
 use super::state::BatchState;
 use crate::clock::now_ms;
+use crate::cluster::{Report, Watched};
 use crate::driver::{self, Driver, DriverEvent, Events, Exit, diagnose_application};
 use crate::gpu::{Usage, Waiting, listed, stored};
 use crate::store::{DriverRow, Op};
@@ -27,6 +28,26 @@ pub(super) enum Ask {
     Delete,
     /// Add a line to its log, and have what readers are sent of it made anew.
     Note(String),
+}
+
+/// What has come of a driver.
+#[derive(Debug, Default)]
+pub(super) struct Fate {
+    /// How its process ended; none when its keeper was killed.
+    pub exit: Option<Exit>,
+    /// Why it was ended on purpose.
+    pub why: Option<String>,
+    /// What became of its process, where only a submit is lost with it.
+    pub lost: Option<String>,
+    /// Its batch was deleted.
+    pub deleted: bool,
+}
+
+impl Fate {
+    /// The exit code of its process, where it has one.
+    pub(super) fn code(&self) -> Option<i32> {
+        self.exit.as_ref().and_then(|exit| exit.code)
+    }
 }
 
 /// How a batch's task begins.
@@ -63,6 +84,8 @@ pub(super) struct Life {
     pub asks: mpsc::Receiver<Ask>,
     pub publish: watch::Sender<Arc<Snapshot>>,
     pub snapshot: Snapshot,
+    /// Lines of its log about why nothing happens.
+    pub reasons: usize,
 }
 
 impl Life {
@@ -128,7 +151,9 @@ impl Life {
                 crate::kill_point!("batch.launched");
                 self.snapshot.run_dir = Some(driver.run_dir.clone());
                 self.write_notes();
-                self.become_(BatchState::Running).await;
+                if !self.is_remote() {
+                    self.become_(BatchState::Running).await;
+                }
                 Next::On((driver, events, held))
             }
             Err(error) => {
@@ -166,6 +191,10 @@ impl Life {
         held.launched(id, &shared.gpus);
         self.holds(held);
         spec.gpus = shared.gpus.mask(held.gpus());
+        spec.group_tag = shared
+            .cluster
+            .as_ref()
+            .map(|cluster| cluster.group_tag().to_owned());
         // Stored first: a server that dies between the two leaves a row without a driver, never a driver without a row.
         let row = DriverRow {
             id: id.to_string(),
@@ -189,12 +218,15 @@ impl Life {
     async fn last(&mut self, driver: Driver, mut events: Events, held: Held) -> Option<bool> {
         let mut looks = tokio::time::interval(self.shared.config.gpu.look_interval.get());
         let stopping = self.shared.background.stopping().clone();
-        let (mut deleted, mut why) = (false, None);
-        let exit = loop {
+        let mut fate = Fate::default();
+        let mut watched = self.watch_application(driver.id);
+        fate.exit = loop {
             tokio::select! {
                 event = events.recv() => match event {
                     Some((_, DriverEvent::Exited { exit })) => break exit,
-                    Some((_, DriverEvent::Failed { reason })) => why = Some(reason),
+                    // The application may be there all the same.
+                    Some((_, DriverEvent::Failed { reason })) if self.is_remote() => fate.lost = Some(reason),
+                    Some((_, DriverEvent::Failed { reason })) => fate.why = Some(reason),
                     Some(_) => {}
                     // The driver's task ends with the server as well: that is no end of the driver.
                     None if stopping.is_cancelled() => return None,
@@ -206,19 +238,30 @@ impl Life {
                             self.tell(line);
                             continue;
                         }
-                        Ask::End(reason) => why = why.or(Some(reason)),
-                        Ask::Delete => deleted = true,
+                        Ask::End(reason) => fate.why = fate.why.take().or(Some(reason)),
+                        Ask::Delete => fate.deleted = true,
                     }
                     driver.kill().await;
                 }
+                report = news(&mut watched) => if !fate.deleted {
+                    self.see(&report).await;
+                },
                 _ = looks.tick(), if held.usage().is_some() => self.watch_gpus(&held),
                 () = stopping.cancelled() => return None,
             }
         };
         self.shared.drivers.forget(&driver);
+        let application = match watched.as_mut().filter(|_| self.is_remote()) {
+            Some(watched) => Some(self.follow(watched, &mut fate).await?),
+            None => None,
+        };
+        let deleted = fate.deleted;
         if !deleted {
             crate::kill_point!("batch.exited");
-            self.ended(exit, why).await;
+            match application {
+                Some(application) => self.ended_remotely(fate, application).await,
+                None => self.ended(fate).await,
+            }
             crate::kill_point!("batch.end_stored");
         }
         driver::clear(driver.run_dir, deleted, &self.shared.background).await;
@@ -266,9 +309,10 @@ impl Life {
         }
     }
 
-    async fn ended(&mut self, exit: Option<Exit>, why: Option<String>) {
-        let code = exit.as_ref().and_then(|exit| exit.code);
-        if let Some(why) = why {
+    pub(super) async fn ended(&mut self, fate: Fate) {
+        let code = fate.code();
+        let Fate { exit, why, lost, .. } = fate;
+        if let Some(why) = why.or(lost) {
             return self.end(BatchState::Killed, code, Some(why)).await;
         }
         if code == Some(0) {
@@ -281,7 +325,7 @@ impl Life {
         self.end(BatchState::Dead, code, Some(sentence)).await;
     }
 
-    async fn end(&mut self, state: BatchState, exit_code: Option<i32>, diagnosis: Option<String>) {
+    pub(super) async fn end(&mut self, state: BatchState, exit_code: Option<i32>, diagnosis: Option<String>) {
         if let Some(why) = &diagnosis {
             self.note(format!("The batch has ended: {why}"));
         }
@@ -335,7 +379,7 @@ impl Life {
     }
 
     /// The one place where the state changes: logged, published, stored.
-    async fn become_(&mut self, state: BatchState) {
+    pub(super) async fn become_(&mut self, state: BatchState) {
         info!(batch.id = self.id, old = %self.snapshot.state, new = %state, "the batch's state changed");
         self.snapshot.state = state;
         self.publish();
@@ -351,11 +395,11 @@ impl Life {
         self.shared.store.insist(op).await;
     }
 
-    fn publish(&self) {
+    pub(super) fn publish(&self) {
         self.publish.send_replace(Arc::new(self.snapshot.clone()));
     }
 
-    fn tell(&mut self, line: String) {
+    pub(super) fn tell(&mut self, line: String) {
         self.note(line);
         self.publish();
     }
@@ -374,5 +418,16 @@ impl Life {
         if let Err(error) = run_dir.replace("notes", text.as_bytes()) {
             warn!(batch.id = self.id, %error, "a line of the log could not be written");
         }
+    }
+}
+
+/// The next report about an application; never where nobody can be asked. Cancel safe.
+async fn news(watched: &mut Option<Watched>) -> Report {
+    match watched {
+        Some(watched) => {
+            watched.changed().await;
+            watched.report()
+        }
+        None => std::future::pending().await,
     }
 }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::life::Begin;
 use super::registry::{Batches, Shared, claim, wanted};
+use super::remote::{end_application, end_strays};
 use super::request::NewBatch;
 use super::snapshot::Snapshot;
 use super::state::BatchState;
@@ -68,6 +69,11 @@ impl Batches {
         let mut snapshot = Snapshot::new(state);
         snapshot.exit_code = row.exit_code.and_then(|code| i32::try_from(code).ok());
         snapshot.run_dir = driver.map(|id| shared.drivers.run_dir(id));
+        snapshot.application = snapshot
+            .run_dir
+            .as_ref()
+            .and_then(RunDir::application)
+            .map(Arc::new);
         snapshot.diagnosis = row.diagnosis.as_deref().map(Into::into);
         snapshot.notes = Arc::new(snapshot.run_dir.as_ref().map_or_else(Vec::new, RunDir::notes));
         if let Some(ended) = row.ended {
@@ -113,12 +119,15 @@ impl Batches {
         self.take_name(row.id, &request);
         let begin = match adopted {
             Some((driver, events)) => {
-                snapshot.state = BatchState::Running;
+                if !shared.config.spark.runs_in_cluster() {
+                    snapshot.state = BatchState::Running;
+                }
                 let held = self.gate.running(driver.id, &claim);
                 Begin::Adopted { driver, events, held }
             }
             None => {
                 snapshot.run_dir = None;
+                snapshot.application = None;
                 snapshot.notes = Arc::new(request.notes.clone());
                 let turn = self.gate.enter_again(claim.clone());
                 Begin::Queued(turn.with_gpus(wanted(row.id, &request)))
@@ -164,12 +173,16 @@ async fn clear_up(shared: Arc<Shared>, since: i64) {
     if let Err(error) = cleared.await {
         warn!(%error, "what is left of earlier batches could not be removed");
     }
+    end_strays(&shared).await;
 }
 
 async fn end(shared: &Shared, id: String) {
     let Ok(driver) = id.parse() else { return };
     let _lease = shared.gpus.claim(driver);
-    if end_leftover(&shared.drivers.run_dir(driver), true, &shared.background).await {
+    // Its submit first: none can be sent after that.
+    if end_leftover(&shared.drivers.run_dir(driver), true, &shared.background).await
+        && end_application(shared, driver).await
+    {
         shared.store.insist(Op::ForgetDriver { id }).await;
     }
 }

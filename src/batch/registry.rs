@@ -18,6 +18,7 @@ use super::state::BatchState;
 use crate::admission::QueueFull;
 use crate::background::Background;
 use crate::clock::now_ms;
+use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::driver::{Drivers, NoUser};
 use crate::gpu::{Gpus, Wanted};
@@ -72,6 +73,8 @@ pub(super) struct Shared {
     pub gpus: Gpus,
     pub starts: Starts,
     pub sharing: Sharing,
+    /// Where applications run, if somebody can be asked about them.
+    pub cluster: Option<Cluster>,
 }
 
 impl Shelf for Shared {
@@ -193,6 +196,7 @@ impl Batches {
         drivers: Arc<Drivers>,
         background: Background,
         scarce: &Scarce,
+        cluster: Option<Cluster>,
     ) -> Result<Self, StoreError> {
         let next_id = Arc::new(AtomicI64::new(store.next_batch_id().await?));
         let limits = &config.limits;
@@ -208,6 +212,7 @@ impl Batches {
             gpus: scarce.gpus.clone(),
             starts: scarce.starts.clone(),
             sharing,
+            cluster,
         });
         let batches = Self {
             shared,
@@ -346,6 +351,7 @@ impl Batches {
             asks: asks_waiting,
             publish,
             snapshot,
+            reasons: 0,
         };
         shared.background.spawn(life.run(begin));
         batch

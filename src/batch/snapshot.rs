@@ -2,10 +2,22 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::state::BatchState;
+use crate::cluster::Links;
 use crate::driver::{DriverMark, LogNow, RunDir, log};
 use crate::gpu::Usage;
 use crate::ready::Kept;
+
+/// What is shown of an application in a cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shown {
+    /// Its id.
+    pub id: String,
+    /// Where its log and UI are.
+    pub links: Links,
+}
 
 /// A batch at one moment.
 #[derive(Clone, Debug)]
@@ -16,6 +28,8 @@ pub struct Snapshot {
     pub exit_code: Option<i32>,
     /// Where its log is.
     pub run_dir: Option<RunDir>,
+    /// Its application in a cluster, as far as it is known.
+    pub application: Option<Arc<Shown>>,
     /// What it holds of the GPUs, or held, in words.
     pub gpus: Option<Arc<str>>,
     /// What is seen of its use of them; none on a host without any.
@@ -36,6 +50,7 @@ impl Snapshot {
             state,
             exit_code: None,
             run_dir: None,
+            application: None,
             gpus: None,
             gpu_usage: None,
             notes: Arc::default(),

@@ -9,9 +9,9 @@ use super::check_hadoop::{check_conf_dirs, check_hadoop, check_keytabs};
 use super::check_policy::{check_quotas, check_rules};
 use super::error::ConfigError;
 use super::keys::{
-    Access, DeployMode, Driver, Events, Files, Gpu, Job, Limits, Link, Log, Output, PolicyConf, Pool,
-    Profile, ResultStreams, Retention, RunAs, RunAsMode, Server, Session, Shutdown, Spark, Sql, Statement,
-    Store, Upload,
+    Access, Cluster, DeployMode, Driver, Events, Files, Gpu, Job, Limits, Link, Log, Output, PolicyConf,
+    Pool, Profile, ResultStreams, Retention, RunAs, RunAsMode, Server, Session, Shutdown, Spark, Sql,
+    Statement, Store, Upload, Yarn,
 };
 use super::sources::Origins;
 use super::values::{Size, Span};
@@ -143,6 +143,7 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Result<(), ConfigErro
         run_as,
         session,
         batch,
+        cluster,
         upload,
         statement,
         job: Job { kept, kept_bytes: _ },
@@ -176,6 +177,7 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Result<(), ConfigErro
     check_session(session, statement, &fail)?;
     fail.positive(&[("batch.ended_shown", batch.ended_shown)])?;
     fail.at_least_one(&[("job.kept", *kept)])?;
+    check_cluster(cluster, &fail)?;
     check_upload(upload, &fail)?;
     check_kept(store, retention, &fail)?;
     check_sizes(output, log, link, limits, &fail)?;
@@ -295,7 +297,7 @@ fn check_spark(spark: &Spark, fail: &Fail<'_>) -> Result<(), ConfigError> {
         home,
         python,
         master,
-        deploy_mode: _,
+        deploy_mode,
         hive: _,
         local_ip,
         conf,
@@ -305,6 +307,14 @@ fn check_spark(spark: &Spark, fail: &Fail<'_>) -> Result<(), ConfigError> {
     }
     if master.trim().is_empty() {
         return fail.because("spark.master", "must not be empty");
+    }
+    if *deploy_mode == DeployMode::Cluster && !spark.is_yarn() {
+        return fail.because(
+            "spark.deploy_mode",
+            format!(
+                "\"cluster\" works with spark.master = \"yarn\" only, not with {master:?} (docs/clusters.md)"
+            ),
+        );
     }
     fail.plain(&[
         ("spark.python", python),
@@ -654,6 +664,43 @@ fn check_pool(
         }
     }
     Ok(())
+}
+
+fn check_cluster(cluster: &Cluster, fail: &Fail<'_>) -> Result<(), ConfigError> {
+    let Cluster {
+        poll_interval,
+        timeout,
+        longest_wait,
+        lookup_timeout,
+        max_answer,
+        yarn: Yarn {
+            resource_manager,
+            user,
+        },
+    } = cluster;
+    fail.positive(&[
+        ("cluster.poll_interval", *poll_interval),
+        ("cluster.timeout", *timeout),
+        ("cluster.longest_wait", *longest_wait),
+        ("cluster.lookup_timeout", *lookup_timeout),
+    ])?;
+    fail.at_least("cluster.max_answer", *max_answer, Size::kib(64))?;
+    fail.plain(&[("cluster.yarn.user", user)])?;
+    let is_http = |address: &&String| {
+        let rest = address
+            .strip_prefix("http://")
+            .or_else(|| address.strip_prefix("https://"));
+        rest.is_none_or(|rest| {
+            rest.is_empty() || rest.starts_with(['/', ':']) || rest.contains(['@', ' ', '?', '#'])
+        })
+    };
+    match resource_manager.iter().find(is_http) {
+        Some(address) => fail.because(
+            "cluster.yarn.resource_manager",
+            format!("{address:?} is no address such as \"http://rm:8088\""),
+        ),
+        None => Ok(()),
+    }
 }
 
 fn check_result(result: &ResultStreams, fail: &Fail<'_>) -> Result<(), ConfigError> {

@@ -401,6 +401,30 @@ tables! {
         ended_kept: usize = 1000;
     }
 
+    /// The cluster manager that drivers and executors run with (docs/clusters.md).
+    Cluster at "cluster" {
+        /// How often the cluster manager is asked what has become of applications, at most: one request for all of them.
+        poll_interval: Span = Span::secs(1);
+        /// How long it may take to answer.
+        timeout: Span = Span::secs(10);
+        /// How long after it did not answer it is asked again, at most: each time twice as long as before.
+        longest_wait: Span = Span::secs(30);
+        /// How long after its submit has ended an application may be unknown to the cluster manager, or one that was known before; then its batch is dead.
+        lookup_timeout: Span = Span::secs(60);
+        /// The most bytes of an answer.
+        max_answer: Size = Size::mib(64);
+        table yarn: Yarn;
+    }
+
+    /// YARN, of `spark.master = "yarn"` (docs/clusters.md).
+    Yarn at "cluster.yarn" {
+        /// Where its ResourceManagers are, such as `["http://rm1:8088", "http://rm2:8088"]`; the active one is found. Empty: as `yarn-site.xml` in the
+        /// environment's YARN_CONF_DIR or HADOOP_CONF_DIR says.
+        resource_manager: Vec<String> = Vec::new();
+        /// As whom it is asked (`user.name`): one who may kill applications. Empty: HADOOP_USER_NAME, else the server's own user.
+        user: String = String::new();
+    }
+
     /// Uploads: files that clients send for their sessions and batches.
     Upload at "upload" {
         /// The most bytes of one upload; over it, 413.

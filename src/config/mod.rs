@@ -32,11 +32,11 @@ pub use amount::{Amount, Compared};
 pub use check_access::Exposed;
 pub use error::{ConfigError, Place};
 pub use keys::{
-    Access, AccessMode, AtShutdown, Audit, Batch, ConfDir, ConfMode, DeployMode, Driver, Durability, Events,
-    Files, Gpu, Hadoop, IdleGpus, Job, Jwt, Kerberos, Key, Ldap, Limits, Link, Lists, Log, LogFormat, Login,
-    Oidc, Output, PolicyConf, PolicyRule, Pool, Profile, Proxy, Quota, ResultStreams, Retention, RunAs,
-    RunAsMode, Server, Session, Shutdown, Spark, Sql, Statement, Store, TABLES, Table, Throttle, Tls, Token,
-    Upload, UserCase,
+    Access, AccessMode, AtShutdown, Audit, Batch, Cluster, ConfDir, ConfMode, DeployMode, Driver, Durability,
+    Events, Files, Gpu, Hadoop, IdleGpus, Job, Jwt, Kerberos, Key, Ldap, Limits, Link, Lists, Log, LogFormat,
+    Login, Oidc, Output, PolicyConf, PolicyRule, Pool, Profile, Proxy, Quota, ResultStreams, Retention,
+    RunAs, RunAsMode, Server, Session, Shutdown, Spark, Sql, Statement, Store, TABLES, Table, Throttle, Tls,
+    Token, Upload, UserCase, Yarn,
 };
 pub use modes::Modes;
 pub use reference::reference;
@@ -67,6 +67,8 @@ pub struct Config {
     pub session: Session,
     /// Batches.
     pub batch: Batch,
+    /// `[cluster]`
+    pub cluster: Cluster,
     /// `[upload]`
     pub upload: Upload,
     /// `[statement]`
@@ -144,6 +146,18 @@ impl Spark {
     #[must_use]
     pub fn is_local(&self) -> bool {
         self.master == "local" || self.master.starts_with("local[")
+    }
+
+    /// Whether YARN runs what is submitted.
+    #[must_use]
+    pub fn is_yarn(&self) -> bool {
+        self.master == "yarn"
+    }
+
+    /// Whether drivers run in the cluster, where this host's processes say nothing of them.
+    #[must_use]
+    pub fn runs_in_cluster(&self) -> bool {
+        self.deploy_mode == DeployMode::Cluster && !self.is_local()
     }
 }
 

@@ -13,6 +13,9 @@ const OUT_OF_MEMORY: i32 = 52;
 /// How the JVM begins a line about an exception that nothing caught.
 const UNCAUGHT: &str = "Exception in thread \"main\" ";
 
+/// What Spark's application master throws when the Python program has exited with a failure, which has told more.
+const ONLY_AN_EXIT: &str = "SparkUserAppException";
+
 /// What a log line tells. The first rule that finds its words, in the order of this table, gives the sentence.
 struct Rule {
     words: &'static str,
@@ -200,14 +203,22 @@ pub fn diagnose_application(exit: Option<&Exit>, lines: &[String]) -> String {
     let Some(code) = by_itself.and_then(|exit| exit.code).filter(|code| *code != 137) else {
         return diagnose(exit, lines, true);
     };
-    let Some(at) = lines.iter().rposition(|line| is_exception(line)) else {
-        return diagnose(exit, lines, true);
-    };
+    match exception_in(lines) {
+        Some(words) => format!("The application ended with exit code {code}: {words}"),
+        None => diagnose(exit, lines, true),
+    }
+}
+
+/// The last exception that an application's log tells, in its words.
+#[must_use]
+pub fn exception_in(lines: &[String]) -> Option<String> {
+    let tells = |line: &String| is_exception(line) && !line.contains(ONLY_AN_EXIT);
+    let at = lines.iter().rposition(tells)?;
     // Py4J has the JVM's exception in a line of its own, after a colon; R a long message.
     let next = lines.get(at + 1).map_or("", |line| line.trim());
     let goes_on = next.starts_with(": ") || lines[at].trim_end().ends_with(':');
     let words = format!("{} {}", lines[at].trim_end(), if goes_on { next } else { "" });
-    format!("The application ended with exit code {code}: {}", quote(&words))
+    Some(quote(&words))
 }
 
 /// The last line of a Python traceback, or the first of a Java exception that nothing caught.

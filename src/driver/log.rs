@@ -18,8 +18,9 @@ const TAIL_BYTES: u64 = 16 * 1024;
 /// The least bytes of a segment that another follows.
 pub(super) const SEGMENT_LEAST: u64 = 4096;
 
-/// Bytes of one segment.
-pub(super) fn segment_bytes(max_bytes: u64) -> u64 {
+/// Bytes of one segment, where a stream keeps about `max_bytes`.
+#[must_use]
+pub fn segment_bytes(max_bytes: u64) -> u64 {
     (max_bytes / (2 * KEPT)).max(SEGMENT_LEAST)
 }
 
@@ -27,7 +28,21 @@ pub(super) fn segment_path(directory: &Path, stream: &str, number: u64) -> PathB
     directory.join(format!("{stream}.{number:06}"))
 }
 
-/// Writes one stream. Used by the keeper only.
+/// Adds to a stream that its keeper writes no more, in a segment of its own: at most as many bytes as a segment has, the last ones.
+/// Writes files.
+///
+/// # Errors
+/// The disk says no.
+pub fn append(run_dir: &RunDir, stream: &'static str, bytes: &[u8], max_bytes: u64) -> io::Result<()> {
+    let most = usize::try_from(segment_bytes(max_bytes)).unwrap_or(usize::MAX);
+    let mut segments = Segments::new(run_dir.path(), stream, max_bytes);
+    if let Some((last, _)) = self::segments(run_dir, stream).pop() {
+        segments.number = last.saturating_add(1);
+    }
+    segments.write(&bytes[bytes.len().saturating_sub(most)..])
+}
+
+/// Writes one stream. Used by the keeper, and by [`append`].
 #[derive(Debug)]
 pub struct Segments {
     directory: PathBuf,
@@ -330,6 +345,18 @@ mod tests {
         let shown = tail(Some(&run_dir), &[], None, 10);
         let read: usize = shown.iter().map(String::len).sum();
         assert!(read as u64 <= 2 * TAIL_BYTES, "{read}");
+    }
+
+    #[test]
+    fn what_is_added_later_comes_last() {
+        let (_temp, run_dir) = run_dir();
+        append(&run_dir, "stdout", b"first\n", LIMIT).unwrap();
+        append(&run_dir, "stdout", &[b'x'; 100_000], LIMIT).unwrap();
+        append(&run_dir, "stdout", b"last\n", LIMIT).unwrap();
+        let lines = lines(Some(&run_dir), &[], None, LIMIT);
+        assert_eq!(lines[1], "first");
+        assert_eq!(lines[2].len() as u64, segment_bytes(LIMIT) + "last".len() as u64);
+        assert_eq!(segments(&run_dir, "stdout").len(), 3);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Drivers: the processes that run users' code, and the link to each.
 //!
 //! Owns: finding Spark, building what `spark-submit` is given, the class-data archive, the keeper, the link, the driver's log on disk, and the sentence that
-//! explains an end. Called by `session` and `batch`; calls `gpu` for masks, `config` and `background`. It knows processes and frames, and nothing of
+//! explains an end. Called by `session` and `batch`; calls `gpu` for masks, `cluster` for tags, `config` and `background`. It knows processes and frames, and nothing of
 //! owners, HTTP or SQL tables. `docs/link.md` is its contract with the agent.
 
 mod agent;
@@ -14,6 +14,7 @@ mod diagnosis;
 mod direct_output;
 mod event;
 mod follow;
+mod in_cluster;
 pub mod keeper;
 mod keeper_watch;
 mod launch_ticket;
@@ -60,7 +61,7 @@ use user_ticket::UserTicket;
 
 pub use claim::{Claim, Claimed};
 pub use collect::memory_bytes;
-pub use diagnosis::{diagnose, diagnose_application};
+pub use diagnosis::{diagnose, diagnose_application, exception_in};
 pub use event::{Cut, DriverEvent, StatementResult};
 pub use follow::{LogFollower, LogNow};
 pub use launch_ticket::{LaunchTicket, check_tickets};
@@ -331,6 +332,7 @@ impl Drivers {
         let other = other.map(|dir| defaults_of(&self.spark, dir)).transpose()?;
         let defaults = other.as_ref().unwrap_or(&self.defaults);
         let mut conf = submit::conf(config, spec, defaults, &run_dir.work());
+        in_cluster::conf(&mut conf, config, id, spec.group_tag.as_deref());
         let python = submit::python(&conf, &self.spark).to_owned();
         let mut notices = Vec::new();
         if spec.application.is_none() {

@@ -11,6 +11,7 @@ use std::os::unix::fs::{
 };
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::cgroup::Places;
@@ -21,8 +22,10 @@ use super::user_ticket::UserTicket;
 /// The longest file that is read as a whole; all that belongs here is far shorter.
 const READ_MAX: u64 = 1024 * 1024;
 
-/// What stays of a driver that has ended: its log.
-const LOG_FILES: [&str; 4] = ["stdout.", "stderr.", "notes", "exit.json"];
+/// What stays of a driver that has ended: its log, and where its cluster shows it.
+const LOG_FILES: [&str; 5] = ["stdout.", "stderr.", "notes", "exit.json", APPLICATION];
+/// What is known of its application in a cluster.
+const APPLICATION: &str = "application.json";
 
 /// What the keeper runs, in `launch.json`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -286,6 +289,20 @@ impl RunDir {
         let text = read_plain(&self.file("notes")).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         text.lines().map(str::to_owned).collect()
+    }
+
+    /// What was noted of its application in a cluster.
+    #[must_use]
+    pub fn application<T: DeserializeOwned>(&self) -> Option<T> {
+        serde_json::from_slice(&read_plain(&self.file(APPLICATION)).ok()?).ok()
+    }
+
+    /// Notes what is known of its application in a cluster, for a later server.
+    ///
+    /// # Errors
+    /// The disk says no.
+    pub fn note_application(&self, application: &impl Serialize) -> io::Result<()> {
+        self.replace(APPLICATION, &serde_json::to_vec(application)?)
     }
 
     /// Removes all but the log. What is gone already is no error.

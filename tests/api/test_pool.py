@@ -203,5 +203,5 @@ def test_none_is_left(start: Callable[..., Server], fake: Fake) -> None:
 )
 def test_bad_configuration(setting: str, words: str) -> None:
     """It is refused by key."""
-    told = command("check", "--set", "pool.size=1", "--set", setting)
+    told = command("check", "--set", "spark.master=yarn", "--set", "pool.size=1", "--set", setting)
     assert words in told.stdout + told.stderr

@@ -228,14 +228,23 @@ impl BatchView {
     #[must_use]
     pub fn new(batch: &Batch, snapshot: &batch::Snapshot, log: Vec<String>) -> Self {
         let whose = batch.whose.get();
+        let links = snapshot
+            .application
+            .as_ref()
+            .map(|application| &application.links);
         Self {
             id: batch.id,
             name: batch.name.clone(),
             owner: whose.owner.clone(),
             proxy_user: whose.proxy_user.clone(),
             state: snapshot.state.as_str(),
-            app_id: None,
+            app_id: snapshot
+                .application
+                .as_ref()
+                .map(|application| application.id.clone()),
             app_info: AppInfo {
+                driver_log_url: links.and_then(|links| links.driver_log.clone()),
+                spark_ui_url: links.and_then(|links| links.ui.clone()),
                 exit_code: snapshot.exit_code.map(|code| code.to_string()),
                 ..AppInfo::of_gpus(snapshot.gpus.as_deref(), snapshot.gpu_usage.as_ref())
             },

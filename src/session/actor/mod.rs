@@ -384,7 +384,6 @@ impl Actor {
         }));
     }
 
-    /// Stores beside the loop; tries again until it is stored or the server stops.
     /// Stores where the session's application is now.
     fn store_application(&self) {
         if self.deleted || !matches!(self.snapshot.state, SessionState::Idle | SessionState::Busy) {
@@ -399,9 +398,11 @@ impl Actor {
             ui_url: self.snapshot.ui_url.clone(),
             diagnosis: None,
             ended: None,
+            request: None,
         });
     }
 
+    /// Stores beside the loop; tries again until it is stored or the server stops.
     fn store_later(&self, op: Op) {
         let store = self.shared.store.clone();
         self.work.push(Box::pin(async move {

@@ -1,0 +1,293 @@
+//! A batch whose driver runs in a cluster: its submit ends once the application is there, and from then on the cluster manager says what
+//! becomes of it. What it says is followed, shown, and ended by its word alone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use super::life::{Ask, Fate, Life};
+use super::registry::Shared;
+use super::snapshot::Shown;
+use super::state::BatchState;
+use crate::cluster::{Application, Cluster, Outcome, Report, State, Watched};
+use crate::driver::{exception_in, log};
+
+/// How long after its submit was ended an application may still turn up.
+const LATE: Duration = Duration::from_secs(5);
+/// How long one that was to be killed may go on before that is asked for again.
+const KILL_AGAIN: Duration = Duration::from_secs(5);
+/// How often is looked without news.
+const LOOK: Duration = Duration::from_secs(1);
+/// The most lines of a batch's log about why nothing of it runs yet.
+const REASONS: usize = 20;
+/// What YARN says on the way of every application.
+const USUAL: &str = "waiting for AM container";
+
+/// What a cluster manager has made of an application that must end or has ended.
+struct Ending {
+    since: Instant,
+    absent: Option<Instant>,
+    killed: Option<Instant>,
+}
+
+impl Ending {
+    fn new() -> Self {
+        Self {
+            since: Instant::now(),
+            absent: None,
+            killed: None,
+        }
+    }
+
+    /// Whether the cluster manager has not known it for so long, since this was begun and since it was seen last.
+    fn is_gone(&mut self, report: &Report, patience: Duration) -> bool {
+        let Some(asked) = report.absent else {
+            self.absent = None;
+            return false;
+        };
+        let since = *self.absent.get_or_insert(match report.application {
+            Some(_) => asked,
+            None => self.since,
+        });
+        asked >= since.max(self.since) + patience
+    }
+
+    /// Has it killed, now and then again.
+    async fn kill(&mut self, cluster: &Cluster, application: &Application) {
+        if self.killed.is_none_or(|at| at.elapsed() >= KILL_AGAIN) {
+            self.killed = Some(Instant::now());
+            match cluster.kill(&application.id).await {
+                Ok(()) => info!(application.id, "an application is being killed"),
+                Err(why) => warn!(application.id, "an application could not be killed: {why}"),
+            }
+        }
+    }
+}
+
+impl Life {
+    /// Whether the application goes on when its submit has ended.
+    pub(super) fn is_remote(&self) -> bool {
+        self.shared.config.spark.runs_in_cluster()
+    }
+
+    /// Has the driver's application watched, where somebody can be asked about it.
+    pub(super) fn watch_application(&self, driver: Uuid) -> Option<Watched> {
+        let user = self.request.proxy_user.clone();
+        Some(self.shared.cluster.as_ref()?.watch(driver, user))
+    }
+
+    /// Shows what the cluster manager says.
+    pub(super) async fn see(&mut self, report: &Report) {
+        if let Some(why) = &report.trouble {
+            self.reason(format!("What has become of the application is not known: {why}."));
+        }
+        let Some(application) = &report.application else {
+            return;
+        };
+        let shown = Shown {
+            id: application.id.clone(),
+            links: application.links.clone(),
+        };
+        if self.snapshot.application.as_deref() != Some(&shown) {
+            if let Some(run_dir) = &self.snapshot.run_dir
+                && let Err(error) = run_dir.note_application(&shown)
+            {
+                warn!(batch.id = self.id, %error, "the application's id could not be written");
+            }
+            self.snapshot.application = Some(Arc::new(shown));
+            self.publish();
+        }
+        if !self.is_remote() {
+            return;
+        }
+        match application.state {
+            State::Starting => {
+                if let Some(said) = application.sentence().filter(|said| !said.contains(USUAL)) {
+                    self.reason(format!("YARN: {said}"));
+                }
+            }
+            State::Running if self.snapshot.state == BatchState::Starting => {
+                self.become_(BatchState::Running).await;
+            }
+            State::Running | State::Ended(_) => {}
+        }
+    }
+
+    /// A line about why nothing happens, once.
+    fn reason(&mut self, line: String) {
+        if self.reasons < REASONS && !self.snapshot.notes.contains(&line) {
+            self.reasons += 1;
+            self.tell(line);
+        }
+    }
+
+    /// Follows the application from the end of its submit to its own; it is killed once it is to end. None: the server stops, and it
+    /// goes on; else as it was last, none where the cluster manager does not know it.
+    pub(super) async fn follow(
+        &mut self,
+        watched: &mut Watched,
+        fate: &mut Fate,
+    ) -> Option<Option<Arc<Application>>> {
+        let stopping = self.shared.background.stopping().clone();
+        let cluster = self.shared.cluster.clone();
+        let mut ending = Ending::new();
+        loop {
+            let report = watched.report();
+            if !fate.deleted {
+                self.see(&report).await;
+            }
+            let is_to_end = fate.deleted || fate.why.is_some();
+            let patience = match fate.code() == Some(0) && !is_to_end {
+                true => self.shared.config.cluster.lookup_timeout.get(),
+                false => LATE,
+            };
+            match (&report.application, &cluster) {
+                (Some(application), _) if application.outcome().is_some() => {
+                    return Some(report.application);
+                }
+                _ if ending.is_gone(&report, patience) => return Some(None),
+                (Some(application), Some(cluster)) if is_to_end && report.trouble.is_none() => {
+                    ending.kill(cluster, application).await;
+                }
+                _ => {}
+            }
+            tokio::select! {
+                () = watched.changed() => {}
+                () = sleep(LOOK) => {}
+                Some(ask) = self.asks.recv() => match ask {
+                    Ask::Note(line) => self.tell(line),
+                    Ask::End(reason) => fate.why = fate.why.take().or(Some(reason)),
+                    Ask::Delete => fate.deleted = true,
+                },
+                () = stopping.cancelled() => return None,
+            }
+        }
+    }
+
+    /// Tells how an application ended, by its cluster manager's word.
+    pub(super) async fn ended_remotely(&mut self, fate: Fate, application: Option<Arc<Application>>) {
+        let Some(application) = application else {
+            return match fate.why {
+                Some(why) => self.end(BatchState::Killed, None, Some(why)).await,
+                None if fate.code() == Some(0) => {
+                    let why = match self.snapshot.application.is_some() {
+                        true => {
+                            "YARN does not know the application any more: its ResourceManager has lost it."
+                        }
+                        false => "YARN does not know the application that was submitted.",
+                    };
+                    self.end(BatchState::Dead, None, Some(why.to_owned())).await;
+                }
+                None => self.ended(fate).await,
+            };
+        };
+        // A server that is ending waits for no node.
+        let exception = match self.shared.background.draining().is_cancelled() {
+            true => None,
+            false => self.fetch_log(&application).await,
+        };
+        let said = application.sentence();
+        let quoted = said.as_deref().map_or(String::new(), |said| format!(": {said}"));
+        let quoted = quoted.trim_end_matches('.');
+        match (fate.why, application.outcome()) {
+            (_, Some(Outcome::Success)) => self.end(BatchState::Success, None, None).await,
+            (Some(why), _) => self.end(BatchState::Killed, None, Some(why)).await,
+            (None, Some(Outcome::Killed)) => {
+                let why = format!("The application was killed in YARN{quoted}.");
+                self.end(BatchState::Killed, None, Some(why)).await;
+            }
+            (None, _) => {
+                let why = match exception {
+                    Some(exception) => format!("The application failed: {exception}"),
+                    None => format!("The application failed{quoted}."),
+                };
+                self.end(BatchState::Dead, None, Some(why)).await;
+            }
+        }
+    }
+
+    /// Puts what the driver wrote into the batch's log, or where it is; gives the last exception in it.
+    async fn fetch_log(&mut self, application: &Application) -> Option<String> {
+        let (cluster, run_dir) = (self.shared.cluster.clone()?, self.snapshot.run_dir.clone()?);
+        let max_bytes = self.shared.config.log.max_bytes.bytes();
+        let fetched = cluster
+            .driver_log(application, log::segment_bytes(max_bytes))
+            .await;
+        let kept = match fetched {
+            Ok([stdout, stderr]) => {
+                let keep = move || {
+                    log::append(&run_dir, "stdout", &stdout, max_bytes)?;
+                    log::append(&run_dir, "stderr", &stderr, max_bytes)?;
+                    // What Python says comes with the rest of its output; Spark's own words, of its end too, are in the other.
+                    Ok(exception_of(&stdout).or_else(|| exception_of(&stderr)))
+                };
+                let kept = self.shared.background.blocking(keep).await;
+                kept.map_err(|panicked| panicked.to_string())
+                    .and_then(|kept| kept.map_err(|error: std::io::Error| error.to_string()))
+            }
+            Err(why) => Err(why),
+        };
+        kept.unwrap_or_else(|why| {
+            let place = application.links.driver_log.as_deref();
+            let place = place.map_or(String::new(), |url| format!(" It may be at {url}"));
+            self.tell(format!("The driver's log is not here: {why}.{place}"));
+            None
+        })
+    }
+}
+
+/// The last exception in what a driver wrote.
+fn exception_of(text: &[u8]) -> Option<String> {
+    let lines: Vec<String> = String::from_utf8_lossy(text).lines().map(str::to_owned).collect();
+    exception_in(&lines)
+}
+
+/// Sees to it that a driver's application ends, wherever it has got to. False: the server stops before that is sure. Cancel safe.
+pub(super) async fn end_application(shared: &Shared, driver: Uuid) -> bool {
+    let Some(cluster) = shared
+        .cluster
+        .as_ref()
+        .filter(|_| shared.config.spark.runs_in_cluster())
+    else {
+        return true;
+    };
+    let stopping = shared.background.stopping();
+    let mut watched = cluster.watch(driver, None);
+    let mut ending = Ending::new();
+    loop {
+        let report = watched.report();
+        match &report.application {
+            Some(application) if application.outcome().is_some() => return true,
+            _ if ending.is_gone(&report, LATE) => return true,
+            Some(application) if report.trouble.is_none() => ending.kill(cluster, application).await,
+            _ => {}
+        }
+        tokio::select! {
+            () = watched.changed() => {}
+            () = sleep(LOOK) => {}
+            () = stopping.cancelled() => return false,
+        }
+    }
+}
+
+/// Ends the applications of an earlier server that no batch has: told by their tag, and watched by nobody.
+pub(super) async fn end_strays(shared: &Shared) {
+    let Some(cluster) = shared
+        .cluster
+        .as_ref()
+        .filter(|_| shared.config.spark.runs_in_cluster())
+    else {
+        return;
+    };
+    let strays = tokio::select! {
+        strays = cluster.strays() => strays,
+        () = shared.background.stopping().cancelled() => return,
+    };
+    for (driver, application) in strays {
+        warn!(application.id, "an application that is no batch's is ended");
+        end_application(shared, driver).await;
+    }
+}

@@ -1,0 +1,7 @@
+"""The real clusters take minutes: `make test-yarn` runs them, and `make test` the rest."""
+
+from __future__ import annotations
+
+import os
+
+collect_ignore = [] if os.environ.get("FIRESTEEL_TEST_CLUSTERS") else ["test_yarn.py", "test_standalone.py"]
