@@ -18,7 +18,7 @@ export FIRESTEEL_TEST_BIN ?= $(CURDIR)/target/debug/firesteel
 export FIRESTEEL_TEST_FAILPOINTS_BIN ?= $(CURDIR)/target/debug/firesteel-failpoints
 export FIRESTEEL_TEST_SPARKS ?= $(CURDIR)/.venv/spark-3.5/bin/python:$(CURDIR)/.venv/spark-4.1/bin/python
 
-.PHONY: help run test check check-rust check-python test-rust test-python chaos fuzz soak bench bench-soak profile notebook deps
+.PHONY: help run test check check-rust check-python test-rust test-python test-yarn chaos fuzz soak bench bench-soak profile notebook deps
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,13 @@ test-python: ## the black-box suite alone, three files at a time; PYTEST='tests/
 # The release build, and times asserted: nothing else should run beside it.
 CHAOS_ENV = FIRESTEEL_TEST_BIN=$(CURDIR)/target/release/firesteel \
 	FIRESTEEL_TEST_FAILPOINTS_BIN=$(CURDIR)/target/release/firesteel-failpoints FIRESTEEL_TEST_MEASURED=1
+
+test-yarn: ## real clusters on loopback: YARN, standalone masters and workers, 2,000 applications (PYTEST='tests/clusters -k killed')
+	@scripts/need.sh java python cc cargo maven
+	@scripts/envs test spark-3.5 spark-4.1
+	@scripts/binaries.sh
+	@scripts/yarn_jars.sh >/dev/null
+	FIRESTEEL_TEST_CLUSTERS=1 .venv/test/bin/python -m pytest --timeout 900 $(or $(PYTEST),tests/clusters)
 
 chaos: ## the fault tests with twice the rounds, on the release build, stated times asserted (SEED=, SCALE=2)
 	@scripts/need.sh java python cc cargo

@@ -21,8 +21,15 @@ def program(name: str) -> str:
 class Daemon:
     """A process in the foreground, with its output in a file."""
 
-    def __init__(self, argv: list[str], output: Path, ports: list[int], env: dict[str, str] | None = None):
-        self.argv, self.output, self.ports, self.env = argv, output, ports, env
+    def __init__(
+        self,
+        argv: list[str],
+        output: Path,
+        ports: list[int],
+        env: dict[str, str] | None = None,
+        limit: float = 20,
+    ):
+        self.argv, self.output, self.ports, self.env, self.limit = argv, output, ports, env, limit
         self.process: subprocess.Popen | None = None
 
     def start(self) -> None:
@@ -33,7 +40,7 @@ class Daemon:
             )
         try:
             for port in self.ports:
-                wait_until(f"port {port} answers", lambda port=port: self._answers(port), 20)
+                wait_until(f"port {port} answers", lambda port=port: self._answers(port), self.limit)
         except BaseException:
             self.stop()
             raise
@@ -47,6 +54,13 @@ class Daemon:
     def said(self) -> str:
         """What it has written so far."""
         return self.output.read_text(errors="replace")
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
 
     def stop(self) -> None:
         """End it."""
