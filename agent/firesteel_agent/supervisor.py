@@ -379,9 +379,7 @@ class Supervisor:
         def told(described, _failure: Optional[Exception]) -> None:
             if described is not None:
                 self._described = described
-                self._link.send(
-                    {"type": "context", "app_id": described.app_id, "ui_url": described.ui_url}
-                )
+                self._link.send({"type": "context", "app_id": described.app_id, "ui_url": described.ui_url})
 
         if spark is not None and worker is not None:
             worker.submit(spark.describe, told)

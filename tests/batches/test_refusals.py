@@ -162,7 +162,7 @@ def test_a_full_queue(server: Server, jobs: Path) -> None:
 def test_the_longest_arguments(
     serve: Callable[..., Server], make_stub: Callable[..., Stub], jobs: Path
 ) -> None:
-    """What fits the limits, the highest that can be set, starts a driver; one byte more, of one or of all, is refused."""
+    """What fits the highest limits starts a driver; one byte more, of one or of all, is refused."""
     stub = make_stub()
     server = serve({**stub.settings, "files.allow": [str(jobs)], "limits.args_bytes": "1 MiB"})
     longest, most, file = 131_071, 1 << 20, str(jobs / "ok.py")
