@@ -75,8 +75,7 @@ impl Life {
 
     /// Has the driver's application watched, where somebody can be asked about it.
     pub(super) fn watch_application(&self, driver: Uuid) -> Option<Watched> {
-        let user = self.request.proxy_user.clone();
-        Some(self.shared.cluster.as_ref()?.watch(driver, user))
+        Some(self.shared.cluster.as_ref()?.watch(driver))
     }
 
     /// Shows what the cluster manager says.
@@ -255,7 +254,7 @@ pub(super) async fn end_application(shared: &Shared, driver: Uuid) -> bool {
         return true;
     };
     let stopping = shared.background.stopping();
-    let mut watched = cluster.watch(driver, None);
+    let mut watched = cluster.watch(driver);
     let mut ending = Ending::new();
     loop {
         let report = watched.report();

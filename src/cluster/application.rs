@@ -12,8 +12,6 @@ const SENTENCE_MAX: usize = 500;
 pub struct Application {
     /// Its id, such as `application_1795898565022_0001`.
     pub id: String,
-    /// As whom it runs.
-    pub user: String,
     /// How far it has come.
     pub state: State,
     /// Where its log and UI are.

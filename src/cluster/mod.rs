@@ -85,11 +85,11 @@ impl Cluster {
         &self.watcher.group
     }
 
-    /// Watches a driver's application, which may not be there yet, for as long as the answer lives. Where `user` is known, another
-    /// user's application of the same tag is not taken for it.
+    /// Watches a driver's application, which may not be there yet, for as long as the answer lives. Of several with its
+    /// tag it is the first one: nobody else knows the tag before YARN has it.
     #[must_use]
-    pub fn watch(&self, driver: Uuid, user: Option<String>) -> Watched {
-        Watcher::watch(&self.watcher, driver, user)
+    pub fn watch(&self, driver: Uuid) -> Watched {
+        Watcher::watch(&self.watcher, driver)
     }
 
     /// The applications of this server's that live and that nobody watches, with their drivers. Waits until the cluster manager answers.

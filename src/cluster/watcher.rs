@@ -32,11 +32,8 @@ pub struct Report {
     pub trouble: Option<Arc<str>>,
 }
 
-#[derive(Debug)]
-struct Entry {
-    user: Option<String>,
-    reports: watch::Sender<Report>,
-}
+/// Where what is known of an application is reported.
+type Reports = watch::Sender<Report>;
 
 /// A driver's application, watched until this is dropped.
 #[derive(Debug)]
@@ -66,13 +63,22 @@ impl Drop for Watched {
     }
 }
 
+/// Whether an application is known to have ended.
+fn has_ended(reports: &Reports) -> bool {
+    let report = reports.borrow();
+    report
+        .application
+        .as_ref()
+        .is_some_and(|application| application.outcome().is_some())
+}
+
 #[derive(Debug)]
 pub(super) struct Watcher {
     pub yarn: Yarn,
     pub group: String,
     interval: Duration,
     longest_wait: Duration,
-    entries: Mutex<HashMap<Uuid, Entry>>,
+    entries: Mutex<HashMap<Uuid, Reports>>,
     watched: Notify,
     /// When it was asked last.
     asked: tokio::sync::Mutex<Option<Instant>>,
@@ -91,13 +97,13 @@ impl Watcher {
         }
     }
 
-    fn entries(&self) -> MutexGuard<'_, HashMap<Uuid, Entry>> {
+    fn entries(&self) -> MutexGuard<'_, HashMap<Uuid, Reports>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn watch(watcher: &Arc<Self>, driver: Uuid, user: Option<String>) -> Watched {
+    pub(super) fn watch(watcher: &Arc<Self>, driver: Uuid) -> Watched {
         let (send, reports) = watch::channel(Report::default());
-        watcher.entries().insert(driver, Entry { user, reports: send });
+        watcher.entries().insert(driver, send);
         watcher.watched.notify_one();
         Watched {
             driver,
@@ -155,13 +161,6 @@ impl Watcher {
     /// What to ask next; nothing where all that is watched has ended.
     fn next(&self, missing: &mut Vec<Uuid>) -> Option<Query> {
         let entries = self.entries();
-        let has_ended = |entry: &Entry| {
-            let report = entry.reports.borrow();
-            report
-                .application
-                .as_ref()
-                .is_some_and(|application| application.outcome().is_some())
-        };
         let live: Vec<Uuid> = entries
             .iter()
             .filter(|(_, entry)| !has_ended(entry))
@@ -184,15 +183,7 @@ impl Watcher {
             let Some(entry) = entries.get(&driver) else {
                 continue;
             };
-            if entry.user.as_ref().is_some_and(|user| *user != application.user) {
-                continue;
-            }
-            let known = entry
-                .reports
-                .borrow()
-                .application
-                .as_ref()
-                .map(|known| known.id.clone());
+            let known = entry.borrow().application.as_ref().map(|known| known.id.clone());
             // Whoever is on the cluster can give an application any tag: the first one is the driver's.
             let rank = |this: &Application| {
                 let is_known = Some(&this.id) == known.as_ref();
@@ -207,8 +198,8 @@ impl Watcher {
         }
         let mut missing = Vec::new();
         for (driver, entry) in entries.iter() {
-            match (best.remove(driver), query) {
-                (Some(application), _) => entry.reports.send_if_modified(|report| {
+            if let Some(application) = best.remove(driver) {
+                entry.send_if_modified(|report| {
                     let is_news =
                         report.application.as_deref() != Some(&application) || report.trouble.is_some();
                     if is_news {
@@ -217,27 +208,17 @@ impl Watcher {
                     report.absent = None;
                     report.trouble = None;
                     is_news
+                });
+                continue;
+            }
+            match query {
+                Query::Drivers(asked) if asked.contains(driver) => entry.send_modify(|report| {
+                    report.absent = Some(begun);
+                    report.trouble = None;
                 }),
-                (None, Query::Drivers(asked)) if asked.contains(driver) => {
-                    entry.reports.send_modify(|report| {
-                        report.absent = Some(begun);
-                        report.trouble = None;
-                    });
-                    true
-                }
-                (None, Query::Live(_)) => {
-                    let report = entry.reports.borrow();
-                    if report
-                        .application
-                        .as_ref()
-                        .is_none_or(|last| last.outcome().is_none())
-                    {
-                        missing.push((report.absent, *driver));
-                    }
-                    true
-                }
-                (None, Query::Drivers(_)) => false,
-            };
+                Query::Live(_) if !has_ended(entry) => missing.push((entry.borrow().absent, *driver)),
+                Query::Live(_) | Query::Drivers(_) => {}
+            }
         }
         missing.sort_unstable();
         missing
@@ -251,7 +232,7 @@ impl Watcher {
     fn tell(&self, why: &str) {
         let why: Arc<str> = why.into();
         for entry in self.entries().values() {
-            entry.reports.send_if_modified(|report| {
+            entry.send_if_modified(|report| {
                 let is_news = report.trouble.is_none();
                 report.trouble = Some(Arc::clone(&why));
                 is_news
@@ -296,10 +277,9 @@ mod tests {
         Arc::new(Watcher::new(yarn, &settings, "all".to_owned()))
     }
 
-    fn application(id: &str, user: &str, state: State) -> Application {
+    fn application(id: &str, state: State) -> Application {
         Application {
             id: id.to_owned(),
-            user: user.to_owned(),
             state,
             ..Application::default()
         }
@@ -310,13 +290,13 @@ mod tests {
         let watcher = watcher();
         assert_eq!(watcher.next(&mut Vec::new()), None);
         let driver = Uuid::new_v4();
-        let mut watched = Watcher::watch(&watcher, driver, None);
+        let mut watched = Watcher::watch(&watcher, driver);
         let query = Query::Drivers(vec![driver]);
         assert_eq!(watcher.next(&mut Vec::new()), Some(query.clone()));
         let begun = Instant::now();
         watcher.take(&query, Vec::new(), begun);
         assert_eq!(watched.report().absent, Some(begun));
-        let ended = application("application_1_0001", "ada", State::Ended(Outcome::Success));
+        let ended = application("application_1_0001", State::Ended(Outcome::Success));
         watcher.take(&query, vec![(driver, ended)], begun);
         let report = watched.report();
         assert_eq!(report.absent, None);
@@ -330,10 +310,7 @@ mod tests {
     fn of_many_those_that_live_are_asked_for_and_the_others_by_name_in_turn() {
         let watcher = watcher();
         let drivers: Vec<Uuid> = (0..NAMED * 3).map(|_| Uuid::new_v4()).collect();
-        let _watched: Vec<Watched> = drivers
-            .iter()
-            .map(|id| Watcher::watch(&watcher, *id, None))
-            .collect();
+        let _watched: Vec<Watched> = drivers.iter().map(|id| Watcher::watch(&watcher, *id)).collect();
         let mut asked = std::collections::HashSet::new();
         for round in 0..3 {
             let mut missing = Vec::new();
@@ -355,7 +332,7 @@ mod tests {
         }
         let live = drivers
             .iter()
-            .map(|id| (*id, application("application_1_0001", "ada", State::Running)))
+            .map(|id| (*id, application("application_1_0001", State::Running)))
             .collect();
         assert!(
             watcher
@@ -365,25 +342,16 @@ mod tests {
     }
 
     #[test]
-    fn another_users_application_and_a_later_one_are_not_taken_for_it() {
+    fn a_later_application_of_the_same_tag_is_not_taken_for_it() {
         let watcher = watcher();
         let driver = Uuid::new_v4();
-        let mut watched = Watcher::watch(&watcher, driver, Some("ada".to_owned()));
+        let mut watched = Watcher::watch(&watcher, driver);
         let query = Query::Drivers(vec![driver]);
-        let told = |id: &str, user: &str| (driver, application(id, user, State::Running));
-        watcher.take(&query, vec![told("application_1_0001", "eve")], Instant::now());
-        assert!(watched.report().application.is_none());
-        let both = vec![
-            told("application_1_10000", "ada"),
-            told("application_1_9999", "ada"),
-        ];
-        watcher.take(&query, both, Instant::now());
-        assert_eq!(watched.report().application.unwrap().id, "application_1_9999");
-        let earlier = vec![
-            told("application_1_0001", "ada"),
-            told("application_1_9999", "ada"),
-        ];
-        watcher.take(&query, earlier, Instant::now());
-        assert_eq!(watched.report().application.unwrap().id, "application_1_9999");
+        let told = |id: &str| (driver, application(id, State::Running));
+        for ids in [["10000", "9999"], ["0001", "9999"]] {
+            let found = ids.map(|id| told(&format!("application_1_{id}"))).to_vec();
+            watcher.take(&query, found, Instant::now());
+            assert_eq!(watched.report().application.unwrap().id, "application_1_9999");
+        }
     }
 }

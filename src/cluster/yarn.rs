@@ -312,8 +312,6 @@ struct App<'a> {
     #[serde(borrow)]
     id: Cow<'a, str>,
     #[serde(borrow)]
-    user: Cow<'a, str>,
-    #[serde(borrow)]
     state: Cow<'a, str>,
     #[serde(borrow)]
     final_status: Cow<'a, str>,
@@ -338,7 +336,6 @@ impl From<App<'_>> for Application {
         Self {
             state: State::of_yarn(&app.state, &app.final_status),
             id: app.id.into_owned(),
-            user: app.user.into_owned(),
             links: Links {
                 driver_log: link(app.am_container_logs),
                 ui: link(app.tracking_url),

@@ -237,20 +237,30 @@ def test_an_application_killed_from_outside(cluster: Server, yarn: Yarn, jobs: P
     assert yarn.wait_over(app_id)["finalStatus"] == "KILLED"
 
 
-@pytest.mark.parametrize("stage", ["Uploading resource file:{pipe}", "Submitting application"])
-def test_a_batch_deleted_while_it_is_submitted(
-    cluster: Server, yarn: Yarn, jobs: Path, tmp_path: Path, stage: str
-):
-    """An upload that does not end, since it is one of a pipe, and the last moment before YARN has it."""
-    pipe = jobs / f"{tmp_path.name}.pipe"
-    stage = stage.format(pipe=pipe)
+def test_a_batch_deleted_while_it_uploads(yarn: Yarn, jobs: Path, tmp_path: Path):
+    """An upload that does not end, since it is one of a pipe."""
+    pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    files = [str(pipe)] if str(pipe) in stage else []
-    batch = Batch(cluster, jobs, str(tmp_path / "never"), files=files)
+    conf = {**yarn.settings(SPARK, "cluster")["spark.conf"], "spark.files": str(pipe)}
+    server = server_of(yarn, jobs, "cluster", **{"spark.conf": conf})
+    try:
+        deleted_at(f"Uploading resource file:{pipe}", server, yarn, jobs)
+    finally:
+        server.stop()
+
+
+def test_a_batch_deleted_at_the_last_moment(cluster: Server, yarn: Yarn, jobs: Path):
+    """Just when YARN gets it."""
+    deleted_at("Submitting application", cluster, yarn, jobs)
+
+
+def deleted_at(stage: str, server: Server, yarn: Yarn, jobs: Path) -> None:
+    """Delete a batch when its submit says this, and look that no application comes of it."""
+    batch = Batch(server, jobs, str(jobs / "never"))
     wait_until(f"it says {stage!r}", lambda: any(stage in line for line in batch.log()), LIMIT, 0.02)
-    assert cluster.api.delete(batch.path).status_code == 200
-    assert cluster.api.get(batch.path).status_code == 404
-    wait_until("nothing of it is left", lambda: not cluster.driver_processes() and not cluster.run_files())
+    assert server.api.delete(batch.path).status_code == 200
+    assert server.api.get(batch.path).status_code == 404
+    wait_until("nothing of it is left", lambda: not server.driver_processes() and not server.run_files())
     assert not yarn.applications(states=LIVE)
 
 
