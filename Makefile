@@ -18,7 +18,7 @@ export FIRESTEEL_TEST_BIN ?= $(CURDIR)/target/debug/firesteel
 export FIRESTEEL_TEST_FAILPOINTS_BIN ?= $(CURDIR)/target/debug/firesteel-failpoints
 export FIRESTEEL_TEST_SPARKS ?= $(CURDIR)/.venv/spark-3.5/bin/python:$(CURDIR)/.venv/spark-4.1/bin/python
 
-.PHONY: help run test check check-rust check-python test-rust test-python test-yarn chaos fuzz soak bench bench-soak profile notebook deps
+.PHONY: help run test check check-rust check-python test-rust test-python test-yarn chaos fuzz timing soak bench bench-soak profile notebook deps
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -86,6 +86,10 @@ fuzz: ## every route by its OpenAPI document for 20 minutes; parsers; random cod
 	for spark in 3.5 4.1; do FIRESTEEL_TEST_SPARKS=$(CURDIR)/.venv/spark-$$spark/bin/python \
 	.venv/test/bin/python -m pytest -s --timeout 3600 tests/cells/test_random_edits.py || exit 1; done; \
 	.venv/test/bin/python -m pytest -s tests/api/test_upload_fuzz.py
+
+timing: ## whether the time of a look tells anything of a token or a cookie: a statistical test; nothing else should run beside it
+	@scripts/need.sh cc cargo
+	$(CARGO) test --locked --release --lib -- --ignored --nocapture the_time_of_a_look
 
 soak: ## the chaos rounds again and again, each time with another seed, for SOAK=8h; stops at the first fault
 	@scripts/need.sh java python cc cargo

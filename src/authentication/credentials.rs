@@ -288,3 +288,6 @@ fn read(row: CredentialRow) -> Option<Credential> {
 #[cfg(test)]
 #[path = "credentials_tests.rs"]
 mod tests;
+#[cfg(test)]
+#[path = "credentials_timing.rs"]
+mod timing;

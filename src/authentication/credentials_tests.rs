@@ -1,13 +1,13 @@
 use super::*;
 use crate::background::Background;
 
-async fn credentials(dir: &tempfile::TempDir) -> Credentials {
+pub(super) async fn credentials(dir: &tempfile::TempDir) -> Credentials {
     let file = dir.path().join("firesteel.db");
     let store = Store::open(&file, &crate::config::Store::default(), &Background::new()).await;
     Credentials::open(&store.unwrap()).await.unwrap()
 }
 
-fn new(kind: Kind, most: usize) -> New {
+pub(super) fn new(kind: Kind, most: usize) -> New {
     New {
         kind,
         owner: "ada".to_owned(),
@@ -19,11 +19,11 @@ fn new(kind: Kind, most: usize) -> New {
     }
 }
 
-fn token() -> Kind {
+pub(super) fn token() -> Kind {
     Kind::Token("read".parse().unwrap())
 }
 
-const IDLE: Duration = Duration::from_secs(60);
+pub(super) const IDLE: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn found_by_its_text_and_by_nothing_else() {
