@@ -175,8 +175,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_panics(host in "(\\[)?.{0,20}(\\])?(:.{0,6})?") {
+        fn nothing_panics(host in prop_oneof![".*", "(\\[)?.{0,20}(\\])?(:.{0,6})?"]) {
             let _ = host_allowed(Some(&host), &Server::default(), &Modes::default());
+            let _ = split_host(&host);
         }
     }
 }

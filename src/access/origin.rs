@@ -205,6 +205,18 @@ mod tests {
     }
 
     proptest! {
+        /// Whatever a browser, or something else, says of where it is: nothing but a page of this very host may.
+        #[test]
+        fn any_origin_is_judged(origin in prop_oneof![".*", "(http|https)://.{0,20}", "https?://\\[?[0-9a-f:.]{0,12}\\]?(:[0-9]{0,6})?"],
+                                site in prop::option::of(".*"), host in prop::option::of(prop_oneof![".*", "\\[?[0-9a-f:.]{0,12}\\]?(:.{0,6})?"])) {
+            let fits = origin_allowed(Some(&origin), site.as_deref(), host.as_deref(), &[], &[]);
+            if fits {
+                let name = |text: &str| split_host(text).map(|(name, _)| name);
+                let authority = origin.split_once("://").map(|(_, authority)| authority);
+                prop_assert_eq!(authority.and_then(name), host.as_deref().and_then(name));
+            }
+        }
+
         #[test]
         fn only_whole_names_fit(before in "[a-z.@:/]{0,6}", after in "[a-z.@:/0-9#?]{0,6}") {
             prop_assume!(!(before.is_empty() && after.is_empty()));

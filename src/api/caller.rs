@@ -153,6 +153,7 @@ pub(super) fn cookie(request: &HttpRequest, name: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use actix_web::http::header::HeaderValue;
     use actix_web::test::TestRequest;
     use proptest::prelude::*;
 
@@ -200,11 +201,27 @@ mod tests {
     }
 
     proptest! {
+        /// Any bytes that a header can have, also those that are no text.
         #[test]
-        fn nothing_panics(text in "[ -~]{0,60}") {
-            let request = TestRequest::get().insert_header((COOKIE, text.clone())).insert_header(("x-forwarded-for", text));
-            let request = request.to_http_request();
-            let _ = (cookie(&request, "firesteel"), forwarded_for(&request));
+        fn any_bytes_are_read(
+            bytes: Vec<u8>,
+            text in prop_oneof!["[ -~]{0,60}", "(firesteel=[a-z\"; =]{0,4};? ?){0,3}", "([0-9a-f:., ]{0,9},?){0,4}"],
+            twice: bool,
+        ) {
+            let values = [HeaderValue::from_bytes(&bytes).ok(), HeaderValue::from_str(&text).ok()];
+            for value in values.into_iter().flatten() {
+                let names = ["cookie", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-user"];
+                let request = names.iter().fold(TestRequest::get(), |request, name| {
+                    let request = request.insert_header((*name, value.clone()));
+                    if twice { request.append_header((*name, value.clone())) } else { request }
+                });
+                let request = request.to_http_request();
+                let found = cookie(&request, PLAIN_COOKIE);
+                prop_assert!(found.is_none_or(|found| !twice && found.len() < value.len()));
+                prop_assert!(only(&request, "x-forwarded-user").is_none_or(|user| !twice && user.as_bytes() == value.as_bytes()));
+                prop_assert_eq!(only(&request, "x-forwarded-proto").is_some(), !twice && value.to_str().is_ok());
+                let _ = forwarded_for(&request);
+            }
         }
     }
 }

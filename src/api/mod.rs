@@ -213,3 +213,22 @@ fn is_plain_path(path: &str) -> bool {
     path.strip_prefix('/')
         .is_some_and(|words| words.split('/').all(word))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// A prefix that is believed leads to this host, and below one path of it.
+        #[test]
+        fn any_prefix_is_judged(prefix in prop_oneof![".*", r"(/[a-z.%~\\ \t/]{0,3}){0,4}"]) {
+            if is_plain_path(&prefix) {
+                prop_assert!(prefix.starts_with('/') && !prefix.contains("//") && !prefix.ends_with('/'));
+                prop_assert!(prefix.bytes().all(|byte| byte.is_ascii_graphic() && !b"\\%?#@:".contains(&byte)));
+                prop_assert!(!prefix.split('/').any(|word| word == "." || word == ".."));
+            }
+        }
+    }
+}

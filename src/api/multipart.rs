@@ -19,7 +19,7 @@ use super::App;
 use super::error::ApiError;
 use super::json::BYTES_PER_SECOND;
 use crate::policy;
-use crate::upload::{Receiving, Upload, UploadError};
+use crate::upload::{Receiving, Upload, UploadError, Uploads};
 
 /// What a body may have beside the file: boundaries, headers, small parts.
 const AROUND: u64 = 64 * 1024;
@@ -65,7 +65,7 @@ pub async fn receive(
     let mut read = Ok(());
     if is_form {
         let form = Multipart::new(headers, body.stream());
-        read = read_form(app, form, part, whose, &mut received).await;
+        read = read_form(&app.uploads, form, part, whose, &mut received).await;
     }
     // What is left of the body would be taken for the next request.
     let mut rest = Box::pin(body.stream());
@@ -89,7 +89,7 @@ pub async fn receive(
 
 /// Reads a form to its end. What of the file has been received is in `received` then, whatever came of the rest.
 async fn read_form(
-    app: &Data<App>,
+    uploads: &Uploads,
     mut form: Multipart,
     part: &str,
     whose: For<'_>,
@@ -108,7 +108,7 @@ async fn read_form(
         }
         let name = file_name(&field, part)?;
         policy::check_file_name(&name).map_err(|reason| ApiError::BadRequest(reason.to_string()))?;
-        let receiving = app.uploads.receive(whose.owner, whose.session, name)?;
+        let receiving = uploads.receive(whose.owner, whose.session, name)?;
         let receiving = received.insert(receiving);
         while let Some(bytes) = field.next().await {
             let bytes = bytes.map_err(|error| unreadable(&error))?;
@@ -233,5 +233,117 @@ impl Shared {
             self.deadline.as_mut().reset(deadline);
         }
         Poll::Ready(Ok(Some(Ok(bytes))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use actix_web::FromRequest as _;
+    use actix_web::test::TestRequest;
+    use proptest::prelude::*;
+    use proptest::test_runner::TestRunner;
+
+    use super::*;
+    use crate::background::Background;
+    use crate::config::Config;
+    use crate::quota::Quotas;
+    use crate::upload::InUse;
+
+    /// Pieces of a form, some of which are what they should be.
+    fn piece() -> impl Strategy<Value = Vec<u8>> {
+        let part = r#"(--b(--)?|\r\n|--|b|:|;|Content-(Disposition|Type|Length|Transfer-Encoding): (form-data; )?(name="(file|x)"; )?)"#;
+        let named = "\r\n--b\r\nContent-Disposition: form-data; name=\"file\"(; filename[*]?=(UTF-8'')?\"?[a-z%/.\"]{0,6}\"?)?\r\n\r\n";
+        prop_oneof![
+            part.prop_map(String::into_bytes),
+            named.prop_map(String::into_bytes),
+            prop::collection::vec(any::<u8>(), 0..40),
+        ]
+    }
+
+    /// Reads a form with the part `file`, of which nothing is kept: whether it has one, and how many bytes were read.
+    async fn read(
+        uploads: &Uploads,
+        kind: &str,
+        bytes: Vec<u8>,
+        limit: u64,
+    ) -> (Result<bool, ApiError>, u64) {
+        let request = TestRequest::post()
+            .insert_header((CONTENT_TYPE, kind))
+            .set_payload(bytes);
+        let (request, mut payload) = request.to_http_parts();
+        let payload = Payload::from_request(&request, &mut payload).await.unwrap();
+        let body = Body::new(payload, Duration::from_secs(60), limit);
+        let form = Multipart::new(request.headers(), body.stream());
+        let nobodys = For {
+            owner: None,
+            session: None,
+        };
+        let mut received = None;
+        let read = read_form(uploads, form, "file", nobodys, &mut received).await;
+        let has_file = received.is_some();
+        if let Some(receiving) = received {
+            receiving.abandon().await;
+        }
+        let mut rest = Box::pin(body.stream());
+        while let Some(Ok(_)) = rest.next().await {}
+        let seen = body.shared.borrow().seen;
+        (read.map(|()| has_file), seen)
+    }
+
+    fn uploads(dir: &tempfile::TempDir) -> Uploads {
+        let mut config = Config::default();
+        config.server.state_dir = dir.path().to_owned();
+        let quotas = Quotas::new(&BTreeMap::new(), BTreeMap::new());
+        Uploads::open(Arc::new(config), Background::new(), quotas, InUse::default).unwrap()
+    }
+
+    /// Any bytes of any kind are a form or none, are read to their end or their limit, and leave nothing.
+    #[test]
+    fn any_form_is_read() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let uploads = runtime.block_on(async { uploads(&dir) });
+        let kind = prop_oneof![
+            3 => Just("multipart/form-data; boundary=b".to_owned()),
+            1 => "multipart/[a-z-]{0,9}(; ?boundary=\"?[ -~]{0,9})?",
+        ];
+        let pieces = prop::collection::vec(piece(), 0..12);
+        let any = (pieces, any::<bool>(), 0_u64..600, kind);
+        let tried = TestRunner::default().run(&any, |(pieces, is_whole, limit, kind)| {
+            let mut bytes = pieces.concat();
+            if is_whole {
+                bytes.extend_from_slice(b"\r\n--b--\r\n");
+            }
+            let length = bytes.len() as u64;
+            let (found, seen) = runtime.block_on(read(&uploads, &kind, bytes, limit));
+            prop_assert!(
+                seen <= length && (seen == length || seen > limit),
+                "{seen} of {length}"
+            );
+            prop_assert!(found.is_err() || length <= limit);
+            Ok(())
+        });
+        tried.unwrap();
+        assert_eq!(uploads.taken(None), 0);
+        assert_eq!(std::fs::read_dir(dir.path().join("uploads")).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_whole_form_has_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let uploads = uploads(&dir);
+        let part = "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.py\"\r\n\r\nx\r\n";
+        let kind = "multipart/form-data; boundary=b";
+        for (form, limit, has_file) in [
+            (format!("{part}--b--\r\n"), 1000, Some(true)),
+            ("--b--\r\n".to_owned(), 1000, Some(false)),
+            (format!("{part}{part}--b--\r\n"), 1000, None),
+            (format!("{part}--b--\r\n"), 20, None),
+        ] {
+            let (found, _) = read(&uploads, kind, form.clone().into_bytes(), limit).await;
+            assert_eq!(found.ok(), has_file, "{form} {limit}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Uploads that a request names, `upload://ID/NAME`: put in their place is the local file that they stand for, which the policy
 //! then looks at as at any other.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -46,10 +47,7 @@ impl<'a> NamedUploads<'a> {
         let Some(rest) = after_scheme(uri) else {
             return Ok(uri.to_owned());
         };
-        let (location, fragment) = match rest.find('#') {
-            Some(at) => rest.split_at(at),
-            None => (rest, ""),
-        };
+        let (location, fragment) = apart(rest);
         let claim = self.claim(location).ok_or_else(|| {
             let shown: String = uri.chars().take(200).collect();
             ApiError::Rejected(format!("{field}: there is no upload {shown:?}."))
@@ -99,9 +97,8 @@ impl<'a> NamedUploads<'a> {
     }
 
     fn claim(&self, location: &str) -> Option<Claim> {
-        let (id, name) = location.strip_prefix("//")?.split_once('/')?;
-        let name = percent_decode_str(name).decode_utf8().ok()?;
-        let claim = self.uploads.claim(self.owner, id.parse().ok()?)?;
+        let (id, name) = named(location)?;
+        let claim = self.uploads.claim(self.owner, id)?;
         (claim.upload().name == name).then_some(claim)
     }
 }
@@ -114,4 +111,39 @@ pub fn local_uri(path: &Path) -> String {
 fn after_scheme(uri: &str) -> Option<&str> {
     let (scheme, rest) = uri.split_at_checked(SCHEME.len())?;
     scheme.eq_ignore_ascii_case(SCHEME).then_some(rest)
+}
+
+/// What follows the scheme, and the fragment with its `#`.
+fn apart(rest: &str) -> (&str, &str) {
+    rest.find('#').map_or((rest, ""), |at| rest.split_at(at))
+}
+
+/// The upload that a location names, and the name of its file.
+fn named(location: &str) -> Option<(Uuid, Cow<'_, str>)> {
+    let (id, name) = location.strip_prefix("//")?.split_once('/')?;
+    let name = percent_decode_str(name).decode_utf8().ok()?;
+    Some((id.parse().ok()?, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Any URI is an upload's, or none; what is local is read back as it was.
+        #[test]
+        fn any_uri_is_read(uri in prop_oneof![".*", "(?i)upload:.*", "upload://[0-9a-f-]{30,40}/.*"], id: u128, name in ".*") {
+            if let Some(rest) = after_scheme(&uri) {
+                let (location, fragment) = apart(rest);
+                prop_assert_eq!(format!("{location}{fragment}"), rest);
+                let _ = named(location);
+            }
+            let path = local_uri(Path::new(&name));
+            let encoded = path.strip_prefix("file://").unwrap_or_default();
+            let location = format!("//{}/{encoded}", Uuid::from_u128(id));
+            prop_assert_eq!(named(&location), Some((Uuid::from_u128(id), name.as_str().into())));
+        }
+    }
 }

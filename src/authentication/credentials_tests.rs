@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 use crate::background::Background;
 
@@ -147,4 +149,23 @@ async fn a_look_takes_as_long_for_a_near_miss_as_for_a_far_one() {
     });
     let (least, most) = (medians.iter().min().unwrap(), medians.iter().max().unwrap());
     assert!(most * 2 <= least * 3, "{medians:?} ns");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 20, ..ProptestConfig::default() })]
+
+    /// Whatever stands for a token or in a cookie, it is nobody's.
+    #[test]
+    fn any_text_is_looked_up(texts in prop::collection::vec(prop_oneof![".{0,80}", "(fst_)?[A-Za-z0-9_-]{50,56}"], 100)) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        runtime.block_on(async {
+            let held = credentials(&dir).await;
+            held.make(new(token(), 5)).await.unwrap();
+            held.make(new(Kind::Login(None), 5)).await.unwrap();
+            for text in &texts {
+                assert!(held.token(text).is_none() && held.login(text, IDLE).is_none(), "{text}");
+            }
+        });
+    }
 }

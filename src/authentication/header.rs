@@ -53,6 +53,19 @@ mod tests {
             }
         }
 
+        /// Also as a header comes, in bytes; of Negotiate no more is taken than may be.
+        #[test]
+        fn any_bytes_are_read(bytes: Vec<u8>, scheme in "(?i)(basic|bearer|negotiate)", most in 0_usize..200) {
+            let encoded = BASE64_STANDARD.encode(&bytes);
+            let raw = String::from_utf8_lossy(&bytes);
+            for sent in [raw.to_string(), format!("{scheme} {raw}"), format!("{scheme} {encoded}"), format!("{scheme} {encoded}=")] {
+                let _ = (basic(&sent), bearer(&sent));
+                if let Some(token) = negotiate(&sent, most) {
+                    prop_assert!(token.len() <= most, "{} of {most}", token.len());
+                }
+            }
+        }
+
         #[test]
         fn what_was_sent_is_read(user in "[^:]*", password in ".*", scheme in "[Bb][Aa][Ss][Ii][Cc]") {
             let sent = format!("{scheme} {}", BASE64_STANDARD.encode(format!("{user}:{password}")));

@@ -72,6 +72,8 @@ impl TrustedProxy {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn proxy() -> TrustedProxy {
@@ -147,5 +149,16 @@ mod tests {
         };
         let error = TrustedProxy::open(&proxy).unwrap_err();
         assert!(error.to_string().contains("no-such-user-here"), "{error}");
+    }
+
+    proptest! {
+        /// Whatever the proxy says, its caller is a user that can be, in no more groups than may be.
+        #[test]
+        fn any_caller_can_be(user in prop_oneof![".*", "[a-z]{1,5}"], groups in prop_oneof![".*", "([a-z ]{0,3},){0,4}"]) {
+            if let Some((named, of)) = proxy().caller(&presented(socket(1234), &user, &groups)) {
+                prop_assert!(valid_user(&named) && named == user);
+                prop_assert!(of.len() <= 2 && of.iter().all(|group| !group.is_empty() && group.trim() == group));
+            }
+        }
     }
 }

@@ -261,3 +261,25 @@ fn has_critical(token: &str) -> bool {
     let header: Option<Map<String, Value>> = header.and_then(|json| serde_json::from_slice(&json).ok());
     header.is_none_or(|header| header.contains_key("crit"))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Any text, and any bytes where a token has its parts, is a token or none.
+        #[test]
+        fn any_token_is_read(text in ".*", parts: [Vec<u8>; 3], json in r#"\{("(alg|kid|crit|typ|jwk)":("[A-Z0-9]{0,6}"|[0-9]|null|\[\]|\{\}),?){0,4}\}"#) {
+            let [_, claims, signature] = parts.clone().map(|part| BASE64_URL_SAFE_NO_PAD.encode(part));
+            let headers = [parts[0].clone(), json.into_bytes()].map(|header| BASE64_URL_SAFE_NO_PAD.encode(header));
+            let tokens = headers.map(|header| format!("{header}.{claims}.{signature}"));
+            for token in [text.as_str(), &tokens[0], &tokens[1]] {
+                if decode_header(token).is_ok() && !has_critical(token) {
+                    prop_assert!(token.matches('.').count() == 2, "{token}");
+                }
+            }
+        }
+    }
+}
