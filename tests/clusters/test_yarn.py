@@ -4,6 +4,7 @@ mode."""
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
 import tarfile
 from pathlib import Path
@@ -237,27 +238,38 @@ def test_an_application_killed_from_outside(cluster: Server, yarn: Yarn, jobs: P
     assert yarn.wait_over(app_id)["finalStatus"] == "KILLED"
 
 
-def test_a_batch_deleted_while_it_uploads(yarn: Yarn, jobs: Path, tmp_path: Path):
-    """An upload that does not end, since it is one of a pipe."""
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    conf = {**yarn.settings(SPARK, "cluster")["spark.conf"], "spark.files": str(pipe)}
-    server = server_of(yarn, jobs, "cluster", **{"spark.conf": conf})
-    try:
-        deleted_at(f"Uploading resource file:{pipe}", server, yarn, jobs)
-    finally:
-        server.stop()
+SUBMIT = "org.apache.spark.deploy.SparkSubmit"
+
+
+def test_a_batch_deleted_while_it_uploads(cluster: Server, yarn: Yarn, jobs: Path):
+    """Its submit stands still there, and neither listens nor goes on."""
+    batch = Batch(cluster, jobs, str(jobs / "never"))
+
+    def submits() -> list[int]:
+        return [found.pid for found in cluster.driver_processes() if SUBMIT in found.argv]
+
+    pid = wait_until("its submit runs", submits, LIMIT)[0]
+
+    def said() -> str:
+        return "".join(path.read_text() for path in cluster.run_files() if path.name.startswith("stderr."))
+
+    wait_until("it uploads", lambda: "Preparing resources for our AM container" in said(), LIMIT, 0.01)
+    os.kill(pid, signal.SIGSTOP)
+    assert "Submitted application" not in said()
+    ended(batch, yarn)
 
 
 def test_a_batch_deleted_at_the_last_moment(cluster: Server, yarn: Yarn, jobs: Path):
     """Just when YARN gets it."""
-    deleted_at("Submitting application", cluster, yarn, jobs)
+    batch = Batch(cluster, jobs, str(jobs / "never"))
+    stage = "Submitting application"
+    wait_until("it is sent", lambda: any(stage in line for line in batch.log()), LIMIT, 0.02)
+    ended(batch, yarn)
 
 
-def deleted_at(stage: str, server: Server, yarn: Yarn, jobs: Path) -> None:
-    """Delete a batch when its submit says this, and look that no application comes of it."""
-    batch = Batch(server, jobs, str(jobs / "never"))
-    wait_until(f"it says {stage!r}", lambda: any(stage in line for line in batch.log()), LIMIT, 0.02)
+def ended(batch: Batch, yarn: Yarn) -> None:
+    """Delete a batch, and look that no application comes of it."""
+    server = batch.server
     assert server.api.delete(batch.path).status_code == 200
     assert server.api.get(batch.path).status_code == 404
     wait_until("nothing of it is left", lambda: not server.driver_processes() and not server.run_files())
