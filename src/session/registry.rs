@@ -206,7 +206,10 @@ impl Sessions {
         let past = Past::none(&request);
         let has_place = turn.has_place();
         let wanted = wanted(id, &request);
-        shared.pool.see(request.user());
+        // Who has directories of configuration of their own takes no warm driver.
+        if request.driver.conf_dirs.is_none() {
+            shared.pool.see(request.user());
+        }
         // Without GPUs it looks again when it may start.
         let warm = has_place.then(|| {
             let is_last = wanted.is_some();
