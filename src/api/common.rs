@@ -5,7 +5,7 @@ use actix_web::HttpRequest;
 use actix_web::error::{Error, PathError, QueryPayloadError};
 use actix_web::web::{PathConfig, QueryConfig};
 use utoipa::openapi::path::{Operation, PathItem};
-use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
+use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, SchemaType, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{Components, Content, HeaderBuilder, OpenApi, Ref, RefOr, Response};
 
@@ -22,10 +22,23 @@ pub const OPEN: [&str; 5] = [
 /// The schema of an answer that is an error.
 const ERROR: &str = "Error";
 
+/// Bodies whose fields Livy's clients fill with texts for numbers and numbers for texts (`wire/lenient.rs`).
+const LENIENT: [&str; 4] = [
+    "CreateSession",
+    "CreateBatch",
+    "StatementRequest",
+    "CompletionRequest",
+];
+
 /// Adds to the document what holds for every route, where the route does not say it itself.
 pub fn describe(document: &mut OpenApi) {
     let components = document.components.get_or_insert_with(Components::new);
     components.schemas.insert(ERROR.to_owned(), error());
+    for name in LENIENT {
+        if let Some(RefOr::T(Schema::Object(object))) = components.schemas.get_mut(name) {
+            object.properties.values_mut().for_each(widen);
+        }
+    }
     let basic = SecurityScheme::Http(Http::new(HttpAuthScheme::Basic));
     components.add_security_scheme("basic", basic);
     for (path, item) in &mut document.paths.paths {
@@ -124,6 +137,33 @@ fn error() -> RefOr<Schema> {
         .description(Some("Why a request was not done, in one sentence."))
         .build();
     RefOr::T(either.into())
+}
+
+/// Says of a field all that is taken for it.
+fn widen(field: &mut RefOr<Schema>) {
+    let types = |types: &[Type]| types.iter().cloned().collect::<SchemaType>();
+    match field {
+        RefOr::T(Schema::Object(object)) => {
+            let has = |wanted: Type| match &object.schema_type {
+                SchemaType::Type(one) => *one == wanted,
+                SchemaType::Array(several) => several.contains(&wanted),
+                SchemaType::AnyValue => false,
+            };
+            if has(Type::Integer) {
+                object.pattern = Some(r"^\s*\+?[0-9]+\s*$".to_owned());
+                object.schema_type = types(&[Type::Integer, Type::String, Type::Null]);
+            } else if has(Type::String) {
+                object.schema_type = types(&[Type::String, Type::Number, Type::Null]);
+            } else if has(Type::Object) {
+                object.schema_type = types(&[Type::Object, Type::Null]);
+                let values = types(&[Type::String, Type::Number, Type::Boolean, Type::Null]);
+                let values = ObjectBuilder::new().schema_type(values).build();
+                object.additional_properties = Some(Box::new(RefOr::T(Schema::Object(values)).into()));
+            }
+        }
+        RefOr::T(Schema::Array(list)) => list.schema_type = types(&[Type::Array, Type::Null]),
+        _ => {}
+    }
 }
 
 /// How a query is told that can't be read.

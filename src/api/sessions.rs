@@ -88,6 +88,7 @@ pub async fn list(
         (status = 201, body = SessionView, headers(("Location" = String, description = "the session's path"))),
         (status = 400, description = "the request can't be met, or never within the caller's quota; the body says why"),
         (status = 403, description = "the caller may not act as that user"),
+        (status = 404, description = "the session that the Idempotency-Key made is gone"),
         (status = 413, description = "the body is over limits.request_body"),
         (status = 422, description = "the Idempotency-Key came with another request before"),
         (status = 503, description = "the queue is full, the store fails, or the server is stopping; try again after Retry-After"),

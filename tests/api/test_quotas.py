@@ -311,6 +311,7 @@ def test_seen_and_changed(start: Callable[..., Server], stub: Stub) -> None:
         ("/quotas/ada", {"memory": "9999TiB"}, 400),
         ("/quotas/ada", {"session": 1}, 400),
         ("/quotas/ada", "x", 400),
+        ("/quotas/ada", [None, 1], 400),
         ("/quotas/-ada", {}, 400),
         ("/quotas/a%2Fb", {}, 400),
         ("/quotas/a%00", {}, 400),

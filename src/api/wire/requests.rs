@@ -11,9 +11,11 @@ use super::lenient;
 #[serde(rename_all = "camelCase", default)]
 pub struct CreateSession {
     /// `pyspark` (or `python`), `sql`, `shared` (the default: each statement may name its own).
+    #[serde(deserialize_with = "lenient::text")]
     #[schema(example = "pyspark")]
     pub kind: Option<String>,
     /// As whom the driver runs; ignored unless `access.impersonation` is on.
+    #[serde(deserialize_with = "lenient::text")]
     pub proxy_user: Option<String>,
     /// Jars for driver and executors.
     #[serde(deserialize_with = "lenient::list")]
@@ -76,6 +78,7 @@ pub struct CreateBatch {
     #[schema(value_type = String, example = "/jobs/report.py")]
     pub file: Option<String>,
     /// As whom the driver runs; ignored unless `access.impersonation` is on.
+    #[serde(deserialize_with = "lenient::text")]
     pub proxy_user: Option<String>,
     /// The main class of a jar.
     #[serde(deserialize_with = "lenient::text")]
@@ -134,7 +137,7 @@ pub struct StatementRequest {
     #[schema(value_type = String, example = "1 + 1")]
     pub code: Option<String>,
     /// The language, where it is not the session's own.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::text")]
     pub kind: Option<String>,
 }
 
@@ -199,7 +202,7 @@ pub struct CompletionRequest {
     #[schema(value_type = String, example = "spark.ra")]
     pub code: Option<String>,
     /// The language.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::text")]
     #[schema(value_type = String, example = "pyspark")]
     pub kind: Option<String>,
     /// Where in the code, in characters.
