@@ -231,7 +231,7 @@ http {{
         location = /sessions {{ deny all; }}
         location / {{
             proxy_pass http://firesteel; proxy_http_version 1.1; proxy_set_header Connection "";
-            proxy_set_header Host localhost; proxy_request_buffering off;
+            proxy_set_header Host localhost; proxy_request_buffering off; proxy_ignore_client_abort on;
         }}
     }}
 }}
@@ -243,6 +243,8 @@ defaults
     timeout client 10s
     timeout server 10s
     http-reuse always
+    retries 3
+    retry-on conn-failure empty-response
 frontend front
     bind 127.0.0.1:{port}
     http-request deny if {{ path /sessions }}
