@@ -125,10 +125,6 @@ impl Life {
 
     /// Waits for the batch's turn and launches its driver.
     async fn start(&mut self, turn: Turn) -> Next<(Driver, Events, Held)> {
-        for notice in turn.notices() {
-            self.note(notice);
-        }
-        self.publish();
         let waiting = turn.waiting();
         let held = match self.wait(turn.come(), waiting.as_ref()).await {
             Next::On(Ok(held)) => held,

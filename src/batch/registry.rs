@@ -325,10 +325,14 @@ impl Batches {
         request: NewBatch,
         claim: Claim,
         shares: Vec<Share>,
-        snapshot: Snapshot,
+        mut snapshot: Snapshot,
         begin: Begin,
     ) -> Batch {
         let shared = &self.shared;
+        if let Begin::Queued(turn) = &begin {
+            // Who is told of the batch can read at once why it waits.
+            Arc::make_mut(&mut snapshot.notes).extend(turn.notices());
+        }
         let (asks, asks_waiting) = mpsc::channel(ASKS_WAITING);
         let (publish, published) = watch::channel(Arc::new(snapshot.clone()));
         let batch = Batch {

@@ -249,10 +249,14 @@ impl Sessions {
         id: i64,
         request: NewSession,
         claim: Claim,
-        past: Past,
+        mut past: Past,
         begin: Begin,
     ) -> Session {
         let shared = &self.shared;
+        if let Begin::Queued(turn, _) = &begin {
+            // Who is told of the session can read at once why it waits.
+            Arc::make_mut(&mut past.snapshot.notes).extend(turn.notices());
+        }
         let (commands, commands_waiting) = mpsc::channel(COMMANDS_WAITING);
         let (publish, snapshot) = watch::channel(Arc::new(past.snapshot.clone()));
         let config = &shared.config;

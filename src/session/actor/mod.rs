@@ -229,9 +229,6 @@ impl Actor {
         match begin {
             Begin::Queued(turn, warm) => {
                 self.warm = warm;
-                for notice in turn.notices() {
-                    self.note(notice);
-                }
                 self.waiting = turn.waiting();
                 self.turn = Some(Box::pin(turn.come()));
             }
