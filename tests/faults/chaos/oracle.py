@@ -114,7 +114,7 @@ class Ledger:
                     complaints.append(f"{line.token} had drivers {drivers}")
                 continue
             self.claimed.discard(line.driver)
-            if line.what == "warm":
+            if line.what in ("warm", "ready"):
                 continue
             posted = known.get(line.nonce)
             if posted is None:
