@@ -11,10 +11,12 @@ import pytest
 from harness.api import Api, Session
 from harness.directory import Directory
 from harness.issuer import Issuer
+from harness.provider import Provider
 from harness.realm import Realm
 from harness.server import Server
 from harness.spark import Spark, newest, sparks
 from harness.stub import SLEEPS, Stub
+from harness.visitor import at
 
 # Conf that keeps a test's driver small and quiet.
 SMALL = {"spark.ui.enabled": "false", "spark.sql.shuffle.partitions": "2", "spark.default.parallelism": "2"}
@@ -140,3 +142,22 @@ def live(live_server: Server) -> Session:
     session = live_server.api.create(conf=SMALL)
     session.wait("idle")
     return session
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    """An OpenID provider whose client has no secret."""
+    made = Provider()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def serve_oidc(provider: Provider, stub_home: Stub, serve: Callable[..., Server]) -> Callable[..., Server]:
+    """Start servers whose browsers log in at the provider."""
+
+    def start(settings: dict[str, Any] | None = None) -> Server:
+        own, port = at(provider, {**stub_home.settings, **(settings or {})})
+        return serve(own, port=port)
+
+    return start

@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Callable
 from urllib.parse import urlsplit
 
 import pytest
@@ -20,43 +20,16 @@ from harness.processes import wait_until
 from harness.provider import Provider
 from harness.server import Server, command
 from harness.stub import Stub
-from harness.visitor import BROWSER, CALLBACK, Visitor, alert, at, goes_to
+from harness.visitor import BROWSER, CALLBACK, SECRET, Visitor, alert, at, goes_to
 
-# With what clients must encode before they send it.
-SECRET = "s3cret +/%:ä=canary"
 FAST = {"access.jwt.fetch_interval": "100ms"}
 
 
-@pytest.fixture
-def provider() -> Iterator[Provider]:
-    """One whose client has no secret."""
-    made = Provider()
-    yield made
-    made.stop()
-
-
-@pytest.fixture(scope="module")
-def stub(tmp_path_factory: pytest.TempPathFactory) -> dict:
-    """A Spark that sleeps."""
-    return Stub(tmp_path_factory.mktemp("oidc-stub") / "spark").settings
-
-
-@pytest.fixture
-def make(provider: Provider, stub: dict, serve: Callable[..., Server]) -> Callable[..., Server]:
-    """Servers whose browsers log in at the provider."""
-
-    def start(settings: dict | None = None) -> Server:
-        own, port = at(provider, {**stub, **(settings or {})})
-        return serve(own, port=port)
-
-    return start
-
-
-def test_a_login(provider: Provider, make: Callable[..., Server], tmp_path: Path) -> None:
+def test_a_login(provider: Provider, serve_oidc: Callable[..., Server], tmp_path: Path) -> None:
     """A browser that nobody knows is sent to the login, from there to the provider, comes back, and is
     logged in; then it logs out. The audit log has who came."""
     audit = tmp_path / "audit"
-    server = make({"audit.file": str(audit), "access.oidc.name": "Example & <Co>"})
+    server = serve_oidc({"audit.file": str(audit), "access.oidc.name": "Example & <Co>"})
     browser = Visitor(server)
     page = browser.get("/")
     assert page.url == f"{browser.url}/login"
@@ -95,7 +68,7 @@ def test_a_login(provider: Provider, make: Callable[..., Server], tmp_path: Path
     assert (record["user"], record["by"], record["allowed"], record["status"]) == ("alice", "oidc", True, 200)
 
 
-def test_a_client_with_a_secret(stub: dict, tmp_path: Path, serve: Callable[..., Server]) -> None:
+def test_a_client_with_a_secret(stub_home: Stub, tmp_path: Path, serve: Callable[..., Server]) -> None:
     """It is read from a file with each login and sent as the protocol says; a wrong one is told the
     administrator, once."""
     provider = Provider(SECRET)
@@ -105,7 +78,7 @@ def test_a_client_with_a_secret(stub: dict, tmp_path: Path, serve: Callable[...,
         file.write_text(SECRET + "\n")
         file.chmod(0o600)
         own = {"access.oidc.client_secret_file": str(file)}
-        settings, port = at(provider, {**stub, **own})
+        settings, port = at(provider, {**stub_home.settings, **own})
         server = serve(settings, port=port)
         browser = Visitor(server)
         assert browser.log_in().status_code == 200
@@ -124,18 +97,18 @@ def test_a_client_with_a_secret(stub: dict, tmp_path: Path, serve: Callable[...,
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "PS256", "ES256", "EdDSA"])
-def test_algorithms(provider: Provider, make: Callable[..., Server], algorithm: str) -> None:
+def test_algorithms(provider: Provider, serve_oidc: Callable[..., Server], algorithm: str) -> None:
     """Each that is listed."""
     provider.keys = [Key(algorithm, algorithm)]
-    browser = Visitor(make())
+    browser = Visitor(serve_oidc())
     assert browser.log_in().status_code == 200
     assert browser.status() == 200
 
 
-def test_below_a_proxys_path(provider: Provider, make: Callable[..., Server]) -> None:
+def test_below_a_proxys_path(provider: Provider, serve_oidc: Callable[..., Server]) -> None:
     """Behind a proxy that does TLS the cookies are for HTTPS alone, and paths are the proxy's."""
     provider.redirect_uri = f"https://spark.example.com/hub/spark{CALLBACK}"
-    server = make({"server.base_path": "/spark", "server.forwarded": True})
+    server = serve_oidc({"server.base_path": "/spark", "server.forwarded": True})
     browser = Visitor(server)
     forwarded = {**BROWSER, "X-Forwarded-Proto": "https", "X-Forwarded-Prefix": "/hub"}
     assert 'href="/hub/spark/login/oidc"' in browser.get("/spark/login", headers=forwarded).text
@@ -158,11 +131,11 @@ def test_below_a_proxys_path(provider: Provider, make: Callable[..., Server]) ->
     assert login.startswith("__Host-firesteel=") and login.endswith("; SameSite=Strict; Secure")
 
 
-def test_a_provider_that_is_down(provider: Provider, make: Callable[..., Server]) -> None:
+def test_a_provider_that_is_down(provider: Provider, serve_oidc: Callable[..., Server]) -> None:
     """A page says so, the log once; it is well again when the provider is, and what was begun before goes
     on."""
     provider.is_down = True
-    server = make({**FAST, "access.jwt.refresh": "200ms", "access.jwt.stale": "1h"})
+    server = serve_oidc({**FAST, "access.jwt.refresh": "200ms", "access.jwt.stale": "1h"})
     for _ in range(3):
         page = Visitor(server).get("/login/oidc")
         assert page.status_code == 503
@@ -188,10 +161,10 @@ def test_a_provider_that_is_down(provider: Provider, make: Callable[..., Server]
     assert browser.log_in().status_code == 200
 
 
-def test_what_ends_a_login(provider: Provider, make: Callable[..., Server], stub: dict) -> None:
+def test_what_ends_a_login(provider: Provider, serve_oidc: Callable[..., Server], stub_home: Stub) -> None:
     """S3: not a restart of the server; but that the way is none of `access.mode` any more, and the next login
     of the same browser."""
-    server = make()
+    server = serve_oidc()
     browser = Visitor(server)
     assert browser.log_in().status_code == 200
     server.restart()
@@ -210,9 +183,11 @@ def test_what_ends_a_login(provider: Provider, make: Callable[..., Server], stub
     assert browser.get(CALLBACK).status_code == 404
 
 
-def test_who_may_call(provider: Provider, make: Callable[..., Server]) -> None:
+def test_who_may_call(provider: Provider, serve_oidc: Callable[..., Server]) -> None:
     """Groups of the token count; who may not call is told so and gets no login."""
-    server = make({"access.allowed_users": ["@analysts"], "access.jwt.user_claim": "preferred_username"})
+    server = serve_oidc(
+        {"access.allowed_users": ["@analysts"], "access.jwt.user_claim": "preferred_username"}
+    )
     provider.claim = {"preferred_username": "ada", "groups": ["analysts"]}
     ada = Visitor(server)
     assert ada.log_in().status_code == 200
@@ -225,10 +200,10 @@ def test_who_may_call(provider: Provider, make: Callable[..., Server]) -> None:
     assert "firesteel" not in bob.cookies
 
 
-def test_programs(provider: Provider, make: Callable[..., Server]) -> None:
+def test_programs(provider: Provider, serve_oidc: Callable[..., Server]) -> None:
     """They are not sent away. An ID token is no credential of theirs; a token that the browser's user makes
     is, until the way goes."""
-    server = make({"access.mode": ["oidc", "token"]})
+    server = serve_oidc({"access.mode": ["oidc", "token"]})
     for headers in ({}, {"Accept": "*/*"}, {"Authorization": f"Bearer {provider.token()}"}):
         assert requests.get(f"{server.url}/", headers=headers, timeout=30).status_code == 401
     assert (
@@ -251,11 +226,11 @@ def test_programs(provider: Provider, make: Callable[..., Server]) -> None:
     assert server.bearer(token).get("/sessions").status_code == 401
 
 
-def test_with_passwords(provider: Provider, make: Callable[..., Server], tmp_path: Path) -> None:
+def test_with_passwords(provider: Provider, serve_oidc: Callable[..., Server], tmp_path: Path) -> None:
     """Form and link are on one page, and either logs in."""
     users = tmp_path / "users"
     assert command("passwd", str(users), "carol", stdin="pass word\n").returncode == 0
-    server = make({"access.mode": ["basic", "oidc"], "access.basic_file": str(users)})
+    server = serve_oidc({"access.mode": ["basic", "oidc"], "access.basic_file": str(users)})
     page = Visitor(server).get("/ui")
     assert page.url.endswith("/login")
     assert "<form" in page.text and 'href="/login/oidc"' in page.text
@@ -270,7 +245,7 @@ def test_with_passwords(provider: Provider, make: Callable[..., Server], tmp_pat
     assert at_provider.status() == 200
 
 
-def test_check(provider: Provider, stub: dict, tmp_path: Path) -> None:
+def test_check(provider: Provider, stub_home: Stub, tmp_path: Path) -> None:
     """`firesteel check` looks at the secret; `--security` says what is open."""
     secret = tmp_path / "secret"
     provider.redirect_uri = f"https://spark.example.com{CALLBACK}"
@@ -304,14 +279,14 @@ def test_check(provider: Provider, stub: dict, tmp_path: Path) -> None:
     assert "in clear" not in check("--security", **here)
 
 
-def test_a_real_browser(provider: Provider, make: Callable[..., Server], tmp_path: Path) -> None:
+def test_a_real_browser(provider: Provider, serve_oidc: Callable[..., Server], tmp_path: Path) -> None:
     """Chromium, sent back by a page of the provider's, which is another site: the login's cookie is
     `SameSite=Strict`, and with what it asks for next it is sent."""
     chromium = shutil.which("chromium")
     if not chromium:
         pytest.skip("chromium is not installed: run 'make deps'")
     provider.has_page = True
-    server = make()
+    server = serve_oidc()
     quiet = [
         "--disable-background-networking",
         "--disable-component-update",

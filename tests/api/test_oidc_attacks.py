@@ -8,7 +8,7 @@ import html
 import json
 import time
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Callable
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
@@ -18,40 +18,12 @@ from harness.processes import wait_until
 from harness.provider import Provider
 from harness.server import Server
 from harness.stub import Stub
-from harness.visitor import CALLBACK, Visitor, alert, at, changed, goes_to
-
-# With what clients must encode before they send it.
-SECRET = "s3cret +/%:ä=canary"
+from harness.visitor import CALLBACK, SECRET, Visitor, alert, at, changed, goes_to
 
 
-@pytest.fixture
-def provider() -> Iterator[Provider]:
-    """One whose client has no secret."""
-    made = Provider()
-    yield made
-    made.stop()
-
-
-@pytest.fixture(scope="module")
-def stub(tmp_path_factory: pytest.TempPathFactory) -> dict:
-    """A Spark that sleeps."""
-    return Stub(tmp_path_factory.mktemp("oidc-stub") / "spark").settings
-
-
-@pytest.fixture
-def make(provider: Provider, stub: dict, serve: Callable[..., Server]) -> Callable[..., Server]:
-    """Servers whose browsers log in at the provider."""
-
-    def start(settings: dict | None = None) -> Server:
-        own, port = at(provider, {**stub, **(settings or {})})
-        return serve(own, port=port)
-
-    return start
-
-
-def test_where_it_goes_on(make: Callable[..., Server]) -> None:
+def test_where_it_goes_on(serve_oidc: Callable[..., Server]) -> None:
     """To a path of the server's that was asked for, and nowhere else."""
-    server = make()
+    server = serve_oidc()
     for own in ("/ui", "/", "/sessions?from=0&size=10", "/sessions/3/log"):
         page = Visitor(server).log_in(f"/login/oidc?{urlencode({'next': own})}")
         assert goes_to(page) == own
@@ -79,10 +51,10 @@ def test_where_it_goes_on(make: Callable[..., Server]) -> None:
         assert goes_to(Visitor(server).log_in(f"/login/oidc?{query}")) == "/ui", query
 
 
-def test_another_browsers_login(provider: Provider, make: Callable[..., Server]) -> None:
+def test_another_browsers_login(provider: Provider, serve_oidc: Callable[..., Server]) -> None:
     """S2: whoever is led to the callback of a login that somebody else began is not logged in as them, with a
     login of their own under way or without; and nothing is asked of the provider."""
-    server = make()
+    server = serve_oidc()
     mallory, alice, bob = Visitor(server), Visitor(server), Visitor(server)
     provider.user = "mallory"
     trap = mallory.begin()
@@ -102,9 +74,9 @@ def test_another_browsers_login(provider: Provider, make: Callable[..., Server])
     assert mallory.get(trap).status_code == 200
 
 
-def test_a_state_that_is_not_ours(provider: Provider, make: Callable[..., Server]) -> None:
+def test_a_state_that_is_not_ours(provider: Provider, serve_oidc: Callable[..., Server]) -> None:
     """Changed, missing, or there twice: 403, and nothing is asked of the provider."""
-    browser = Visitor(make())
+    browser = Visitor(serve_oidc())
     back = browser.begin()
     state = parse_qs(urlsplit(back).query)["state"][0]
     twice = f"{back}&{urlencode({'state': state})}"
@@ -126,10 +98,10 @@ def test_a_state_that_is_not_ours(provider: Provider, make: Callable[..., Server
     assert browser.get(back).status_code == 200
 
 
-def test_each_answer_counts_once(provider: Provider, make: Callable[..., Server]) -> None:
+def test_each_answer_counts_once(provider: Provider, serve_oidc: Callable[..., Server]) -> None:
     """S3: the callback again, by the same browser with the same cookie, logs nobody in; a code that was used
     neither."""
-    browser = Visitor(make())
+    browser = Visitor(serve_oidc())
     back = browser.begin()
     kept = {"Cookie": f"firesteel-login={browser.http.cookies['firesteel-login']}"}
     first = requests.get(back, headers=kept, timeout=30)
@@ -184,9 +156,9 @@ def wrong_tokens(provider: Provider) -> dict[str, tuple[Any, str]]:
     }
 
 
-def test_wrong_tokens(provider: Provider, make: Callable[..., Server]) -> None:
+def test_wrong_tokens(provider: Provider, serve_oidc: Callable[..., Server]) -> None:
     """None of them logs anybody in; each is 401 with a sentence, and the good one before and after is 200."""
-    server = make()
+    server = serve_oidc()
     assert Visitor(server).log_in().status_code == 200
     for name, (change, said) in wrong_tokens(provider).items():
         provider.claim, provider.signer = (change, None) if isinstance(change, dict) else ({}, change)
@@ -203,9 +175,9 @@ def test_wrong_tokens(provider: Provider, make: Callable[..., Server]) -> None:
         assert Visitor(server).log_in().status_code == 200, good
 
 
-def test_what_the_token_endpoint_may_say(provider: Provider, make: Callable[..., Server]) -> None:
+def test_what_the_token_endpoint_may_say(provider: Provider, serve_oidc: Callable[..., Server]) -> None:
     """Anything else than an ID token logs nobody in, and breaks nothing."""
-    server = make()
+    server = serve_oidc()
     ok = {"Content-Type": "application/json"}
     token = provider.token(nonce="x" * 43)
     for answer in (
@@ -231,9 +203,9 @@ def test_what_the_token_endpoint_may_say(provider: Provider, make: Callable[...,
     assert server.log().count("has failed") == 1
 
 
-def test_the_provider_says_no(provider: Provider, make: Callable[..., Server]) -> None:
+def test_the_provider_says_no(provider: Provider, serve_oidc: Callable[..., Server]) -> None:
     """Its words are on the page, escaped and cut; only the browser that began the login sees them."""
-    browser = Visitor(make())
+    browser = Visitor(serve_oidc())
     provider.error = {
         "error": "access_denied",
         "error_description": "Not <script>alert(1)</script> you." + "x" * 9000,
@@ -255,10 +227,10 @@ def test_the_provider_says_no(provider: Provider, make: Callable[..., Server]) -
     assert browser.log_in().status_code == 200
 
 
-def test_who_answers(provider: Provider, make: Callable[..., Server]) -> None:
+def test_who_answers(provider: Provider, serve_oidc: Callable[..., Server]) -> None:
     """A browser that brings another provider's name, or none where the provider has said that it tells its
     own, is not logged in (RFC 9207)."""
-    server = make()
+    server = serve_oidc()
     other = Visitor(server)
     assert other.get(changed(other.begin(), iss="https://evil.example")).status_code == 400
     assert Visitor(server).get(changed(Visitor(server).begin(), iss=provider.url)).status_code == 403
@@ -266,7 +238,7 @@ def test_who_answers(provider: Provider, make: Callable[..., Server]) -> None:
     assert own.get(changed(own.begin(), iss=provider.url)).status_code == 200
     provider.lie = {"authorization_response_iss_parameter_supported": True}
     provider.redirect_uri = ""
-    strict = make()
+    strict = serve_oidc()
     own = Visitor(strict)
     assert own.log_in().status_code == 400
     assert own.get(changed(own.begin(), iss=provider.url)).status_code == 200
@@ -283,18 +255,18 @@ def test_who_answers(provider: Provider, make: Callable[..., Server]) -> None:
     ],
 )
 def test_what_a_provider_may_say_of_itself(
-    provider: Provider, make: Callable[..., Server], lie: dict[str, Any]
+    provider: Provider, serve_oidc: Callable[..., Server], lie: dict[str, Any]
 ) -> None:
     """Nobody is sent anywhere by a description that is another's, or names what is no address."""
     provider.lie = lie
-    page = Visitor(make()).get("/login/oidc", allow_redirects=False)
+    page = Visitor(serve_oidc()).get("/login/oidc", allow_redirects=False)
     assert page.status_code == 503
     assert "Location" not in page.headers
 
 
-def test_logins_that_never_come_back(provider: Provider, make: Callable[..., Server]) -> None:
+def test_logins_that_never_come_back(provider: Provider, serve_oidc: Callable[..., Server]) -> None:
     """There are so many, and they last so long: the oldest end, whatever comes."""
-    server = make({"access.oidc.pending": 5, "access.oidc.pending_time": "3s"})
+    server = serve_oidc({"access.oidc.pending": 5, "access.oidc.pending_time": "3s"})
     first = Visitor(server)
     back = first.begin()
     for _ in range(50):
@@ -311,7 +283,7 @@ def test_logins_that_never_come_back(provider: Provider, make: Callable[..., Ser
     assert len(provider.seen.requests) == 1
 
 
-def test_secrets_are_in_no_log(stub: dict, tmp_path: Path, serve: Callable[..., Server]) -> None:
+def test_secrets_are_in_no_log(stub_home: Stub, tmp_path: Path, serve: Callable[..., Server]) -> None:
     """S25: not the client's secret, no code, state, nonce, verifier, token or cookie, at any level of the
     log, nor in the audit log, nor in the store."""
     provider = Provider(SECRET)
@@ -325,7 +297,7 @@ def test_secrets_are_in_no_log(stub: dict, tmp_path: Path, serve: Callable[..., 
             "audit.reads": True,
             "log.level": "trace",
         }
-        settings, port = at(provider, {**stub, **own})
+        settings, port = at(provider, {**stub_home.settings, **own})
         server = serve(settings, port=port)
         browser = Visitor(server)
         cookies = []

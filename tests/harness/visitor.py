@@ -14,6 +14,9 @@ from harness.provider import Provider
 from harness.server import Server, free_port
 
 CALLBACK = "/login/oidc/callback"
+SECRET = "s3cret +/%:ä=canary"
+"""A client's, with what it must encode before it sends it."""
+
 BROWSER = {"Accept": "text/html,application/xhtml+xml", "Sec-Fetch-Site": "none"}
 
 
