@@ -77,6 +77,15 @@ pub(super) struct Shared {
     pub cluster: Option<Cluster>,
 }
 
+impl Shared {
+    /// Where drivers run, if that is a cluster.
+    pub(super) fn cluster_of_drivers(&self) -> Option<&Cluster> {
+        self.cluster
+            .as_ref()
+            .filter(|_| self.config.spark.runs_in_cluster())
+    }
+}
+
 impl Shelf for Shared {
     fn names(&self) -> &Names {
         &self.table.by_name

@@ -246,11 +246,7 @@ fn exception_of(text: &[u8]) -> Option<String> {
 
 /// Sees to it that a driver's application ends, wherever it has got to. False: the server stops before that is sure. Cancel safe.
 pub(super) async fn end_application(shared: &Shared, driver: Uuid) -> bool {
-    let Some(cluster) = shared
-        .cluster
-        .as_ref()
-        .filter(|_| shared.config.spark.runs_in_cluster())
-    else {
+    let Some(cluster) = shared.cluster_of_drivers() else {
         return true;
     };
     let stopping = shared.background.stopping();
@@ -274,11 +270,7 @@ pub(super) async fn end_application(shared: &Shared, driver: Uuid) -> bool {
 
 /// Ends the applications of an earlier server that no batch has: told by their tag, and watched by nobody.
 pub(super) async fn end_strays(shared: &Shared) {
-    let Some(cluster) = shared
-        .cluster
-        .as_ref()
-        .filter(|_| shared.config.spark.runs_in_cluster())
-    else {
+    let Some(cluster) = shared.cluster_of_drivers() else {
         return;
     };
     let strays = tokio::select! {

@@ -177,15 +177,22 @@ impl LaunchTicket {
     }
 }
 
-/// Runs `kinit` to its end, which is killed when it takes too long or nobody waits any more; the first line that it says.
-async fn run(argv: &[String], limit: Duration) -> Result<String, String> {
-    let mut child = Command::new(KINIT)
+/// `kinit` with these arguments, which says on its stderr what is wrong.
+fn program(argv: &[String]) -> Program {
+    let mut program = Program::new(KINIT);
+    program
         .args(&argv[1..])
         .env_clear()
         .envs(ccache::environment())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::piped())
+        .stderr(Stdio::piped());
+    program
+}
+
+/// Runs `kinit` to its end, which is killed when it takes too long or nobody waits any more; the first line that it says.
+async fn run(argv: &[String], limit: Duration) -> Result<String, String> {
+    let mut child = Command::from(program(argv))
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| not_run(&error))?;
@@ -241,15 +248,7 @@ pub fn check_tickets(config: &Config) -> Result<String, String> {
         return Err(format!("hadoop.keytab: {open}"));
     }
     let argv = ccache::kinit(&keytab.to_string_lossy(), principal, "MEMORY:check");
-    let mut child = Program::new(KINIT)
-        .args(&argv[1..])
-        .env_clear()
-        .envs(ccache::environment())
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| not_run(&error))?;
+    let mut child = program(&argv).spawn().map_err(|error| not_run(&error))?;
     ccache::wait(&mut child, kinit_timeout.get()).map_err(|why| format!("hadoop.keytab: {why}"))?;
     Ok(format!("the KDC gives a ticket for {principal}"))
 }
