@@ -1,18 +1,12 @@
 //! The configuration: defaults < the file `firesteel.toml` < the environment (`FIRESTEEL_SERVER__LISTEN`) < flags.
 //!
-//! Here: every key with its type, default and meaning (`keys.rs`), reading and laying the sources over one another
-//! (`sources.rs`), the checks of values against one another (`check.rs`, `check_access.rs`, `check_callers.rs`, `check_hadoop.rs`, `check_logins.rs`, `check_policy.rs`, `check_provider.rs`), amounts as Spark writes them (`amount.rs`), the reference page
-//! (`reference.rs`).
+//! Here: every key with its type, default and meaning (`keys/`), reading and laying the sources over one another
+//! (`sources.rs`), the checks of values against one another (`check/`), amounts as
+//! Spark writes them (`amount.rs`), the reference page (`reference.rs`).
 //! May be called by everybody; `main.rs` loads, the rest only reads. Calls nothing of the house.
 
 mod amount;
 mod check;
-mod check_access;
-mod check_callers;
-mod check_hadoop;
-mod check_logins;
-mod check_policy;
-mod check_provider;
 mod error;
 mod keys;
 mod modes;
@@ -29,14 +23,14 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use amount::{Amount, Compared};
-pub use check_access::Exposed;
+pub use check::Exposed;
 pub use error::{ConfigError, Place};
 pub use keys::{
     Access, AccessMode, AtShutdown, Audit, Batch, Cluster, ConfDir, ConfMode, DeployMode, Driver, Durability,
     Events, Files, Gpu, Hadoop, IdleGpus, Job, Jwt, Kerberos, Key, Ldap, Limits, Link, Lists, Log, LogFormat,
     Login, Oidc, Output, PolicyConf, PolicyRule, Pool, Profile, Proxy, Quota, ResultStreams, Retention,
-    RunAs, RunAsMode, Server, Session, Shutdown, Spark, Sql, Statement, Store, TABLES, Table, Throttle, Tls,
-    Token, Upload, UserCase, Yarn,
+    RunAs, RunAsMode, Server, Session, Shutdown, Spark, Sql, Statement, Store, Table, Throttle, Tls, Token,
+    Upload, UserCase, Yarn, all as tables,
 };
 pub use modes::Modes;
 pub use reference::reference;
@@ -205,6 +199,6 @@ impl Config {
     /// # Errors
     /// Others reach the address, and nobody is asked for a name, or everybody on the way could read.
     pub fn may_listen(&self, address: SocketAddr) -> Result<(), Exposed> {
-        check_access::may_listen(&self.access.mode, &self.server, address)
+        check::may_listen(&self.access.mode, &self.server, address)
     }
 }

@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 
-use super::keys::{Key, TABLES, Table};
+use super::keys::{self, Key, Table};
 use super::values::Kind;
 
 const HEAD: &str = r#"# Configuration
 
-<!-- Made from src/config/keys.rs: run `UPDATE=1 cargo test --test config_docs` after a change there. -->
+<!-- Made from src/config/keys/: run `UPDATE=1 cargo test --test config_docs` after a change there. -->
 
 Firesteel runs without any configuration. What is set counts in this order, the later over the earlier:
 
@@ -79,7 +79,7 @@ The same key in each form:
 #[must_use]
 pub fn reference() -> String {
     let mut page = HEAD.to_owned();
-    for table in TABLES {
+    for table in keys::all() {
         // Writing to a String can't fail.
         let _ = write_table(&mut page, table);
     }

@@ -7,7 +7,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::Config;
 use super::error::{ConfigError, Place};
-use super::keys::{NAME, TABLES};
+use super::keys::{self, NAME};
 use super::values::{Kind, flatten};
 
 /// Variables that are not configuration: the client's, the flag's, what keeper and agent find a driver by, and its part of a GPU.
@@ -41,7 +41,7 @@ impl Origins {
 
 /// All keys with what they hold, as `table.key`.
 fn keys() -> impl Iterator<Item = (String, Kind)> {
-    TABLES.iter().flat_map(|table| {
+    keys::all().flat_map(|table| {
         table
             .keys
             .iter()
@@ -74,8 +74,8 @@ fn rest_after<'path>(key: &str, path: &'path str) -> Option<&'path str> {
 /// The valid key that looks most like `path`: the same name in another table, or few letters away.
 fn nearest(path: &str) -> Option<String> {
     let name = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
-    let tables = TABLES.iter().map(|table| table.path.to_owned());
-    let all = || keys().map(|(key, _)| key).chain(tables.clone());
+    let paths = keys::all().map(|table| table.path.to_owned());
+    let all = || keys().map(|(key, _)| key).chain(paths.clone());
     let (distance, close) = all()
         .map(|key| (strsim::damerau_levenshtein(&key, path), key))
         .min_by_key(|(distance, _)| *distance)?;
@@ -160,7 +160,7 @@ fn walk(
 
 /// Whether `path` is a table or leads to one, as `policy` does.
 fn is_table(path: &str) -> bool {
-    TABLES.iter().any(|table| {
+    keys::all().any(|table| {
         let depth = path.split('.').count();
         let parts: Vec<&str> = table.path.split('.').take(depth).collect();
         parts.len() == depth && rest_after(&parts.join("."), path) == Some("")

@@ -60,16 +60,13 @@ fn every_default_survives_being_written_and_read() {
 fn every_key_is_reached_by_file_environment_and_flag() {
     let defaults = toml::Table::try_from(Config::default()).unwrap();
     // A profile is there once it is named: `profiles_are_named`.
-    for table in TABLES.iter().filter(|table| !table.path.ends_with(NAME)) {
+    for table in super::keys::all().filter(|table| !table.path.ends_with(NAME)) {
         let mut values = defaults.clone();
         for part in table.path.split('.') {
             values = values[part].as_table().unwrap().clone();
         }
-        let is_table = |name: &str| {
-            TABLES
-                .iter()
-                .any(|inner| inner.path == format!("{}.{name}", table.path))
-        };
+        let is_table =
+            |name: &str| super::keys::all().any(|inner| inner.path == format!("{}.{name}", table.path));
         values.retain(|name, _| !is_table(name));
         assert_eq!(values.len(), table.keys.len(), "{}", table.path);
         for key in table.keys {

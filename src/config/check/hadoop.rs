@@ -1,13 +1,13 @@
-//! Checks of what drivers are on a secured Hadoop, and of directories of configuration. Called by `check.rs`.
+//! Checks of what drivers are on a secured Hadoop, and of directories of configuration. Called by `mod.rs`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::Config;
-use super::check::Fail;
-use super::check_policy::check_users;
-use super::error::ConfigError;
-use super::keys::{ConfDir, Hadoop, RunAsMode};
+use super::Fail;
+use super::policy::check_users;
+use crate::config::Config;
+use crate::config::error::ConfigError;
+use crate::config::keys::{ConfDir, Hadoop, RunAsMode};
 
 pub(super) fn check_hadoop(config: &Config, hadoop: &Hadoop, fail: &Fail<'_>) -> Result<(), ConfigError> {
     let Hadoop {

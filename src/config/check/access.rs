@@ -1,16 +1,16 @@
-//! Checks of who may call and what callers may do, and of the audit log. Called by `check.rs`; calls `check_callers.rs`, `check_logins.rs` and `check_provider.rs`.
+//! Checks of who may call and what callers may do, and of the audit log. Called by `mod.rs`; calls `callers.rs`, `logins.rs` and `provider.rs`.
 
 use std::net::SocketAddr;
 use std::path::Path;
 
-use super::check::Fail;
-use super::check_callers;
-use super::check_logins::{check_kerberos, check_ldap};
-use super::check_provider::{check_jwt, check_oidc};
-use super::error::ConfigError;
-use super::keys::{Access, AccessMode, Audit, Server, UserCase};
-use super::modes::Modes;
-use super::values::Size;
+use super::Fail;
+use super::callers;
+use super::logins::{check_kerberos, check_ldap};
+use super::provider::{check_jwt, check_oidc};
+use crate::config::error::ConfigError;
+use crate::config::keys::{Access, AccessMode, Audit, Server, UserCase};
+use crate::config::modes::Modes;
+use crate::config::values::Size;
 
 pub(super) fn check_access(access: &Access, server: &Server, fail: &Fail<'_>) -> Result<(), ConfigError> {
     let Access {
@@ -80,9 +80,9 @@ pub(super) fn check_access(access: &Access, server: &Server, fail: &Fail<'_>) ->
             );
         }
     }
-    check_callers::tokens_and_logins(token, login, fail)?;
-    check_callers::proxy(proxy, mode, server, fail)?;
-    check_callers::throttle(throttle, fail)?;
+    callers::tokens_and_logins(token, login, fail)?;
+    callers::proxy(proxy, mode, server, fail)?;
+    callers::throttle(throttle, fail)?;
     if let Err(exposed) = may_listen(mode, server, *server.listen) {
         return fail.because("server.listen", exposed.to_string());
     }
@@ -150,7 +150,11 @@ pub enum Exposed {
 }
 
 /// Without authentication only this host may reach the server, and without TLS, unless that is said; whoever made the socket.
-pub(super) fn may_listen(mode: &Modes, server: &Server, address: SocketAddr) -> Result<(), Exposed> {
+pub(in crate::config) fn may_listen(
+    mode: &Modes,
+    server: &Server,
+    address: SocketAddr,
+) -> Result<(), Exposed> {
     if address.ip().to_canonical().is_loopback() {
         return Ok(());
     }

@@ -1,11 +1,11 @@
-//! Checks of the policy's rules and of quotas. Called by `check.rs`.
+//! Checks of the policy's rules and of quotas. Called by `mod.rs`.
 
 use std::collections::BTreeMap;
 
-use super::amount::Amount;
-use super::check::Fail;
-use super::error::ConfigError;
-use super::keys::{PolicyRule, Quota};
+use super::Fail;
+use crate::config::amount::Amount;
+use crate::config::error::ConfigError;
+use crate::config::keys::{PolicyRule, Quota};
 
 /// Keys that the server's own configuration decides: no rule can.
 const OWN: [&str; 3] = [

@@ -1,10 +1,10 @@
-//! Checks of TLS, of the ways in which callers prove who they are, and of what slows those who guess. Called by `check.rs`.
+//! Checks of TLS, of the ways in which callers prove who they are, and of what slows those who guess. Called by `mod.rs`.
 
-use super::check::Fail;
-use super::error::ConfigError;
-use super::keys::{AccessMode, Login, Proxy, Server, Throttle, Tls, Token};
-use super::modes::Modes;
-use super::values::Span;
+use super::Fail;
+use crate::config::error::ConfigError;
+use crate::config::keys::{AccessMode, Login, Proxy, Server, Throttle, Tls, Token};
+use crate::config::modes::Modes;
+use crate::config::values::Span;
 
 /// The most that one user's tokens or logins may be, since each is kept in memory.
 const MOST: usize = 10_000;

@@ -1,11 +1,11 @@
-//! Checks of the ways that ask elsewhere who calls: LDAP and Kerberos here, JWT and OpenID Connect in `check_provider.rs`. Called by
-//! `check_access.rs` for each way that `access.mode` lists.
+//! Checks of the ways that ask elsewhere who calls: LDAP and Kerberos here, JWT and OpenID Connect in `provider.rs`. Called by
+//! `access.rs` for each way that `access.mode` lists.
 
 use std::path::Path;
 
-use super::check::Fail;
-use super::error::ConfigError;
-use super::keys::{Kerberos, Ldap};
+use super::Fail;
+use crate::config::error::ConfigError;
+use crate::config::keys::{Kerberos, Ldap};
 
 /// The scheme and the host, without port and brackets, of `scheme://host:port/path`; none where it has a user or is no URL.
 pub(super) fn scheme_and_host(url: &str) -> Option<(&str, &str)> {

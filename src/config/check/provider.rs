@@ -1,12 +1,12 @@
-//! Checks of the identity provider whose word is believed: JWT and OpenID Connect. Called by `check_access.rs` for each way that `access.mode`
-//! lists; calls `check_logins.rs`.
+//! Checks of the identity provider whose word is believed: JWT and OpenID Connect. Called by `access.rs` for each way that `access.mode`
+//! lists; calls `logins.rs`.
 
 use std::path::Path;
 
-use super::check::Fail;
-use super::check_logins::{is_this_host, scheme_and_host};
-use super::error::ConfigError;
-use super::keys::{Jwt, Oidc, Server};
+use super::Fail;
+use super::logins::{is_this_host, scheme_and_host};
+use crate::config::error::ConfigError;
+use crate::config::keys::{Jwt, Oidc, Server};
 
 /// What tokens may be signed with. No `none`, and nothing with a shared secret.
 const ALGORITHMS: [&str; 9] = [
@@ -166,7 +166,7 @@ pub(super) fn check_oidc(
 
 #[cfg(test)]
 mod tests {
-    use crate::config::check_logins::tests::said;
+    use crate::config::check::logins::tests::said;
 
     #[test]
     fn what_is_wrong_with_a_providers_login_is_said() {

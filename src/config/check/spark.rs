@@ -1,0 +1,85 @@
+//! Checks of Spark and of the clusters in which drivers run. Called by `mod.rs`.
+
+use super::Fail;
+use crate::config::error::ConfigError;
+use crate::config::keys::{Cluster, DeployMode, Spark, Yarn};
+use crate::config::values::Size;
+
+pub(super) fn check_spark(spark: &Spark, fail: &Fail<'_>) -> Result<(), ConfigError> {
+    let Spark {
+        home,
+        python,
+        master,
+        deploy_mode,
+        hive: _,
+        local_ip,
+        conf,
+    } = spark;
+    if !home.as_os_str().is_empty() {
+        fail.absolute("spark.home", std::slice::from_ref(home))?;
+    }
+    if master.trim().is_empty() {
+        return fail.because("spark.master", "must not be empty");
+    }
+    if *deploy_mode == DeployMode::Cluster && !spark.is_yarn() {
+        return fail.because(
+            "spark.deploy_mode",
+            format!(
+                "\"cluster\" works with spark.master = \"yarn\" only, not with {master:?} (docs/clusters.md)"
+            ),
+        );
+    }
+    fail.plain(&[
+        ("spark.python", python),
+        ("spark.master", master),
+        ("spark.local_ip", local_ip),
+    ])?;
+    if !local_ip.is_empty() && local_ip.parse::<std::net::IpAddr>().is_err() {
+        return fail.because("spark.local_ip", format!("{local_ip:?} is no IP address"));
+    }
+    let odd = |key: &&String| key.is_empty() || key.chars().any(|c| c.is_whitespace() || c.is_control());
+    match conf.keys().find(odd) {
+        Some(key) => fail.because(
+            "spark.conf",
+            format!("{key:?} is no conf key: it is empty or has blanks"),
+        ),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn check_cluster(cluster: &Cluster, fail: &Fail<'_>) -> Result<(), ConfigError> {
+    let Cluster {
+        poll_interval,
+        timeout,
+        longest_wait,
+        lookup_timeout,
+        max_answer,
+        yarn: Yarn {
+            resource_manager,
+            user,
+        },
+    } = cluster;
+    fail.positive(&[
+        ("cluster.poll_interval", *poll_interval),
+        ("cluster.timeout", *timeout),
+        ("cluster.longest_wait", *longest_wait),
+        ("cluster.lookup_timeout", *lookup_timeout),
+    ])?;
+    fail.at_least("cluster.max_answer", *max_answer, Size::kib(64))?;
+    fail.plain(&[("cluster.yarn.user", user)])?;
+    let is_http = |address: &&String| {
+        let rest = address
+            .strip_prefix("http://")
+            .or_else(|| address.strip_prefix("https://"));
+        rest.is_none_or(|rest| {
+            rest.is_empty() || rest.starts_with(['/', ':']) || rest.contains(['@', ' ', '?', '#'])
+        })
+    };
+    match resource_manager.iter().find(is_http) {
+        Some(address) => fail.because(
+            "cluster.yarn.resource_manager",
+            format!("{address:?} is no address such as \"http://rm:8088\""),
+        ),
+        None => Ok(()),
+    }
+}
