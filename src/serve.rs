@@ -14,6 +14,7 @@ use actix_web::middleware::{NormalizePath, from_fn};
 use actix_web::web::{self, Data};
 use anyhow::{Context as _, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 use utoipa_actix_web::AppExt as _;
@@ -136,6 +137,7 @@ impl Server {
             store.epoch(),
             umask,
             ticket,
+            Cluster::open(&config, &state_dir, background)?,
             background,
         )
         .context("can't set up the state directory for drivers")?;
@@ -143,8 +145,7 @@ impl Server {
         let outputs =
             Outputs::open(&config, background.clone()).context("can't use the state directory's outputs")?;
         let gpus = find_gpus(&config, background).await?;
-        let cluster = Cluster::open(&config, &state_dir, background)?;
-        let taken_back = take_back(&config, &store, drivers, outputs, gpus, cluster, background).await;
+        let taken_back = take_back(&config, &store, drivers, outputs, gpus, background).await;
         let (sessions, batches) = match taken_back {
             Err(error) => return Err(store.explain(error).await.into()),
             Ok(taken_back) => taken_back,
@@ -251,7 +252,6 @@ async fn take_back(
     drivers: Drivers,
     outputs: Outputs,
     gpus: Gpus,
-    cluster: Option<Cluster>,
     background: &Background,
 ) -> Result<(Sessions, Batches), StoreError> {
     let drivers = Arc::new(drivers);
@@ -274,25 +274,31 @@ async fn take_back(
     let pool = Pool::new(config, &drivers, &gpus, &starts, store, background);
     let quotas = Quotas::new(&config.quota, changed_quotas(store).await?);
     let scarce = Scarce { gpus, quotas, starts };
+    let (recovering, recovered) = mpsc::channel(1);
     let batches = Batches::open(
         Arc::clone(config),
         store.clone(),
         Arc::clone(&drivers),
         background.clone(),
         &scarce,
-        cluster,
+        recovering.clone(),
     )
     .await?;
     let sessions = Sessions::open(
         Arc::clone(config),
         store.clone(),
-        drivers,
+        Arc::clone(&drivers),
         background.clone(),
         outputs,
         &scarce,
         pool,
+        recovering,
     )
     .await?;
+    if let Some(cluster) = drivers.cluster_of_drivers().cloned() {
+        let stopping = background.stopping().clone();
+        background.spawn(async move { cluster.end_strays(recovered, &stopping).await });
+    }
     scarce.gpus.open();
     background.spawn(async move { for_archive.keep_class_archive().await });
     Ok((sessions, batches))

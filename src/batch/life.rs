@@ -187,10 +187,6 @@ impl Life {
         held.launched(id, &shared.gpus);
         self.holds(held);
         spec.gpus = shared.gpus.mask(held.gpus());
-        spec.group_tag = shared
-            .cluster
-            .as_ref()
-            .map(|cluster| cluster.group_tag().to_owned());
         // Stored first: a server that dies between the two leaves a row without a driver, never a driver without a row.
         let row = DriverRow {
             id: id.to_string(),

@@ -9,12 +9,12 @@ use uuid::Uuid;
 
 use super::life::Begin;
 use super::registry::{Batches, Shared, claim, wanted};
-use super::remote::{end_application, end_strays};
 use super::request::NewBatch;
 use super::snapshot::Snapshot;
 use super::state::BatchState;
 use crate::clock::now_ms;
-use crate::driver::{RunDir, end_leftover};
+use crate::cluster::Recovering;
+use crate::driver::RunDir;
 use crate::ownership::Share;
 use crate::policy;
 use crate::sharing::by_subject;
@@ -27,7 +27,7 @@ const ROWS: i64 = 100;
 
 impl Batches {
     /// Takes back everything in the store; what can't be is told dead with the reason. One bad batch costs only itself.
-    pub(super) async fn take_back(&self) -> Result<(), StoreError> {
+    pub(super) async fn take_back(&self, recovering: Recovering) -> Result<(), StoreError> {
         let store = &self.shared.store;
         let shown = self.shared.config.batch.ended_shown.get();
         let since = now_ms().saturating_sub(i64::try_from(shown.as_millis()).unwrap_or(i64::MAX));
@@ -48,7 +48,7 @@ impl Batches {
         }
         self.shared
             .background
-            .spawn(clear_up(Arc::clone(&self.shared), since));
+            .spawn(clear_up(Arc::clone(&self.shared), since, recovering));
         Ok(())
     }
 
@@ -153,7 +153,7 @@ impl Batches {
 }
 
 /// Ends the drivers of batches that are gone, and removes batches that ended before `since`.
-async fn clear_up(shared: Arc<Shared>, since: i64) {
+async fn clear_up(shared: Arc<Shared>, since: i64, recovering: Recovering) {
     let cleared = async {
         loop {
             let old = shared.store.batches_ended_before(since, ROWS).await?;
@@ -173,16 +173,13 @@ async fn clear_up(shared: Arc<Shared>, since: i64) {
     if let Err(error) = cleared.await {
         warn!(%error, "what is left of earlier batches could not be removed");
     }
-    end_strays(&shared).await;
+    drop(recovering);
 }
 
 async fn end(shared: &Shared, id: String) {
     let Ok(driver) = id.parse() else { return };
     let _lease = shared.gpus.claim(driver);
-    // Its submit first: none can be sent after that.
-    if end_leftover(&shared.drivers.run_dir(driver), true, &shared.background).await
-        && end_application(shared, driver).await
-    {
+    if shared.drivers.end_leftover(driver, true).await {
         shared.store.insist(Op::ForgetDriver { id }).await;
     }
 }

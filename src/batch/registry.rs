@@ -18,7 +18,7 @@ use super::state::BatchState;
 use crate::admission::QueueFull;
 use crate::background::Background;
 use crate::clock::now_ms;
-use crate::cluster::Cluster;
+use crate::cluster::Recovering;
 use crate::config::Config;
 use crate::driver::{Drivers, NoUser};
 use crate::gpu::{Gpus, Wanted};
@@ -73,17 +73,6 @@ pub(super) struct Shared {
     pub gpus: Gpus,
     pub starts: Starts,
     pub sharing: Sharing,
-    /// Where applications run, if somebody can be asked about them.
-    pub cluster: Option<Cluster>,
-}
-
-impl Shared {
-    /// Where drivers run, if that is a cluster.
-    pub(super) fn cluster_of_drivers(&self) -> Option<&Cluster> {
-        self.cluster
-            .as_ref()
-            .filter(|_| self.config.spark.runs_in_cluster())
-    }
 }
 
 impl Shelf for Shared {
@@ -205,7 +194,7 @@ impl Batches {
         drivers: Arc<Drivers>,
         background: Background,
         scarce: &Scarce,
-        cluster: Option<Cluster>,
+        recovering: Recovering,
     ) -> Result<Self, StoreError> {
         let next_id = Arc::new(AtomicI64::new(store.next_batch_id().await?));
         let limits = &config.limits;
@@ -221,14 +210,13 @@ impl Batches {
             gpus: scarce.gpus.clone(),
             starts: scarce.starts.clone(),
             sharing,
-            cluster,
         });
         let batches = Self {
             shared,
             gate,
             next_id,
         };
-        batches.take_back().await?;
+        batches.take_back(recovering).await?;
         Ok(batches)
     }
 

@@ -2,70 +2,21 @@
 //! becomes of it. What it says is followed, shown, and ended by its word alone.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
-use tracing::{info, warn};
+use tokio::time::sleep;
+use tracing::warn;
 use uuid::Uuid;
 
 use super::life::{Ask, Fate, Life};
-use super::registry::Shared;
 use super::snapshot::Shown;
 use super::state::BatchState;
-use crate::cluster::{Application, Cluster, Outcome, Report, State, Watched};
+use crate::cluster::{Application, Ending, LATE, LOOK, Outcome, Report, State, Watched};
 use crate::driver::{exception_in, log};
 
-/// How long after its submit was ended an application may still turn up.
-const LATE: Duration = Duration::from_secs(5);
-/// How long one that was to be killed may go on before that is asked for again.
-const KILL_AGAIN: Duration = Duration::from_secs(5);
-/// How often is looked without news.
-const LOOK: Duration = Duration::from_secs(1);
 /// The most lines of a batch's log about why nothing of it runs yet.
 const REASONS: usize = 20;
 /// What YARN says on the way of every application.
 const USUAL: &str = "waiting for AM container";
-
-/// What a cluster manager has made of an application that must end or has ended.
-struct Ending {
-    since: Instant,
-    absent: Option<Instant>,
-    killed: Option<Instant>,
-}
-
-impl Ending {
-    fn new() -> Self {
-        Self {
-            since: Instant::now(),
-            absent: None,
-            killed: None,
-        }
-    }
-
-    /// Whether the cluster manager has not known it for so long, since this was begun and since it was seen last.
-    fn is_gone(&mut self, report: &Report, patience: Duration) -> bool {
-        let Some(asked) = report.absent else {
-            self.absent = None;
-            return false;
-        };
-        let since = *self.absent.get_or_insert(match report.application {
-            Some(_) => asked,
-            None => self.since,
-        });
-        asked >= since.max(self.since) + patience
-    }
-
-    /// Has it killed, now and then again.
-    async fn kill(&mut self, cluster: &Cluster, application: &Application) {
-        if self.killed.is_none_or(|at| at.elapsed() >= KILL_AGAIN) {
-            self.killed = Some(Instant::now());
-            match cluster.kill(&application.id).await {
-                Ok(()) => info!(application.id, "an application is being killed"),
-                Err(why) => warn!(application.id, "an application could not be killed: {why}"),
-            }
-        }
-    }
-}
 
 impl Life {
     /// Whether the application goes on when its submit has ended.
@@ -75,7 +26,7 @@ impl Life {
 
     /// Has the driver's application watched, where somebody can be asked about it.
     pub(super) fn watch_application(&self, driver: Uuid) -> Option<Watched> {
-        Some(self.shared.cluster.as_ref()?.watch(driver))
+        Some(self.shared.drivers.cluster()?.watch(driver))
     }
 
     /// Shows what the cluster manager says.
@@ -131,8 +82,8 @@ impl Life {
         fate: &mut Fate,
     ) -> Option<Option<Arc<Application>>> {
         let stopping = self.shared.background.stopping().clone();
-        let cluster = self.shared.cluster.clone();
-        let mut ending = Ending::new();
+        let cluster = self.shared.drivers.cluster().cloned();
+        let mut ending = Ending::default();
         loop {
             let report = watched.report();
             if !fate.deleted {
@@ -210,7 +161,10 @@ impl Life {
 
     /// Puts what the driver wrote into the batch's log, or where it is; gives the last exception in it.
     async fn fetch_log(&mut self, application: &Application) -> Option<String> {
-        let (cluster, run_dir) = (self.shared.cluster.clone()?, self.snapshot.run_dir.clone()?);
+        let (cluster, run_dir) = (
+            self.shared.drivers.cluster().cloned()?,
+            self.snapshot.run_dir.clone()?,
+        );
         let max_bytes = self.shared.config.log.max_bytes.bytes();
         let fetched = cluster
             .driver_log(application, log::segment_bytes(max_bytes))
@@ -242,43 +196,4 @@ impl Life {
 fn exception_of(text: &[u8]) -> Option<String> {
     let lines: Vec<String> = String::from_utf8_lossy(text).lines().map(str::to_owned).collect();
     exception_in(&lines)
-}
-
-/// Sees to it that a driver's application ends, wherever it has got to. False: the server stops before that is sure. Cancel safe.
-pub(super) async fn end_application(shared: &Shared, driver: Uuid) -> bool {
-    let Some(cluster) = shared.cluster_of_drivers() else {
-        return true;
-    };
-    let stopping = shared.background.stopping();
-    let mut watched = cluster.watch(driver);
-    let mut ending = Ending::new();
-    loop {
-        let report = watched.report();
-        match &report.application {
-            Some(application) if application.outcome().is_some() => return true,
-            _ if ending.is_gone(&report, LATE) => return true,
-            Some(application) if report.trouble.is_none() => ending.kill(cluster, application).await,
-            _ => {}
-        }
-        tokio::select! {
-            () = watched.changed() => {}
-            () = sleep(LOOK) => {}
-            () = stopping.cancelled() => return false,
-        }
-    }
-}
-
-/// Ends the applications of an earlier server that no batch has: told by their tag, and watched by nobody.
-pub(super) async fn end_strays(shared: &Shared) {
-    let Some(cluster) = shared.cluster_of_drivers() else {
-        return;
-    };
-    let strays = tokio::select! {
-        strays = cluster.strays() => strays,
-        () = shared.background.stopping().cancelled() => return,
-    };
-    for (driver, application) in strays {
-        warn!(application.id, "an application that is no batch's is ended");
-        end_application(shared, driver).await;
-    }
 }

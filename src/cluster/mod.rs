@@ -4,25 +4,29 @@
 //! applications at once. Called by `batch`, which follows its applications, and by `driver`, which names them; calls `config` and
 //! `background`. `docs/clusters.md` is its page.
 //!
-//! Read in this order: `application`, `watcher` (when is asked for what), `yarn` (how).
+//! Read in this order: `application`, `watcher` (when is asked for what), `yarn` (how), `ending`.
 
 mod application;
+mod ending;
 mod hadoop_conf;
 mod watcher;
 mod yarn;
 
+use std::convert::Infallible;
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::background::Background;
 use crate::config::Config;
 
 pub use application::{Application, Links, Outcome, State};
+pub use ending::{Ending, LATE, LOOK};
 pub use watcher::{Report, Watched};
 
 use watcher::Watcher;
@@ -48,6 +52,9 @@ fn driver_of(tags: &str) -> Option<Uuid> {
     tags.split(',')
         .find_map(|tag| tag.trim().strip_prefix(PREFIX)?.parse().ok())
 }
+
+/// Held while drivers of an earlier server are taken back or ended: until all of them are dropped nobody knows which applications nobody has.
+pub type Recovering = mpsc::Sender<Infallible>;
 
 /// The cluster in which applications run. Clones are the same one.
 #[derive(Clone, Debug)]
@@ -94,7 +101,7 @@ impl Cluster {
 
     /// The applications of this server's that live and that nobody watches, with their drivers. Waits until the cluster manager answers.
     /// Cancel safe.
-    pub async fn strays(&self) -> Vec<(Uuid, Arc<Application>)> {
+    async fn strays(&self) -> Vec<(Uuid, Arc<Application>)> {
         self.watcher.strays().await
     }
 

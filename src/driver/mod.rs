@@ -51,6 +51,7 @@ use tracing::info;
 use uuid::Uuid;
 
 use crate::background::Background;
+use crate::cluster::Cluster;
 use crate::config::{Config, DeployMode, RunAsMode};
 use cgroup::Places;
 use class_archive::ClassArchive;
@@ -59,13 +60,15 @@ use link::{Frame, FrameCodec, LinkKey, Listener, Secret, Slot, Tickets};
 use supervise::{Command, LinkState, QUESTIONS_WAITING, Question, Supervisor};
 use user_ticket::UserTicket;
 
+pub use crate::cluster::Recovering;
 pub use claim::{Claim, Claimed};
 pub use collect::memory_bytes;
 pub use diagnosis::{diagnose, diagnose_application, exception_in};
 pub use event::{Cut, DriverEvent, StatementResult};
 pub use follow::{LogFollower, LogNow};
 pub use launch_ticket::{LaunchTicket, check_tickets};
-pub use leftovers::{clear, end_leftover};
+pub use leftovers::clear;
+use leftovers::end_leftover;
 pub use link::{ResultPiece, ResultStream};
 pub use mark::DriverMark;
 pub use process::{ProcessName, driver_of};
@@ -112,13 +115,15 @@ pub struct Drivers {
     agent_main: PathBuf,
     key: LinkKey,
     listener: Listener,
+    /// Where applications run, if somebody can be asked about them.
+    cluster: Option<Cluster>,
     epoch: i64,
     background: Background,
 }
 
 impl Drivers {
     /// Opens the link's socket and unpacks the agent under `state_dir`. `umask` is the one that the server was started with; `ticket` the one that drivers
-    /// get.
+    /// get, `cluster` where their applications run.
     ///
     /// # Errors
     /// The state directory can't be written, or `spark-defaults.conf` can't be read.
@@ -129,6 +134,7 @@ impl Drivers {
         epoch: i64,
         umask: u32,
         ticket: Option<LaunchTicket>,
+        cluster: Option<Cluster>,
         background: &Background,
     ) -> io::Result<Self> {
         let run_root = state_dir.join("run");
@@ -181,6 +187,7 @@ impl Drivers {
                 epoch,
                 background,
             )?,
+            cluster,
             epoch,
             background: background.clone(),
             run_root,
@@ -332,7 +339,12 @@ impl Drivers {
         let other = other.map(|dir| defaults_of(&self.spark, dir)).transpose()?;
         let defaults = other.as_ref().unwrap_or(&self.defaults);
         let mut conf = submit::conf(config, spec, defaults, &run_dir.work());
-        in_cluster::conf(&mut conf, config, id, spec.group_tag.as_deref());
+        in_cluster::conf(
+            &mut conf,
+            config,
+            id,
+            self.cluster.as_ref().map(Cluster::group_tag),
+        );
         let python = submit::python(&conf, &self.spark).to_owned();
         let mut notices = Vec::new();
         if spec.application.is_none() {
@@ -506,6 +518,29 @@ impl Drivers {
     #[must_use]
     pub fn spark(&self) -> &Spark {
         &self.spark
+    }
+
+    /// Where applications run, if somebody can be asked about them.
+    #[must_use]
+    pub fn cluster(&self) -> Option<&Cluster> {
+        self.cluster.as_ref()
+    }
+
+    /// Where drivers run, if that is a cluster.
+    #[must_use]
+    pub fn cluster_of_drivers(&self) -> Option<&Cluster> {
+        self.cluster().filter(|_| self.config.spark.runs_in_cluster())
+    }
+
+    /// Ends a driver of an earlier server that nobody needs any more, and clears its directory; its log stays unless it was `deleted`. False where it
+    /// does not end.
+    pub async fn end_leftover(&self, id: Uuid, deleted: bool) -> bool {
+        // Its submit first: none can be sent after that.
+        let cleared = end_leftover(&self.run_dir(id), deleted, &self.background).await;
+        match self.cluster_of_drivers() {
+            Some(cluster) => cleared && cluster.end(id, self.background.stopping()).await,
+            None => cleared,
+        }
     }
 
     /// The drivers that have a directory.

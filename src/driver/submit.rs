@@ -47,9 +47,6 @@ pub struct DriverSpec {
     /// What it sees of the GPUs; none where the host has none. Not the request's: it is settled when the driver is launched.
     #[serde(skip)]
     pub gpus: Option<Mask>,
-    /// The tag of all applications of this server's, where it has one. Not the request's: it is settled when the driver is launched.
-    #[serde(skip)]
-    pub group_tag: Option<String>,
 }
 
 /// Directories of configuration.

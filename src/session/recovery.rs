@@ -17,7 +17,7 @@ use super::state::SessionState;
 use super::statement::Statement;
 use super::stored::sound;
 use crate::clock::now_ms;
-use crate::driver::{RunDir, end_leftover};
+use crate::driver::{Recovering, RunDir};
 use crate::ownership::Share;
 use crate::policy;
 use crate::sharing::by_subject;
@@ -28,7 +28,7 @@ const CLEARED_AT_ONCE: usize = 32;
 
 impl Sessions {
     /// Takes back everything in the store; what can't be is told dead with the reason. One bad session costs only itself.
-    pub(super) async fn take_back(&self) -> Result<(), StoreError> {
+    pub(super) async fn take_back(&self, recovering: Recovering) -> Result<(), StoreError> {
         let store = &self.shared.store;
         let shown = self.shared.config.session.ended_shown.get();
         let since = now_ms().saturating_sub(i64::try_from(shown.as_millis()).unwrap_or(i64::MAX));
@@ -73,6 +73,7 @@ impl Sessions {
         let (sessions, pool) = (self.clone(), self.shared.pool.clone());
         self.shared.background.spawn(async move {
             clear_up(sessions).await;
+            drop(recovering);
             // What an earlier server's warm drivers held is free by now.
             pool.begin();
         });
@@ -260,7 +261,7 @@ async fn clear_up(sessions: Sessions) {
         .await;
     let unowned = async |id: Uuid| {
         if let Ok(false) = shared.store.has_driver(&id.to_string()).await {
-            end_leftover(&shared.drivers.run_dir(id), true, &shared.background).await;
+            shared.drivers.end_leftover(id, true).await;
         }
     };
     stream::iter(shared.drivers.on_disk().unwrap_or_default())
@@ -271,8 +272,7 @@ async fn clear_up(sessions: Sessions) {
 async fn end_abandoned(shared: &Shared, id: String, deleted: bool) {
     let Ok(driver) = id.parse() else { return };
     let _lease = shared.gpus.claim(driver);
-    let run_dir = shared.drivers.run_dir(driver);
-    let cleared = end_leftover(&run_dir, deleted, &shared.background).await;
+    let cleared = shared.drivers.end_leftover(driver, deleted).await;
     let at = now_ms();
     if cleared && let Err(error) = shared.store.write(Op::EndDriver { id, at }).await {
         warn!(%error, "a driver's row could not be closed");
