@@ -25,7 +25,6 @@ use crate::authentication::Authentication;
 use crate::background::Background;
 use crate::batch::Batches;
 use crate::clock::now_ms;
-use crate::cluster::Cluster;
 use crate::config::{AtShutdown, Config, Listen};
 use crate::counters::Cap;
 use crate::driver::{Drivers, LaunchTicket, Spark, driver_of, prepare_run_as};
@@ -137,7 +136,6 @@ impl Server {
             store.epoch(),
             umask,
             ticket,
-            Cluster::open(&config, &state_dir, background)?,
             background,
         )
         .context("can't set up the state directory for drivers")?;
@@ -281,9 +279,9 @@ async fn take_back(
         Arc::clone(&drivers),
         background.clone(),
         &scarce,
-        recovering.clone(),
     )
     .await?;
+    batches.take_back(recovering.clone()).await?;
     let sessions = Sessions::open(
         Arc::clone(config),
         store.clone(),
@@ -292,9 +290,9 @@ async fn take_back(
         outputs,
         &scarce,
         pool,
-        recovering,
     )
     .await?;
+    sessions.take_back(recovering).await?;
     if let Some(cluster) = drivers.cluster_of_drivers().cloned() {
         let stopping = background.stopping().clone();
         background.spawn(async move { cluster.end_strays(recovered, &stopping).await });

@@ -43,7 +43,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("access", "config"),
     (
         "session",
-        "sharing idempotency output policy turn starts admission quota pool gpu driver store config",
+        "sharing idempotency output policy turn starts admission quota pool gpu driver cluster store config",
     ),
     (
         "batch",

@@ -36,8 +36,11 @@ class Additions:
         self.py_files: List[str] = []
         """Their names below Spark's own directory of files."""
 
-    def add(self, header: Header, spark: "Optional[Spark]") -> None:
-        """Add `header["uri"]` as a `jar`, `pyfile` or `file`. Without a SparkContext there is no `spark`."""
+    def add(self, header: Header, body: bytes, spark: "Optional[Spark]") -> None:
+        """Add `header["uri"]` as a `jar`, `pyfile` or `file`; one of the server's host comes with its bytes.
+
+        Without a SparkContext there is no `spark`.
+        """
         if spark is None or self._under_way >= MOST:
             why = (
                 "There is no SparkContext yet." if spark is None else f"{MOST} files are being added already."
@@ -55,14 +58,16 @@ class Additions:
 
         self._under_way += 1
         worker = Worker(self._loop, "add")
-        worker.submit(lambda: self._added(spark, what, uri), done)
+        worker.submit(lambda: self._added(spark, what, uri, body if header.get("is_sent") else None), done)
         worker.submit(spark.release_thread)
         worker.close()
 
-    def _added(self, spark: "Spark", what: str, uri: str) -> str:
+    def _added(self, spark: "Spark", what: str, uri: str, content: Optional[bytes]) -> str:
         """The file's name, once Spark has it. What goes wrong has a sentence."""
         name = unquote(uri.partition("#")[0].rstrip("/").rpartition("/")[2])
         try:
+            if content is not None:
+                uri = self._write(name, content)
             context = spark.context()
             if context is None:
                 raise RuntimeError("The SparkContext is stopped.")
@@ -89,6 +94,14 @@ class Additions:
             raise RuntimeError(f"Spark did not take the jar {name}.")
         spark.add_to_loader(str(local))
         self._jars.add(uri)
+
+    def _write(self, name: str, content: bytes) -> str:
+        """Put what the server has sent into a file; its URI."""
+        directory = self._copies / uuid4().hex
+        directory.mkdir(0o700, parents=True)
+        path = directory / name
+        path.write_bytes(content)
+        return path.as_uri()
 
     def _local(self, spark: "Spark", context: Any, uri: str, name: str) -> Path:
         """The jar on this host: a copy of one that is elsewhere."""

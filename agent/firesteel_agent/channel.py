@@ -4,8 +4,7 @@ Calls frames and the loop.
 """
 
 import collections
-import socket
-from typing import Callable, Deque, Optional, Union
+from typing import Any, Callable, Deque, Optional, Union
 
 from .frames import BadFrame, Decoder, Header
 from .loop import READ, WRITE, Loop
@@ -27,14 +26,14 @@ class Channel:
     def __init__(
         self,
         loop: Loop,
-        end: socket.socket,
+        end: Any,
         max_frame: int,
         on_frame: Callable[[Header, bytes], None],
         on_broken: Callable[[str], None],
     ):
         end.setblocking(False)
         self._loop = loop
-        self._socket: Optional[socket.socket] = end
+        self._socket: Optional[Any] = end
         self._decoder = Decoder(max_frame)
         self._on_frame = on_frame
         self._on_broken = on_broken

@@ -9,7 +9,6 @@ class Config(NamedTuple):
     """The fields of `agent.json` (docs/link.md), the secret and where the outbox is."""
 
     driver: str
-    socket: str
     secret: bytes
     python: str
     kind: str
@@ -20,6 +19,12 @@ class Config(NamedTuple):
     max_frame: int
     orphan_grace_ms: int
     outbox: str
+    socket: str = ""
+    """The Unix socket of a server on this host."""
+
+    tls: Optional[Dict[str, Any]] = None
+    """Where a driver in a cluster calls: `addresses`, tried in turn, and the `certificate` to trust."""
+
     keep_bytes: int = 32 << 20
     outbox_bytes: int = 1 << 30
     rich: bool = True
@@ -37,7 +42,7 @@ class Config(NamedTuple):
 def load(run_dir: str) -> Config:
     """Read the run directory's `agent.json`, then read the secret and unlink its file."""
     given = json.loads(Path(run_dir, "agent.json").read_text(encoding="utf-8"))
-    secret_file = Path(given.pop("secret_file"))
+    secret_file = Path(run_dir, given.pop("secret_file"))
     secret = secret_file.read_text(encoding="ascii").strip().encode("ascii")
     secret_file.unlink()
     given.update(secret=secret, outbox=str(Path(run_dir, "outbox")), run_dir=run_dir)

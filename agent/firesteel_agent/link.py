@@ -4,13 +4,14 @@ docs/link.md is the contract. Runs on the loop; calls channel, frames, outbox, p
 """
 
 import os
-import socket
+import threading
 import time
 from typing import Any, Callable, Optional
 
 from . import VERSION
 from .channel import Channel
 from .config import Config
+from .dialer import Dialer, Socket
 from .frames import BadFrame, Header, encode
 from .loop import Loop
 from .outbox import Outbox
@@ -39,9 +40,10 @@ STEADY_SECONDS = 1.0
 class Link:
     """The agent's end. `on_frame(header, body)` is called once for each frame of the server."""
 
-    def __init__(self, loop: Loop, config: Config, on_frame: Callable[[Header, bytes], None]):
+    def __init__(self, loop: Loop, config: Config, dialer: Dialer, on_frame: Callable[[Header, bytes], None]):
         self._loop = loop
         self._config = config
+        self._dialer = dialer
         self._on_frame = on_frame
         self._outbox = Outbox(config.outbox, config.keep_bytes, config.outbox_bytes)
         self._received_seq = 0
@@ -89,14 +91,35 @@ class Link:
 
     def _dial(self) -> None:
         self._dials += 1
-        end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        end.setblocking(False)
+        if self._dialer.is_local:
+            self._dialed()
+        else:
+            # Names are looked up and TLS is agreed on beside the loop.
+            threading.Thread(target=self._dialed, name="dial", daemon=True).start()
+
+    def _dialed(self) -> None:
+        """Call the server, and go on on the loop."""
         try:
-            end.connect(self._config.socket)
-        except OSError:
-            end.close()
-            self._redial()
-            return
+            end = self._dialer.dial(HELLO_SECONDS)
+        except OSError as error:
+            why = error.strerror or str(error)
+            self._on_loop(lambda: self._unanswered(why))
+        else:
+            self._on_loop(lambda: self._answered(end))
+
+    def _on_loop(self, callback: Callable[[], None]) -> None:
+        if self._dialer.is_local:
+            callback()
+        else:
+            self._loop.post(callback)
+
+    def _unanswered(self, why: str) -> None:
+        if not self._dialer.is_local and why != self._reason:
+            self._reason = why
+            say(f"the server does not answer: {why}")
+        self._redial()
+
+    def _answered(self, end: Socket) -> None:
         self._expect = self._challenged
         self._channel = Channel(
             self._loop,
@@ -193,6 +216,9 @@ class Link:
             channel.write(data)
 
     def _taken(self, header: Header, body: bytes) -> None:
+        if header["type"] == "log":
+            self._on_frame(header, body)
+            return
         seq = _field(header, "seq", int)
         if header["type"] == "ack":
             self._outbox.acknowledge(seq)

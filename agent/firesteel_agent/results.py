@@ -13,6 +13,7 @@ from typing import Any, Optional
 from py4j.protocol import Py4JError
 
 from .config import Config
+from .dialer import Dialer
 from .frames import BadFrame, Decoder, Header, encode
 from .loop import READ, Loop
 from .result_stream import Gone, ResultStream
@@ -37,15 +38,16 @@ class TooLarge(Exception):
 class Results:
     """Sends results. The server bounds how many there are at once."""
 
-    def __init__(self, loop: Loop, config: Config):
+    def __init__(self, loop: Loop, config: Config, dialer: Dialer):
         self._loop = loop
         self._config = config
+        self._dialer = dialer
         self._count = 0
 
     def send(self, header: Header, frame: Any, spark: Spark, control: Worker) -> None:
         """Send the rows of a data frame, or say that there is none where it is None."""
         self._count += 1
-        sending = _Sending(self._loop, self._config, header, frame, spark, control, self._count)
+        sending = _Sending(self._loop, self._config, self._dialer, header, frame, spark, control, self._count)
         worker = Worker(self._loop, "result")
         worker.submit(sending.run, sending.done)
         worker.submit(spark.release_thread)
@@ -59,6 +61,7 @@ class _Sending:
         self,
         loop: Loop,
         config: Config,
+        dialer: Dialer,
         header: Header,
         frame: Any,
         spark: Spark,
@@ -67,13 +70,15 @@ class _Sending:
     ):
         self._loop = loop
         self._config = config
+        self._dialer = dialer
         self._header = header
         self._frame = frame
         self._spark = spark
         self._control = control
         self._group = f"firesteel-result-{count}"
         self._stream = ResultStream(spark, self._group)
-        self._end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._end: Any = None
+        """The connection, once there is one."""
         self._failed = False
         """Whether the result was not sent to its end, so that jobs of it may run."""
 
@@ -81,9 +86,7 @@ class _Sending:
 
     def run(self) -> None:
         """Dial, send, tell how it ended."""
-        end = self._end
-        end.settimeout(HELLO_SECONDS)
-        end.connect(self._config.socket)
+        end = self._end = self._dialer.dial(HELLO_SECONDS)
         hello = {"type": "hello", "protocol": 1, "driver": self._config.driver}
         end.sendall(encode(dict(hello, ticket=self._header["ticket"])))
         _welcomed(end, self._config.max_frame)
@@ -135,8 +138,9 @@ class _Sending:
 
     def _stop(self) -> None:
         self._stream.close()
-        with contextlib.suppress(OSError):
-            self._end.shutdown(socket.SHUT_RDWR)
+        if self._end is not None:
+            with contextlib.suppress(OSError):
+                self._end.shutdown(socket.SHUT_RDWR)
         for seconds in AGAIN_SECONDS:
             self._loop.later(seconds, self._cancel_jobs)
 
@@ -149,11 +153,12 @@ class _Sending:
             say(f"a result could not be sent: {failure!r}")
         if failure is not None or self._failed:
             self._stop()
-        self._loop.unwatch(self._end.fileno())
-        self._end.close()
+        if self._end is not None:
+            self._loop.unwatch(self._end.fileno())
+            self._end.close()
 
 
-def _write(end: socket.socket, data: bytes) -> None:
+def _write(end: Any, data: bytes) -> None:
     length = struct.pack(">I", len(data))
     if len(data) > 4096:
         end.sendall(length)
@@ -162,7 +167,7 @@ def _write(end: socket.socket, data: bytes) -> None:
         end.sendall(length + data)
 
 
-def _welcomed(end: socket.socket, max_frame: int) -> None:
+def _welcomed(end: Any, max_frame: int) -> None:
     """Wait for the server's welcome, after which it sends nothing."""
     decoder, frames = Decoder(max_frame), []
     while not frames:

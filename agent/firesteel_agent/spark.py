@@ -15,7 +15,7 @@ from py4j.protocol import Py4JError, Py4JJavaError
 
 from .jvm_output import JvmOutput
 from .numbers import group_of, name_of
-from .own_context import makes_its_own
+from .own_context import ContextStopped, makes_its_own
 
 SESSION_CLASSES = ("org.apache.spark.sql.classic.SparkSession", "org.apache.spark.sql.SparkSession")
 """Where the session's class is: Spark 4, and Spark 3."""
@@ -36,13 +36,6 @@ class Described(NamedTuple):
     app_id: str
     spark_version: str
     ui_url: Optional[str]
-
-
-class ContextStopped(Exception):
-    """User code stopped the SparkContext of a driver that is its cluster's application: there is no other."""
-
-    def __init__(self) -> None:
-        super().__init__("The SparkContext was stopped, and in cluster mode there can't be another one.")
 
 
 class Gateway(NamedTuple):
@@ -165,7 +158,7 @@ class Spark:
         with self._replacing:
             if self.context() is not None or makes_its_own(code):
                 return False
-            if self._conf.get("spark.submit.deployMode", "client") != "client":
+            if self.runs_in_cluster():
                 raise ContextStopped
             deadline = time.monotonic() + STOPPING_SECONDS
             while self._companion.getActive().isDefined() and time.monotonic() < deadline:
@@ -261,7 +254,13 @@ class Spark:
 
     def files_root(self) -> str:
         """Where Spark puts the session's files, and unpacks its archives, on this host."""
+        if self.runs_in_cluster():
+            return str(Path.cwd())  # The cluster manager has put them there.
         return self.named("org.apache.spark.SparkFiles").getRootDirectory()
+
+    def runs_in_cluster(self) -> bool:
+        """Whether a cluster manager has started this driver, and ends it with its SparkContext."""
+        return self._conf.get("spark.submit.deployMode", "client") != "client"
 
     def is_local(self) -> bool:
         """Whether the executors are in this JVM."""

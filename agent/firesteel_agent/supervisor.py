@@ -16,6 +16,8 @@ from . import interpreters
 from .additions import Additions
 from .background import BackgroundLog
 from .config import Config, load
+from .dialer import Dialer
+from .driver_log import DriverLog
 from .frames import Header
 from .interpreters import Events, Interpreter, now_ms
 from .jvm_output import JvmOutput
@@ -24,6 +26,7 @@ from .live import Live
 from .loop import Loop, Timer
 from .numbers import is_job
 from .output import Output, error
+from .own_context import ContextStopped
 from .progress import Progress
 from .say import say
 from .unpacked import prefer_unpacked
@@ -69,7 +72,8 @@ class Supervisor:
     def __init__(self, config: Config):
         self._config = config
         self._loop = Loop()
-        self._link = Link(self._loop, config, self._frame)
+        self._dialer = Dialer(config)
+        self._link = Link(self._loop, config, self._dialer, self._frame)
         self._link.on_connection = self._connection
         self._link.on_other_server = self._other_server
         self._worker = Worker(self._loop, "spark")
@@ -92,6 +96,7 @@ class Supervisor:
         self._warm = Warm(config.warm) if config.warm else None
         """Until a session claims the driver; None for one that was started for its session."""
         self._results: Optional[Any] = None
+        self._driver_log = DriverLog(self._loop, os.getppid(), self._link.free, self._link.tell)
         self._additions = Additions(self._loop, config.run_dir, self._added, self._include)
 
     def start(self, gateway_port: str, gateway_secret: str) -> None:
@@ -289,7 +294,7 @@ class Supervisor:
                 self._completed(header, b"[]")
         elif kind == "add":
             header["epoch"] = self._link.epoch
-            self._additions.add(header, self._spark if self._described is not None else None)
+            self._additions.add(header, body, self._spark if self._described is not None else None)
         elif kind == "claim":
             self._claim(header)
         elif kind == "environment":
@@ -298,6 +303,8 @@ class Supervisor:
             self._fetch(header)
         elif kind == "stop":
             self._stop()
+        elif kind == "log":
+            self._driver_log.begin(header)
 
     def _is_new(self, number: int) -> bool:
         """Statements' ids rise and jobs' fall, so two numbers tell."""
@@ -334,7 +341,7 @@ class Supervisor:
         if self._results is None:
             from .results import Results  # Few sessions need it.
 
-            self._results = Results(self._loop, self._config)
+            self._results = Results(self._loop, self._config, self._dialer)
         plans = (interpreter.plan(header["id"]) for interpreter in self._interpreters.values())
         plan = next((plan for plan in plans if plan is not None), None)
         self._results.send(header, plan, self._spark, self._worker)
@@ -353,6 +360,14 @@ class Supervisor:
         header = {"type": "result", "id": number, "state": state, "started": started, "completed": now_ms()}
         self._link.send(dict(header, rows_cut=output.rows_cut, cut=output.cut), output.json)
         self._watch_orphan()
+        spark = self._spark
+        if self._config.tls is not None and spark is not None:
+            self._worker.submit(lambda: spark.context() is None, self._looked)
+
+    def _looked(self, is_stopped: Optional[bool], _failure: Optional[Exception]) -> None:
+        """In a cluster an application has one SparkContext, and ends with it."""
+        if is_stopped:
+            self._fail(str(ContextStopped()))
 
     def _completed(self, header: Header, candidates: bytes) -> None:
         if header["epoch"] == self._link.epoch:
@@ -429,6 +444,7 @@ class Supervisor:
 
     def _leave(self, seconds: float) -> None:
         """End once the server has all that was sent, or the time is over."""
+        self._driver_log.finish()
         if seconds <= 0 or self._link.flushed():
             self._loop.stop()
         else:

@@ -30,8 +30,8 @@ use crate::session::{DriverMark, DriverSpec, Echo, Kind, NewSession, Resources, 
 /// Log lines that a session shows of itself (livy-spec.md, 1.3).
 pub const LOG_LINES: usize = 10;
 /// Why there is no session where drivers run in the cluster.
-const IN_CLUSTER: &str = "this server runs drivers in the cluster (spark.deploy_mode = \"cluster\"), where a session can't be \
-                          reached yet: send a batch, or ask the administrator for a server with spark.deploy_mode = \"client\"";
+const IN_CLUSTER: &str = "this server runs drivers in the cluster (spark.deploy_mode = \"cluster\"), from where a session's can't call it: \
+                          send a batch, or ask the administrator to set link.listen";
 /// Livy's conf key for the rows of a SQL result.
 const SQL_ROWS: &str = "livy.rsc.sql.num-rows";
 
@@ -142,7 +142,7 @@ fn accept(
     body: CreateSession,
 ) -> Result<NewSession, ApiError> {
     let config = &on.app.config;
-    if config.spark.runs_in_cluster() {
+    if config.spark.runs_in_cluster() && config.link.address().is_none() {
         return Err(ApiError::Rejected(IN_CLUSTER.to_owned()));
     }
     let kind = body.kind.as_deref().map_or(Ok(Kind::Shared), Kind::parse)?;

@@ -26,8 +26,12 @@ const CLEARED_AT_ONCE: usize = 32;
 const ROWS: i64 = 100;
 
 impl Batches {
-    /// Takes back everything in the store; what can't be is told dead with the reason. One bad batch costs only itself.
-    pub(super) async fn take_back(&self, recovering: Recovering) -> Result<(), StoreError> {
+    /// Takes back everything in the store; what can't be is told dead with the reason. One bad batch costs only itself. `recovering` is dropped
+    /// once nothing of an earlier server is left that nobody has.
+    ///
+    /// # Errors
+    /// The store can't be read or written.
+    pub async fn take_back(&self, recovering: Recovering) -> Result<(), StoreError> {
         let store = &self.shared.store;
         let shown = self.shared.config.batch.ended_shown.get();
         let since = now_ms().saturating_sub(i64::try_from(shown.as_millis()).unwrap_or(i64::MAX));

@@ -18,7 +18,6 @@ use super::state::BatchState;
 use crate::admission::QueueFull;
 use crate::background::Background;
 use crate::clock::now_ms;
-use crate::cluster::Recovering;
 use crate::config::Config;
 use crate::driver::{Drivers, NoUser};
 use crate::gpu::{Gpus, Wanted};
@@ -194,7 +193,6 @@ impl Batches {
         drivers: Arc<Drivers>,
         background: Background,
         scarce: &Scarce,
-        recovering: Recovering,
     ) -> Result<Self, StoreError> {
         let next_id = Arc::new(AtomicI64::new(store.next_batch_id().await?));
         let limits = &config.limits;
@@ -216,7 +214,6 @@ impl Batches {
             gate,
             next_id,
         };
-        batches.take_back(recovering).await?;
         Ok(batches)
     }
 

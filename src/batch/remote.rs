@@ -15,8 +15,6 @@ use crate::driver::{exception_in, log};
 
 /// The most lines of a batch's log about why nothing of it runs yet.
 const REASONS: usize = 20;
-/// What YARN says on the way of every application.
-const USUAL: &str = "waiting for AM container";
 
 impl Life {
     /// Whether the application goes on when its submit has ended.
@@ -55,8 +53,8 @@ impl Life {
         }
         match application.state {
             State::Starting => {
-                if let Some(said) = application.sentence().filter(|said| !said.contains(USUAL)) {
-                    self.reason(format!("YARN: {said}"));
+                if let Some(said) = application.reason() {
+                    self.reason(said);
                 }
             }
             State::Running if self.snapshot.state == BatchState::Starting => {

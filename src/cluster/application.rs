@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 /// The longest text that is kept of what a cluster manager says about an application, in characters.
 const SAID_MAX: usize = 4000;
+/// What YARN says on the way of every application.
+const USUAL: &str = "waiting for AM container";
 /// The longest sentence made of it.
 const SENTENCE_MAX: usize = 500;
 
@@ -98,6 +100,13 @@ impl Application {
             .collect();
         let end = if line.ends_with(['.', '!', '?']) { "" } else { "." };
         Some(format!("{line}{end}"))
+    }
+
+    /// Why nothing of it runs yet, as far as its cluster manager says more than it does of every application.
+    #[must_use]
+    pub fn reason(&self) -> Option<String> {
+        let said = self.sentence().filter(|said| !said.contains(USUAL))?;
+        Some(format!("YARN: {said}"))
     }
 
     /// Cuts what the cluster manager says to what is kept of it.

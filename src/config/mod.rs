@@ -135,6 +135,14 @@ impl Hadoop {
     }
 }
 
+impl Link {
+    /// Where drivers in a cluster call; none where they can't.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.listen.parse::<Listen>().ok().map(|listen| listen.0)
+    }
+}
+
 impl Spark {
     /// Whether Spark runs within the driver, without executors of its own.
     #[must_use]

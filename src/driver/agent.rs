@@ -1,5 +1,6 @@
 //! The agent, packed into the binary and unpacked into the state directory.
 
+use std::borrow::Cow;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -14,18 +15,25 @@ use sha2::{Digest as _, Sha256};
 #[include = "*.R"]
 struct Agent;
 
+/// The agent's files, in the order of their names.
+pub(super) fn files() -> impl Iterator<Item = (String, Cow<'static, [u8]>)> {
+    let mut names: Vec<String> = Agent::iter().map(|name| name.to_string()).collect();
+    names.sort_unstable();
+    names
+        .into_iter()
+        .filter_map(|name| Agent::get(&name).map(|file| (name, file.data)))
+}
+
 /// Unpacks the agent under `root`, in a directory named by its content, so that drivers of an older server keep theirs. Gives
-/// the path of its `main.py`.
+/// the directory's path.
 ///
 /// # Errors
 /// The disk says no.
 pub(super) fn unpack(root: &Path) -> io::Result<PathBuf> {
-    let mut names: Vec<String> = Agent::iter().map(|name| name.to_string()).collect();
-    names.sort_unstable();
     let mut digest = Sha256::new();
-    for name in &names {
+    for (name, content) in files() {
         digest.update(name.as_bytes());
-        digest.update(Agent::get(name).map(|file| file.data).unwrap_or_default());
+        digest.update(content);
     }
     let version: String = digest
         .finalize()
@@ -37,7 +45,7 @@ pub(super) fn unpack(root: &Path) -> io::Result<PathBuf> {
     if !directory.exists() {
         // Renamed when it is whole: a server that dies half-way leaves nothing that looks whole.
         let fresh = root.join(format!(".new-{}", uuid::Uuid::new_v4()));
-        for name in &names {
+        for (name, content) in files() {
             let path = fresh.join(name);
             // Others may read it, and nobody may change what drivers run, whatever the umask is.
             DirBuilder::new()
@@ -49,9 +57,9 @@ pub(super) fn unpack(root: &Path) -> io::Result<PathBuf> {
                 .create_new(true)
                 .mode(0o644)
                 .open(path)?
-                .write_all(&Agent::get(name).map(|file| file.data).unwrap_or_default())?;
+                .write_all(&content)?;
         }
         fs::rename(&fresh, &directory)?;
     }
-    Ok(directory.join("main.py"))
+    Ok(directory)
 }

@@ -13,8 +13,9 @@ const OUT_OF_MEMORY: i32 = 52;
 /// How the JVM begins a line about an exception that nothing caught.
 const UNCAUGHT: &str = "Exception in thread \"main\" ";
 
-/// What Spark's application master throws when the Python program has exited with a failure, which has told more.
-const ONLY_AN_EXIT: &str = "SparkUserAppException";
+/// What Spark's application master throws when the Python program has exited with a failure, and what it wraps others into: more has been told
+/// before.
+const ONLY_AN_EXIT: [&str; 2] = ["SparkUserAppException", "Exception thrown in awaitResult"];
 
 /// What a log line tells. The first rule that finds its words, in the order of this table, gives the sentence.
 struct Rule {
@@ -212,7 +213,7 @@ pub fn diagnose_application(exit: Option<&Exit>, lines: &[String]) -> String {
 /// The last exception that an application's log tells, in its words.
 #[must_use]
 pub fn exception_in(lines: &[String]) -> Option<String> {
-    let tells = |line: &String| is_exception(line) && !line.contains(ONLY_AN_EXIT);
+    let tells = |line: &String| is_exception(line) && !ONLY_AN_EXIT.iter().any(|words| line.contains(words));
     let at = lines.iter().rposition(tells)?;
     // Py4J has the JVM's exception in a line of its own, after a colon; R a long message.
     let next = lines.get(at + 1).map_or("", |line| line.trim());

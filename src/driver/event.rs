@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 
 use super::link::Frame;
 use super::run_dir::Exit;
+use crate::cluster::Links;
 use crate::counters::Cap;
 
 /// The longest piece of what a statement prints (docs/link.md), in bytes.
@@ -73,6 +74,15 @@ pub enum DriverEvent {
         app_id: Option<String>,
         /// Spark's UI, where it is on.
         ui_url: Option<String>,
+    },
+    /// What its cluster manager says of its application.
+    Application {
+        /// Its id.
+        id: String,
+        /// Whether its driver runs, and does not wait for a place in the cluster.
+        is_running: bool,
+        /// Where people find it.
+        links: Links,
     },
     /// A line for the session's log.
     Notice {

@@ -24,6 +24,12 @@ pub fn segment_bytes(max_bytes: u64) -> u64 {
     (max_bytes / (2 * KEPT)).max(SEGMENT_LEAST)
 }
 
+/// The number of the segment that a stream has next.
+pub(super) fn next_segment(run_dir: &RunDir, stream: &str) -> u64 {
+    let last = segments(run_dir, stream).pop();
+    last.map_or(0, |(number, _)| number.saturating_add(1))
+}
+
 pub(super) fn segment_path(directory: &Path, stream: &str, number: u64) -> PathBuf {
     directory.join(format!("{stream}.{number:06}"))
 }
@@ -36,9 +42,7 @@ pub(super) fn segment_path(directory: &Path, stream: &str, number: u64) -> PathB
 pub fn append(run_dir: &RunDir, stream: &'static str, bytes: &[u8], max_bytes: u64) -> io::Result<()> {
     let most = usize::try_from(segment_bytes(max_bytes)).unwrap_or(usize::MAX);
     let mut segments = Segments::new(run_dir.path(), stream, max_bytes);
-    if let Some((last, _)) = self::segments(run_dir, stream).pop() {
-        segments.number = last.saturating_add(1);
-    }
+    segments.number = next_segment(run_dir, stream);
     segments.write(&bytes[bytes.len().saturating_sub(most)..])
 }
 
@@ -65,6 +69,31 @@ impl Segments {
             written: 0,
             file: None,
         }
+    }
+
+    /// Goes on with what was written from the segment `first` on, none of it by the keeper; with how many bytes that are. Reads and writes files.
+    ///
+    /// # Errors
+    /// The disk says no.
+    pub(super) fn resume(
+        run_dir: &RunDir,
+        stream: &'static str,
+        max_bytes: u64,
+        first: u64,
+    ) -> io::Result<(Self, u64)> {
+        let mut resumed = Self::new(run_dir.path(), stream, max_bytes);
+        resumed.number = first;
+        let last = segments(run_dir, stream).pop();
+        let Some((number, path)) = last.filter(|(number, _)| *number >= first) else {
+            return Ok((resumed, 0));
+        };
+        let file = OpenOptions::new().append(true).open(path)?;
+        resumed.number = number;
+        resumed.written = file.metadata()?.len();
+        resumed.file = Some(file);
+        let whole = (number - first).saturating_mul(resumed.segment_bytes);
+        let there = whole.saturating_add(resumed.written);
+        Ok((resumed, there))
     }
 
     /// Appends; begins new segments and drops middle ones as needed.

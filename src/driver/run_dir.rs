@@ -27,6 +27,11 @@ const LOG_FILES: [&str; 5] = ["stdout.", "stderr.", "notes", "exit.json", APPLIC
 /// What is known of its application in a cluster.
 const APPLICATION: &str = "application.json";
 
+/// That it runs in a cluster.
+const REMOTE: &str = "remote";
+/// Where its own log begins then.
+const DRIVER_LOG: &str = "driver-log.json";
+
 /// What the keeper runs, in `launch.json`.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Launch {
@@ -276,6 +281,11 @@ impl RunDir {
         Ok(launch)
     }
 
+    /// Takes the launch away; false where a keeper has it, or had.
+    pub(super) fn unlaunch(&self) -> bool {
+        fs::remove_file(self.file("launch.json")).is_ok()
+    }
+
     /// Takes the launch away. True when no keeper had it: the driver was never started and never will be.
     #[must_use]
     pub fn withdraw_launch(&self) -> bool {
@@ -303,6 +313,34 @@ impl RunDir {
     /// The disk says no.
     pub fn note_application(&self, application: &impl Serialize) -> io::Result<()> {
         self.replace(APPLICATION, &serde_json::to_vec(application)?)
+    }
+
+    /// With which segments of its streams a driver's own log begins, where its submit has written those before: noted once, and then as it was
+    /// noted.
+    ///
+    /// # Errors
+    /// The disk says no.
+    pub(super) fn driver_log(&self, begins: impl FnOnce() -> [u64; 2]) -> io::Result<[u64; 2]> {
+        let noted = read_plain(&self.file(DRIVER_LOG)).ok();
+        if let Some(noted) = noted.and_then(|noted| serde_json::from_slice(&noted).ok()) {
+            return Ok(noted);
+        }
+        let begins = begins();
+        self.replace(DRIVER_LOG, &serde_json::to_vec(&begins)?)?;
+        Ok(begins)
+    }
+
+    /// Notes that the driver runs in a cluster, so that its process here is its submit alone.
+    ///
+    /// # Errors
+    /// It exists already, or the disk says no.
+    pub(super) fn note_remote(&self) -> io::Result<()> {
+        self.write(REMOTE, b"")
+    }
+
+    /// Whether its process here is its submit alone.
+    pub(super) fn is_remote(&self) -> bool {
+        self.file(REMOTE).exists()
     }
 
     /// Removes all but the log. What is gone already is no error.

@@ -142,15 +142,14 @@ pub(super) fn hadoop_user<'a>(config: &Config, spec: &'a DriverSpec) -> Option<&
     spec.proxy_user.as_deref().or(own)
 }
 
-/// The argument vector. A value that begins with `-` stays a value: `spark-submit` takes the argument after an option as it is. `user` is the one
+/// The argument vector; `agent` is the program of a session, with its argument. A value that begins with `-` stays a value: `spark-submit` takes the argument after an option as it is. `user` is the one
 /// that it acts for.
 #[must_use]
 pub fn argv(
     spark: &Spark,
     spec: &DriverSpec,
     properties: &Path,
-    main: &Path,
-    own: &Path,
+    agent: &[PathBuf],
     user: Option<&str>,
 ) -> Vec<String> {
     let text = |path: &Path| path.display().to_string();
@@ -169,7 +168,7 @@ pub fn argv(
         argv.push(application.file.clone());
         argv.extend(application.args.iter().cloned());
     } else {
-        argv.extend([text(main), text(own)]);
+        argv.extend(agent.iter().map(|path| text(path)));
     }
     argv
 }

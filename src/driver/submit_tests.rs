@@ -35,8 +35,7 @@ fn a_proxy_user_that_looks_like_an_option_stays_a_value() {
         &spark(),
         &spec,
         Path::new("/r/p"),
-        Path::new("/a/main.py"),
-        Path::new("/r"),
+        &["/a/main.py".into(), "/r".into()],
         hadoop_user(&Config::default(), &spec),
     );
     let expected = [

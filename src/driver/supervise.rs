@@ -20,8 +20,10 @@ use super::cgroup::{Group, Places};
 use super::event::DriverEvent;
 use super::keeper_watch::Keeper;
 use super::link::{Call, Connection, Frame, FrameCodec, Slot};
+use super::remote::Remote;
 use super::run_dir::RunDir;
 use crate::background::Background;
+use crate::cluster::Application;
 
 /// Frames that are no results and that the agent keeps because it has not been told that they are stored.
 const UNACKNOWLEDGED: u64 = 32;
@@ -80,6 +82,10 @@ pub(super) struct Supervisor {
     /// This server's start number.
     pub epoch: i64,
     pub link: LinkState,
+    /// Whether the agent has told why it ends.
+    pub has_failed: bool,
+    /// For a driver that runs in a cluster: its process here is its submit alone.
+    pub remote: Option<Box<Remote>>,
 }
 
 /// The numbering of both directions, which outlives connections.
@@ -108,11 +114,24 @@ impl Supervisor {
         let mut terminate_at: Option<Instant> = None;
         let mut session_is_there = true;
         let stopping = self.background.stopping().clone();
-        loop {
+        let application = loop {
             tokio::select! {
                 () = stopping.cancelled() => return self.leave(terminate_at.is_some()),
-                () = self.keeper.ended() => break,
-                Some(call) = self.calls.recv() => self.connect(call),
+                () = self.keeper.ended(), if !self.is_submitted() => match &mut self.remote {
+                    None => break None,
+                    Some(remote) => {
+                        self.keeper.reap();
+                        remote.submitted(self.run_dir.exit());
+                        self.ask_for_log().await;
+                    }
+                },
+                () = changed(&mut self.remote) => if let Some(over) = self.look().await {
+                    break over;
+                },
+                Some(call) = self.calls.recv() => {
+                    self.connect(call);
+                    self.ask_for_log().await;
+                }
                 frame = read(&mut self.link.connection) => match frame {
                     Some(frame) => self.take(frame).await,
                     None => self.link.connection = None,
@@ -129,10 +148,16 @@ impl Supervisor {
                     terminate_at = None;
                 }
             }
-        }
+        };
         crate::kill_point!("delete.killed");
         self.keeper.reap();
         self.drain().await;
+        if let Some(remote) = self.remote.take() {
+            for event in remote.ended(application, self.has_failed, &self.background).await {
+                let _ = self.events.send((0, event)).await;
+            }
+            return;
+        }
         let exit = self.run_dir.exit();
         if exit.is_none() {
             // Its keeper could not remove the driver's cgroup.
@@ -196,9 +221,44 @@ impl Supervisor {
         }
     }
 
-    fn terminate(&self) {
+    fn terminate(&mut self) {
         self.keeper.terminate();
+        if let Some(remote) = &mut self.remote {
+            remote.is_to_end = true;
+        }
         crate::kill_point!("delete.terminated");
+    }
+
+    /// Whether the driver's process here was its submit, and has ended.
+    fn is_submitted(&self) -> bool {
+        self.remote.as_ref().is_some_and(|remote| remote.is_submitted())
+    }
+
+    /// Looks at what the cluster manager says; once the driver is over, its application as it was last.
+    async fn look(&mut self) -> Option<Option<Arc<Application>>> {
+        let seen = self.remote.as_mut()?.look().await;
+        for event in seen.events {
+            // The session is gone only when it has been deleted: the driver is ending then.
+            let _ = self.events.send((0, event)).await;
+        }
+        seen.over
+    }
+
+    /// Asks an agent in a cluster for what its driver writes, once its submit writes no more.
+    async fn ask_for_log(&mut self) {
+        let Some(remote) = self.remote.as_mut().filter(|remote| remote.is_submitted()) else {
+            return;
+        };
+        if self.link.connection.is_none() {
+            return;
+        }
+        match remote.log.open() {
+            Ok([stdout, stderr]) => {
+                let from = json!({"stdout": stdout, "stderr": stderr});
+                self.link.write(Frame::new("log", from, ""));
+            }
+            Err(error) => warn!(%error, "a driver's log can't be written"),
+        }
     }
 
     fn ask_to_stop(&mut self) -> Instant {
@@ -302,6 +362,7 @@ impl Supervisor {
             // How far the driver had come when an earlier server was there. One for this server follows, and is acknowledged.
             return;
         }
+        self.has_failed |= frame.kind() == "failed";
         match DriverEvent::read(&mut frame) {
             // The session is gone only when it has been deleted: the driver is ending then.
             Some(event) => drop(self.events.send((seq, event)).await),
@@ -334,6 +395,16 @@ impl Supervisor {
                 if let Some(event) = DriverEvent::read(&mut frame) {
                     // The session is gone only when it has been deleted: the driver is ending then.
                     let _ = self.events.send((0, event)).await;
+                }
+            }
+            "log" => {
+                let from = frame.number("from").and_then(|from| u64::try_from(from).ok());
+                if let (Some(remote), Some(from)) = (&mut self.remote, from)
+                    && let Err(error) = remote
+                        .log
+                        .take(frame.text("stream").unwrap_or(""), from, &frame.body)
+                {
+                    warn!(%error, "a driver's log can't be written");
                 }
             }
             kind => debug!(frame.kind = kind, "a frame without a number was ignored"),
@@ -395,6 +466,14 @@ async fn read(connection: &mut Option<Connection>) -> Option<Frame> {
         warn!(%error, "a driver's connection is closed");
         None
     })
+}
+
+/// Waits until there may be news of an application; for ever where the driver is on this host.
+async fn changed(remote: &mut Option<Box<Remote>>) {
+    match remote {
+        Some(remote) => remote.changed().await,
+        None => pending().await,
+    }
 }
 
 async fn until(instant: Option<Instant>) {

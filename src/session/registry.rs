@@ -20,7 +20,7 @@ use crate::admission::QueueFull;
 use crate::background::Background;
 use crate::clock::now_ms;
 use crate::config::Config;
-use crate::driver::{Drivers, NoUser, Recovering};
+use crate::driver::{Drivers, NoUser};
 use crate::gpu::{Gpus, Wanted};
 use crate::idempotency::{Begun, IdempotencyKey, KeyReused};
 use crate::output::Outputs;
@@ -83,7 +83,6 @@ impl Sessions {
         outputs: Outputs,
         scarce: &Scarce,
         pool: Pool,
-        recovering: Recovering,
     ) -> Result<Self, StoreError> {
         let next_id = Arc::new(AtomicI64::new(store.next_session_id().await?));
         let limits = &config.limits;
@@ -115,7 +114,6 @@ impl Sessions {
             gate,
             next_id,
         };
-        sessions.take_back(recovering).await?;
         let shared = Arc::clone(&sessions.shared);
         sessions
             .shared

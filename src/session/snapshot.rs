@@ -22,6 +22,8 @@ pub struct Snapshot {
     pub app_id: Option<String>,
     /// Spark's UI.
     pub ui_url: Option<String>,
+    /// Where a driver that runs in a cluster has its log, as a page.
+    pub driver_log_url: Option<String>,
     /// The driver, once it was launched and while it lives.
     pub driver: Option<Driver>,
     /// Where its log is.
@@ -50,6 +52,7 @@ impl Snapshot {
             state,
             app_id: None,
             ui_url: None,
+            driver_log_url: None,
             driver: None,
             run_dir: None,
             gpus: None,

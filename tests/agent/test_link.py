@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from firesteel_agent import link as link_module
 from firesteel_agent.config import Config
+from firesteel_agent.dialer import Dialer
 from firesteel_agent.frames import encode
 from firesteel_agent.link import Link
 from firesteel_agent.loop import Loop
@@ -43,7 +44,9 @@ class Agent:
             **limits,
         )
         self.loop = Loop()
-        self.link = Link(self.loop, config, lambda header, body: self.received.append((header, body)))
+        self.link = Link(
+            self.loop, config, Dialer(config), lambda header, body: self.received.append((header, body))
+        )
         self.link.on_other_server = lambda: self.others.append(self.link.epoch)
         self.thread = threading.Thread(target=self.loop.run, daemon=True)
         self.thread.start()

@@ -169,6 +169,7 @@ impl SessionView {
             state: snapshot.state.as_str().into(),
             kind: session.kind.as_str().into(),
             app_info: AppInfo {
+                driver_log_url: snapshot.driver_log_url.clone(),
                 spark_ui_url: snapshot.ui_url.clone(),
                 ..AppInfo::of_gpus(snapshot.gpus.as_deref(), snapshot.gpu_usage.as_ref())
             },

@@ -87,7 +87,11 @@ pub(super) fn check_sizes(
         keep_bytes: _,
         outbox_bytes: _,
         hello_timeout,
+        listen: _,
+        advertise: _,
+        calls: _,
     } = link;
+    check_link(link, fail)?;
     let Log {
         max_bytes: log_bytes,
         level,
@@ -129,6 +133,44 @@ pub(super) fn check_sizes(
         return fail.because("limits.request_body", reason);
     }
     Ok(())
+}
+
+/// Where drivers in a cluster call.
+fn check_link(link: &Link, fail: &Fail<'_>) -> Result<(), ConfigError> {
+    fail.at_least_one(&[("link.calls", link.calls)])?;
+    if link.listen.is_empty() {
+        return match link.advertise.is_empty() {
+            true => Ok(()),
+            false => fail.because("link.advertise", "is of no use without link.listen"),
+        };
+    }
+    let Some(address) = link.address() else {
+        let reason = format!(
+            "{:?} is no address with a port, such as \"0.0.0.0:8999\"",
+            link.listen
+        );
+        return fail.because("link.listen", reason);
+    };
+    if link.advertise.is_empty() && (address.ip().is_unspecified() || address.port() == 0) {
+        return fail.because(
+            "link.advertise",
+            format!("is empty, and nobody can call link.listen = {:?}: name what drivers in the cluster can reach", link.listen),
+        );
+    }
+    let is_place = |place: &&String| {
+        let parts = place.rsplit_once(':');
+        let odd = |c: char| c.is_whitespace() || c.is_control() || c == '/';
+        parts.is_some_and(|(host, port)| {
+            !host.is_empty() && !host.contains(odd) && port.parse::<u16>().is_ok_and(|port| port > 0)
+        })
+    };
+    match link.advertise.iter().find(|place| !is_place(place)) {
+        Some(place) => fail.because(
+            "link.advertise",
+            format!("{place:?} is no HOST:PORT, such as \"gateway.example.org:8999\""),
+        ),
+        None => Ok(()),
+    }
 }
 
 pub(super) fn check_result(result: &ResultStreams, fail: &Fail<'_>) -> Result<(), ConfigError> {

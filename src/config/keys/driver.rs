@@ -74,6 +74,12 @@ tables! {
 
     /// The connection between server and driver.
     Link at "link" {
+        /// The address and the port on which drivers call that run in a cluster, over TLS, such as `0.0.0.0:8999`. Empty: sessions can't run there.
+        listen: String = String::new();
+        /// What those drivers are told to call, as `HOST:PORT` each: they are tried in turn. Empty: `link.listen`, which must name one address then.
+        advertise: Vec<String> = Vec::new();
+        /// Calls at the same time that have not proved themselves yet, on that port; more wait.
+        calls: usize = 128;
         /// The most bytes of one frame; below 4 GiB, and more than twice `output.max_bytes`.
         max_frame: Size = Size::mib(64);
         /// The most bytes that a driver's agent keeps in memory of what the server has not stored yet; the rest waits in a file of

@@ -3,12 +3,12 @@
 use futures_util::{SinkExt as _, StreamExt as _};
 use hmac::Mac as _;
 use serde_json::json;
-use tokio::net::UnixStream;
 use tokio_util::codec::Framed;
 use uuid::Uuid;
 
 use super::frame::{Frame, FrameCodec, FrameError};
 use super::secret::{Secret, from_hex, hex, random_hex};
+use super::stream::Stream;
 
 /// The version of `docs/link.md` that this server speaks.
 const PROTOCOL: i64 = 1;
@@ -46,7 +46,7 @@ pub(super) struct Hello {
     nonce: String,
 }
 
-pub(super) type Handshake = Framed<UnixStream, FrameCodec>;
+pub(super) type Handshake = Framed<Stream, FrameCodec>;
 
 async fn next(connection: &mut Handshake, kind: &str) -> Result<Frame, Refused> {
     match connection.next().await {
@@ -107,6 +107,8 @@ pub(super) async fn prove(
 mod tests {
     use proptest::prelude::*;
 
+    use tokio::net::UnixStream;
+
     use super::super::secret::LinkKey;
     use super::*;
 
@@ -141,7 +143,7 @@ mod tests {
                 }
                 let mut stranger = Framed::new(far, FrameCodec { max: 1 << 16 });
                 stranger.send(Frame::new(&kind, fields, "")).await.unwrap();
-                receive(&mut Framed::new(near, FrameCodec { max: 1 << 16 })).await
+                receive(&mut Framed::new(Stream::Unix(near), FrameCodec { max: 1 << 16 })).await
             });
             match said {
                 Ok(hello) => {
@@ -157,7 +159,7 @@ mod tests {
 
     /// The agent's part, written from docs/link.md.
     async fn agent(stream: UnixStream, driver: Uuid, secret: &Secret) -> Result<(), Refused> {
-        let mut connection = Framed::new(stream, FrameCodec { max: 1 << 16 });
+        let mut connection = Framed::new(Stream::Unix(stream), FrameCodec { max: 1 << 16 });
         let nonce = "ab".repeat(32);
         let hello = json!({"protocol": 1, "driver": driver, "nonce": nonce, "received": 7});
         connection.send(Frame::new("hello", hello, "")).await?;
@@ -182,7 +184,7 @@ mod tests {
     }
 
     async fn server(stream: UnixStream, secret: &Secret) -> Result<u64, Refused> {
-        let mut connection = Framed::new(stream, FrameCodec { max: 1 << 16 });
+        let mut connection = Framed::new(Stream::Unix(stream), FrameCodec { max: 1 << 16 });
         let hello = receive(&mut connection).await?;
         prove(&mut connection, &hello, secret, 3, 1).await?;
         connection.send(Frame::new("welcome", json!({}), "")).await?;

@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use serde::Deserialize;
-use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 use tokio_util::codec::{Framed, FramedRead, LengthDelimitedCodec};
 
 use super::frame::FrameCodec;
 use super::secret::random_hex;
+use super::stream::Stream;
 
 /// The longest piece of a result; the agent sends a quarter of it at once.
 const PIECE_BYTES: usize = 1 << 20;
@@ -88,7 +88,7 @@ pub enum ResultPiece {
 /// A result, as the agent sends it. Dropped, it tells the agent to stop.
 #[derive(Debug)]
 pub struct ResultStream {
-    frames: FramedRead<UnixStream, LengthDelimitedCodec>,
+    frames: FramedRead<Stream, LengthDelimitedCodec>,
     has_ended: bool,
 }
 
@@ -100,8 +100,8 @@ struct Status {
     error: String,
 }
 
-impl From<Framed<UnixStream, FrameCodec>> for ResultStream {
-    fn from(hello: Framed<UnixStream, FrameCodec>) -> Self {
+impl From<Framed<Stream, FrameCodec>> for ResultStream {
+    fn from(hello: Framed<Stream, FrameCodec>) -> Self {
         let parts = hello.into_parts();
         let codec = LengthDelimitedCodec::builder()
             .max_frame_length(PIECE_BYTES)

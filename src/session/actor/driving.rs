@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tracing::{debug, info};
 
 use super::{Actor, Done, Running, one_line};
+use crate::cluster::Links;
 use crate::counters::Cap;
 use crate::driver::{DriverEvent, Exit, StatementResult, diagnose};
 use crate::ready::Kept;
@@ -57,7 +58,10 @@ impl Actor {
                     "the driver is ready"
                 );
                 self.snapshot.app_id = app_id;
-                self.snapshot.ui_url = ui_url;
+                // A cluster manager's own page leads to it from anywhere.
+                if self.snapshot.driver_log_url.is_none() || self.snapshot.ui_url.is_none() {
+                    self.snapshot.ui_url = ui_url;
+                }
                 self.was_ready = true;
                 self.ready_by = None;
                 self.held.started();
@@ -105,6 +109,11 @@ impl Actor {
                 self.store_application();
                 self.publish();
             }
+            DriverEvent::Application {
+                id,
+                is_running,
+                links,
+            } => self.has_application(id, is_running, links),
             DriverEvent::Notice { text } => {
                 if self.running.as_ref().is_some_and(|running| running.cancel_asked) {
                     // Its interpreter was replaced.
@@ -118,6 +127,21 @@ impl Actor {
         }
         self.taken = self.taken.max(seq);
         self.acknowledge().await;
+    }
+
+    /// Its cluster manager has told of the driver's application.
+    fn has_application(&mut self, id: String, is_running: bool, links: Links) {
+        info!(session.id = self.id, app_id = %id, is_running, "the driver has an application");
+        self.snapshot.app_id = Some(id);
+        self.snapshot.driver_log_url = links.driver_log;
+        if links.ui.is_some() {
+            self.snapshot.ui_url = links.ui;
+        }
+        if !self.was_ready {
+            // It may wait in the cluster's queue for as long as it must.
+            self.ready_by = is_running.then(|| self.start_limit());
+        }
+        self.publish();
     }
 
     /// Tells the driver which of its frames it may forget: none while a result is being stored, since that would be one of them.

@@ -102,11 +102,9 @@ impl Actor {
 
     async fn launched(&mut self, launched: Launched) {
         let Launched { driver, events, held } = launched;
-        let limit = self.shared.config.session.start_timeout;
-        let sentence = format!("The driver was not ready within {limit} (session.start_timeout).");
         crate::kill_point!("create.named");
         self.launching = false;
-        self.ready_by = Some((Instant::now() + limit.get(), sentence));
+        self.ready_by = Some(self.start_limit());
         if !self.snapshot.state.is_open() {
             driver.kill().await;
         }
@@ -114,6 +112,13 @@ impl Actor {
         self.holds(held);
         self.write_notes();
         self.publish();
+    }
+
+    /// When a driver that begins now must be ready, and the sentence for one that is not.
+    pub(super) fn start_limit(&self) -> (Instant, String) {
+        let limit = self.shared.config.session.start_timeout;
+        let sentence = format!("The driver was not ready within {limit} (session.start_timeout).");
+        (Instant::now() + limit.get(), sentence)
     }
 
     /// Takes back a driver of an earlier server: it calls, or its end is told.

@@ -123,7 +123,12 @@ class SparkHandle:
         self._root()
 
     def _root(self) -> None:
-        """As in Livy, relative paths start where `sc.addFile` puts files."""
+        """As in Livy, relative paths start where `sc.addFile` puts files.
+
+        In a cluster they start where the application's own files are.
+        """
         from pyspark import SparkFiles
 
+        if self.context.getConf().get("spark.submit.deployMode", "client") != "client":
+            return
         os.chdir(SparkFiles.getRootDirectory())
