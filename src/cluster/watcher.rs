@@ -59,7 +59,14 @@ impl Watched {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        self.watcher.entries().remove(&self.driver);
+        let mut entries = self.watcher.entries();
+        // Another may watch it too.
+        if entries
+            .get(&self.driver)
+            .is_some_and(|reports| reports.receiver_count() <= 1)
+        {
+            entries.remove(&self.driver);
+        }
     }
 }
 
@@ -102,8 +109,11 @@ impl Watcher {
     }
 
     pub(super) fn watch(watcher: &Arc<Self>, driver: Uuid) -> Watched {
-        let (send, reports) = watch::channel(Report::default());
-        watcher.entries().insert(driver, send);
+        let reports = watcher
+            .entries()
+            .entry(driver)
+            .or_insert_with(|| watch::channel(Report::default()).0)
+            .subscribe();
         watcher.watched.notify_one();
         Watched {
             driver,
@@ -302,7 +312,10 @@ mod tests {
         assert_eq!(report.absent, None);
         assert!(report.application.unwrap().outcome().is_some());
         assert_eq!(watcher.next(&mut Vec::new()), None);
+        let mut another = Watcher::watch(&watcher, driver);
         drop(watched);
+        assert!(another.report().application.is_some(), "it is still watched");
+        drop(another);
         assert!(watcher.entries().is_empty());
     }
 
