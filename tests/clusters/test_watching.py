@@ -301,4 +301,4 @@ def test_many_cost_one_request_a_second(
         manager.change(app, state="FINISHED", finalStatus="SUCCEEDED")
     wait_until("what has ended is seen, so many at a time", lambda: count("success") == MANY // 2, 180, 1)
     times = [one.at for one in manager.lists()]
-    assert min(later - earlier for earlier, later in zip(times, times[1:])) > 0.9
+    assert len(times) <= times[-1] - times[0] + 2, "one a second"

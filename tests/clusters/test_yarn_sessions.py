@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import tarfile
+import time
 from pathlib import Path
-from typing import Iterator
+from typing import Callable, Iterator
 
 import pytest
-from harness.api import Session
+from harness.api import DONE, Session
+from harness.bad_proxy import BadProxy
 from harness.processes import wait_until
 from harness.server import Server, free_port
 from harness.spark import sparks
 from harness.yarn import LIVE, Yarn
 
 LIMIT = 240.0
+STATEMENTS = 100
 SPARK = sparks()[0]
 
 
@@ -144,6 +147,45 @@ def test_killed_from_outside(server: Server, yarn: Yarn):
     session.wait("dead", "killed", limit=LIMIT)
     assert session.log()[0].startswith("The application was killed in the cluster: "), session.log()[0]
     assert session.wait_statement(statement["id"])["output"]["status"] == "error"
+
+
+def test_a_bad_way(yarn: Yarn, figures: Callable[[str], None]):
+    """Each statement runs once and each result comes once, though the link is cut off every second."""
+    port = free_port()
+    proxy = BadProxy(port)
+    settings = {
+        **yarn.settings(SPARK, "cluster"),
+        "link.listen": f"127.0.0.1:{port}",
+        # Nobody is at the first.
+        "link.advertise": [f"127.0.0.1:{free_port()}", f"127.0.0.1:{proxy.port}"],
+    }
+    server = Server(settings, env=yarn.environment())
+    try:
+        session = server.api.create()
+        session.wait("idle", limit=LIMIT)
+        session.run("seen = []")
+        begun = time.monotonic()
+        last = [session.post(f"seen.append({n})\nprint('x' * 5000)\nlen(seen)") for n in range(STATEMENTS)][
+            -1
+        ]
+        cuts = 0
+        while session.statement(last["id"])["state"] not in DONE:
+            time.sleep(1)
+            cuts += proxy.reset() > 0
+        passed = time.monotonic() - begun
+        for n in range(STATEMENTS):
+            output = session.statement(n + 1)["output"]
+            assert output["data"]["text/plain"] == "x" * 5000 + f"\n{n + 1}", (n, output)
+        assert session.text("seen == list(range(len(seen)))", limit=LIMIT) == "True"
+        assert cuts > 1 and proxy.connections > cuts
+        figures(
+            f"50 ms late, 1 % held up by 200 ms, {cuts} cuts: {STATEMENTS / passed:.1f} statements/s, "
+            f"{proxy.connections} connections, {proxy.stalls} stalls"
+        )
+        session.delete()
+    finally:
+        server.stop()
+        proxy.close()
 
 
 def test_deleted_while_it_waits_for_a_place(server: Server, yarn: Yarn):
