@@ -247,6 +247,12 @@ impl Life {
             Some(watched) => Some(self.follow(watched, &mut fate).await?),
             None => None,
         };
+        if let Some(application) = &application {
+            let known = self.snapshot.application.as_ref();
+            let known = known.map(|shown| (&*shown.id, &*shown.user));
+            let drivers = &self.shared.drivers;
+            drivers.clear_staging(drivers.staging(&driver.run_dir), application.as_deref(), known);
+        }
         let deleted = fate.deleted;
         if !deleted {
             crate::kill_point!("batch.exited");
@@ -324,6 +330,15 @@ impl Life {
         self.snapshot.exit_code = exit_code;
         self.snapshot.diagnosis = diagnosis.map(Into::into);
         self.become_(state).await;
+    }
+
+    /// Writes what is known of the application, for a later server.
+    pub(super) fn note_application(&self) {
+        if let (Some(run_dir), Some(shown)) = (&self.snapshot.run_dir, &self.snapshot.application)
+            && let Err(error) = run_dir.note_application(&**shown)
+        {
+            warn!(batch.id = self.id, %error, "the application's id could not be written");
+        }
     }
 
     /// Keeps a batch that has ended where clients find it, for as long as `batch.ended_shown` and `batch.ended_kept` say.

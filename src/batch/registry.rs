@@ -452,6 +452,7 @@ impl Batches {
                     .wait_for(|snapshot| snapshot.state.is_final())
                     .await;
             }
+            self.shared.drivers.staging_removed().await;
         };
         tokio::time::timeout(grace, wait).await.is_ok()
     }

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use tokio::time::sleep;
-use tracing::warn;
 use uuid::Uuid;
 
 use super::life::{Ask, Fate, Life};
@@ -37,15 +36,12 @@ impl Life {
         };
         let shown = Shown {
             id: application.id.clone(),
+            user: application.user.clone(),
             links: application.links.clone(),
         };
         if self.snapshot.application.as_deref() != Some(&shown) {
-            if let Some(run_dir) = &self.snapshot.run_dir
-                && let Err(error) = run_dir.note_application(&shown)
-            {
-                warn!(batch.id = self.id, %error, "the application's id could not be written");
-            }
             self.snapshot.application = Some(Arc::new(shown));
+            self.note_application();
             self.publish();
         }
         if !self.is_remote() {

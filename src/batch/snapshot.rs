@@ -15,6 +15,9 @@ use crate::ready::Kept;
 pub struct Shown {
     /// Its id.
     pub id: String,
+    /// Whose it is, as the cluster knows them.
+    #[serde(default)]
+    pub user: String,
     /// Where its log and UI are.
     pub links: Links,
 }

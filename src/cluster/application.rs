@@ -14,10 +14,14 @@ const SENTENCE_MAX: usize = 500;
 pub struct Application {
     /// Its id, such as `application_1795898565022_0001`.
     pub id: String,
+    /// Whose it is, as the cluster knows them.
+    pub user: String,
     /// How far it has come.
     pub state: State,
     /// Where its log and UI are.
     pub links: Links,
+    /// Whether it has ended by itself and told so, and has cleared up by then: with success or without.
+    pub is_finished: bool,
     /// What the cluster manager says about it, its own first words on top.
     pub diagnostics: String,
 }

@@ -1,6 +1,7 @@
 //! The end of applications: asked for until the cluster manager says that it has come.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -64,22 +65,23 @@ impl Ending {
 }
 
 impl Cluster {
-    /// Sees to it that a driver's application ends, wherever it has got to. False: `stopping` came before that is sure. Cancel safe.
-    pub async fn end(&self, driver: Uuid, stopping: &CancellationToken) -> bool {
+    /// Sees to it that a driver's application ends, wherever it has got to, and gives it as it was seen last, where it was. None: `stopping` came
+    /// before that is sure. Cancel safe.
+    pub async fn end(&self, driver: Uuid, stopping: &CancellationToken) -> Option<Option<Arc<Application>>> {
         let mut watched = self.watch(driver);
         let mut ending = Ending::default();
         loop {
             let report = watched.report();
             match &report.application {
-                Some(application) if application.outcome().is_some() => return true,
-                _ if ending.is_gone(&report, LATE) => return true,
+                Some(application) if application.outcome().is_some() => return Some(report.application),
+                _ if ending.is_gone(&report, LATE) => return Some(report.application),
                 Some(application) if report.trouble.is_none() => ending.kill(self, application).await,
                 _ => {}
             }
             tokio::select! {
                 () = watched.changed() => {}
                 () = sleep(LOOK) => {}
-                () = stopping.cancelled() => return false,
+                () = stopping.cancelled() => return None,
             }
         }
     }

@@ -311,6 +311,8 @@ struct Apps<'a>(Vec<App<'a>>);
 struct App<'a> {
     #[serde(borrow)]
     id: Cow<'a, str>,
+    #[serde(borrow, default)]
+    user: Cow<'a, str>,
     #[serde(borrow)]
     state: Cow<'a, str>,
     #[serde(borrow)]
@@ -335,7 +337,9 @@ impl From<App<'_>> for Application {
         };
         Self {
             state: State::of_yarn(&app.state, &app.final_status),
+            is_finished: app.state == "FINISHED",
             id: app.id.into_owned(),
+            user: app.user.into_owned(),
             links: Links {
                 driver_log: link(app.am_container_logs),
                 ui: link(app.tracking_url),
@@ -404,7 +408,10 @@ mod tests {
             "amHostHttpAddress":"n:1","more":{"x":[1]}}]}}"#;
         let found: Found<'_> = serde_json::from_str(text).unwrap();
         let app: Application = found.apps.0.into_iter().next().unwrap().into();
-        assert_eq!(app.id, "application_1_0001");
+        assert_eq!(
+            (app.id.as_str(), app.user.as_str()),
+            ("application_1_0001", "ada")
+        );
         assert_eq!(app.links.ui, None);
         assert_eq!(app.diagnostics, "a \"b\"");
         assert!(app.outcome().is_some());

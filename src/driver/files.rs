@@ -12,6 +12,7 @@ use super::link::Secret;
 use super::run_as::Identity;
 use super::run_dir::{self, Limits, RunDir};
 use super::spark::Spark;
+use super::staging::Staging;
 use super::submit::{self, DriverSpec, spark_defaults};
 use super::user_ticket::UserTicket;
 use super::{Drivers, collect, direct_output, in_cluster, package, run_as};
@@ -73,6 +74,9 @@ impl Drivers {
             run_dir.write_own("resources.json", resources.as_bytes())?;
             let path = run_dir.own().join("resources.json").display().to_string();
             conf.insert("spark.driver.resourcesFile".to_owned(), path);
+        }
+        if self.staging.is_some() {
+            Staging::note(run_dir, spec, &conf, submit::hadoop_user(config, spec))?;
         }
         run_dir.write_own("spark.properties", submit::properties(&conf).as_bytes())?;
         if let Some(identity) = &identity {

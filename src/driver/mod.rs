@@ -31,6 +31,7 @@ mod run_as;
 mod run_dir;
 mod secure;
 mod spark;
+mod staging;
 mod start_options;
 pub mod step;
 mod submit;
@@ -54,13 +55,14 @@ use tracing::info;
 use uuid::Uuid;
 
 use crate::background::Background;
-use crate::cluster::Cluster;
+use crate::cluster::{self, Cluster};
 use crate::config::{Config, DeployMode, RunAsMode};
 use cgroup::Places;
 use class_archive::ClassArchive;
 use keeper_watch::Keeper;
 use link::{FrameCodec, LinkKey, Listener, Peer, Slot, Tickets};
 use remote::Remote;
+use staging::{Remover, Shell};
 use supervise::{LinkState, QUESTIONS_WAITING, Supervisor};
 
 pub use crate::cluster::Recovering;
@@ -79,6 +81,7 @@ pub use process::{ProcessName, driver_of};
 pub use run_as::{Identity, NoUser, possible as possible_run_as, prepare as prepare_run_as};
 pub use run_dir::{Exit, Limits, RunDir};
 pub use spark::{NoSpark, Spark};
+pub use staging::Staging;
 pub use submit::{Ahead, Application, ConfDirs, DriverSpec, Resources, spark_defaults};
 
 /// Events that may wait for the session; more wait in the link.
@@ -106,6 +109,8 @@ pub struct Drivers {
     config: Arc<Config>,
     spark: Spark,
     class_archive: Option<Arc<ClassArchive>>,
+    /// Where drivers run in YARN.
+    staging: Option<Remover>,
     ticket: Option<LaunchTicket>,
     defaults: BTreeMap<String, String>,
     run_root: PathBuf,
@@ -170,7 +175,18 @@ impl Drivers {
             .inspect_err(|reason| info!("drivers start without a class-data archive: {reason}"))
             .ok()
             .map(Arc::new);
+        let staging = match config.spark.is_yarn() && config.spark.runs_in_cluster() {
+            true => Some(Remover::start(Shell {
+                config: Arc::clone(&config),
+                spark: spark.clone(),
+                ticket: ticket.clone(),
+                root: run_root.clone(),
+                background: background.clone(),
+            })?),
+            false => None,
+        };
         Ok(Self {
+            staging,
             defaults: spark_defaults(&spark, conf_dir.as_deref())?,
             agent,
             host: Arc::new(Host {
@@ -357,6 +373,37 @@ impl Drivers {
         self.listener.forget(driver.id);
     }
 
+    /// What must be known to remove the staging directory of a driver's application, before its own directory is cleared.
+    #[must_use]
+    pub fn staging(&self, run_dir: &RunDir) -> Option<Staging> {
+        self.staging.as_ref().and_then(|_| Staging::of(run_dir))
+    }
+
+    /// Has the staging directory of an application removed that has not ended by itself, or that is `known` by the id and the user that YARN has told
+    /// and is lost. Does not wait.
+    pub fn clear_staging(
+        &self,
+        staging: Option<Staging>,
+        application: Option<&cluster::Application>,
+        known: Option<(&str, &str)>,
+    ) {
+        let left = match application {
+            Some(application) if application.is_finished => None,
+            Some(application) => Some((&*application.id, &*application.user)),
+            None => known,
+        };
+        if let (Some(remover), Some(staging), Some((id, user))) = (&self.staging, staging, left) {
+            remover.remove(staging, id, user);
+        }
+    }
+
+    /// Waits until all staging directories are removed that are to be. Cancel safe.
+    pub async fn staging_removed(&self) {
+        if let Some(remover) = &self.staging {
+            remover.done().await;
+        }
+    }
+
     /// The Spark that drivers run on.
     #[must_use]
     pub fn spark(&self) -> &Spark {
@@ -378,12 +425,18 @@ impl Drivers {
     /// Ends a driver of an earlier server that nobody needs any more, and clears its directory; its log stays unless it was `deleted`. False where it
     /// does not end.
     pub async fn end_leftover(&self, id: Uuid, deleted: bool) -> bool {
+        let run_dir = self.run_dir(id);
+        let staging = self.staging(&run_dir);
         // Its submit first: none can be sent after that.
-        let cleared = end_leftover(&self.run_dir(id), deleted, &self.background).await;
-        match self.cluster_of_drivers() {
-            Some(cluster) => cleared && cluster.end(id, self.background.stopping()).await,
-            None => cleared,
+        let cleared = end_leftover(&run_dir, deleted, &self.background).await;
+        let Some(cluster) = self.cluster_of_drivers().filter(|_| cleared) else {
+            return cleared;
+        };
+        let ended = cluster.end(id, self.background.stopping()).await;
+        if let Some(application) = &ended {
+            self.clear_staging(staging, application.as_deref(), None);
         }
+        ended.is_some()
     }
 
     /// The drivers that have a directory.

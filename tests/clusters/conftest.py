@@ -4,4 +4,6 @@ from __future__ import annotations
 
 import os
 
-collect_ignore = [] if os.environ.get("FIRESTEEL_TEST_CLUSTERS") else ["test_yarn.py", "test_standalone.py"]
+collect_ignore_glob = (
+    [] if os.environ.get("FIRESTEEL_TEST_CLUSTERS") else ["test_yarn*.py", "test_standalone.py"]
+)

@@ -8,7 +8,7 @@ import signal
 import sqlite3
 import tarfile
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Iterator
 
 import pytest
 from harness.api import Session
@@ -16,26 +16,9 @@ from harness.processes import wait_until
 from harness.server import Server
 from harness.spark import sparks
 from harness.yarn import LIVE, Yarn
+from harness.yarn_batch import LIMIT, Batch, server_of, write_job
 
-LIMIT = 240.0
 SPARK = sparks()[0]
-
-# Says what it computed on an executor, then waits until it is told how to end.
-JOB = """\
-import os, sys, time
-from pyspark.sql import SparkSession
-
-spark = SparkSession.builder.getOrCreate()
-where = lambda _: [(os.environ["CONTAINER_ID"], os.environ.get("OF_THE_ARCHIVE"))]
-print("driver", os.environ.get("CONTAINER_ID"), os.environ.get("OF_THE_ARCHIVE"), flush=True)
-found = spark.sparkContext.parallelize(range(2), 2).mapPartitions(where).distinct().collect()
-print("executors", found, flush=True)
-print("sum", spark.range(10).groupBy().sum().first()[0], flush=True)
-while len(sys.argv) > 1 and not os.path.exists(sys.argv[1]):
-    time.sleep(0.2)
-if len(sys.argv) > 2:
-    raise ValueError("no such table: " + sys.argv[2])
-"""
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +33,7 @@ def yarn() -> Iterator[Yarn]:
 def jobs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory that requests may name, with the job, and a Python in an archive."""
     jobs = tmp_path_factory.mktemp("jobs")
-    (jobs / "job.py").write_text(JOB)
+    write_job(jobs)
     (jobs / "bin").mkdir()
     python = jobs / "bin/python"
     python.write_text(f'#!/bin/sh\nexport OF_THE_ARCHIVE=yes\nexec {SPARK.python} "$@"\n')
@@ -58,43 +41,6 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with tarfile.open(jobs / "environment.tar.gz", "w:gz") as archive:
         archive.add(python, "bin/python")
     return jobs
-
-
-def server_of(yarn: Yarn, jobs: Path, mode: str, **more: Any) -> Server:
-    """A server for this YARN."""
-    return Server({**yarn.settings(SPARK, mode), "files.allow": [str(jobs)], **more}, env=yarn.environment())
-
-
-class Batch:
-    """A batch that runs the job."""
-
-    def __init__(self, server: Server, jobs: Path, *args: str, **body: Any):
-        self.server = server
-        answer = server.api.post("/batches", {"file": str(jobs / "job.py"), "args": list(args), **body})
-        assert answer.status_code == 201, answer.text
-        self.path = f"/batches/{answer.json()['id']}"
-
-    def get(self) -> dict:
-        """The batch."""
-        return self.server.api.get(self.path).json()
-
-    def log(self) -> list[str]:
-        """Its whole log."""
-        return self.server.api.get(f"{self.path}/log", params={"from": 0, "size": -1}).json()["log"]
-
-    def wait(self, *states: str) -> dict:
-        """Wait for one of these states; another end fails at once."""
-
-        def there() -> dict | None:
-            found = self.get()
-            assert found["state"] in (*states, "starting", "running"), "\n".join(self.log())
-            return found if found["state"] in states else None
-
-        return wait_until(f"{self.path} is {states}", there, LIMIT, 0.2)
-
-    def wait_id(self) -> str:
-        """Wait for the application's id."""
-        return wait_until("its application is known", lambda: self.get()["appId"], LIMIT, 0.2)
 
 
 # Client mode

@@ -57,11 +57,13 @@ pub(super) fn check_cluster(cluster: &Cluster, fail: &Fail<'_>) -> Result<(), Co
         yarn: Yarn {
             resource_manager,
             user,
+            staging_timeout,
         },
     } = cluster;
     fail.positive(&[
         ("cluster.poll_interval", *poll_interval),
         ("cluster.timeout", *timeout),
+        ("cluster.yarn.staging_timeout", *staging_timeout),
         ("cluster.longest_wait", *longest_wait),
         ("cluster.lookup_timeout", *lookup_timeout),
     ])?;

@@ -78,5 +78,7 @@ tables! {
         resource_manager: Vec<String> = Vec::new();
         /// As whom it is asked (`user.name`): one who may kill applications. Empty: HADOOP_USER_NAME, else the server's own user.
         user: String = String::new();
+        /// How long the removal of staging directories may take, up to 64 at a time: they are left by applications that are killed.
+        staging_timeout: Span = Span::secs(120);
     }
 }
