@@ -9,6 +9,7 @@ use super::json::ok;
 use super::pages::{PageQuery, log_page, statement_number};
 use super::statements::{answer, answer_page};
 use super::wire::{EndedSession, EndedSessions, Log, StatementView, StatementsView};
+use crate::session::Sessions;
 use crate::store::SessionRow;
 
 /// The caller's ended sessions and those that were shared with them; all of them for who may see all, and without authentication.
@@ -32,7 +33,7 @@ pub async fn list(
         .sessions
         .history(owner, groups, window.from.max(0), window.size)
         .await?;
-    let sessions = rows.into_iter().map(ended).collect();
+    let sessions = rows.into_iter().map(|row| ended(&on.app.sessions, row)).collect();
     Ok(ok(
         &request,
         &EndedSessions {
@@ -52,7 +53,7 @@ pub async fn list(
 )]
 #[get("/history/{id}")]
 pub async fn show(on: OnEnded<View>, request: HttpRequest) -> HttpResponse {
-    ok(&request, &ended(on.session))
+    ok(&request, &ended(&on.app.sessions, on.session))
 }
 
 /// A page of an ended session's log.
@@ -125,8 +126,9 @@ pub async fn statement(on: OnEnded<View>, request: HttpRequest) -> Result<HttpRe
     Ok(answer(&on.app, &request, HttpResponse::Ok(), &statement))
 }
 
-fn ended(row: SessionRow) -> EndedSession {
+fn ended(sessions: &Sessions, row: SessionRow) -> EndedSession {
     EndedSession {
+        spark_ui_url: sessions.history_url(&row),
         id: row.id,
         name: row.name,
         app_id: row.app_id,

@@ -327,9 +327,23 @@ impl Life {
         if let Some(why) = &diagnosis {
             self.note(format!("The batch has ended: {why}"));
         }
+        self.link_history();
         self.snapshot.exit_code = exit_code;
         self.snapshot.diagnosis = diagnosis.map(Into::into);
         self.become_(state).await;
+    }
+
+    /// Has the link to Spark's UI lead to the history server, where that shows the application.
+    fn link_history(&mut self) {
+        let Some(shown) = &mut self.snapshot.application else {
+            return;
+        };
+        let url = self.shared.drivers.history_url(&self.request.driver, &shown.id);
+        if let Some(url) = url {
+            let shown = Arc::make_mut(shown);
+            shown.links.ui = Some(url);
+            self.note_application();
+        }
     }
 
     /// Writes what is known of the application, for a later server.

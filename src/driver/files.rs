@@ -214,7 +214,7 @@ impl Drivers {
 }
 
 /// The `spark-defaults.conf` of a directory of `conf_dir`, which is to be there.
-fn defaults_of(spark: &Spark, dir: &Path) -> io::Result<BTreeMap<String, String>> {
+pub(super) fn defaults_of(spark: &Spark, dir: &Path) -> io::Result<BTreeMap<String, String>> {
     let read = match dir.is_dir() {
         true => spark_defaults(spark, dir.to_str()),
         false => Err(io::ErrorKind::NotADirectory.into()),

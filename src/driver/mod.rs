@@ -368,6 +368,26 @@ impl Drivers {
         lowered.is_empty().then_some(conf)
     }
 
+    /// Where Spark's history server shows an application that was started so, once it has ended. None without such a server or an event log.
+    /// Reads a file where the driver has a configuration directory of its own.
+    #[must_use]
+    pub fn history_url(&self, spec: &DriverSpec, application: &str) -> Option<String> {
+        let server = &self.config.spark.history_server;
+        let is_plain = |id: &str| {
+            id.bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+        };
+        if server.is_empty() || application.is_empty() || !is_plain(application) {
+            return None;
+        }
+        let other = spec.conf_dirs.as_ref().and_then(|dirs| dirs.spark.as_deref());
+        let other = other.and_then(|dir| files::defaults_of(&self.spark, dir).ok());
+        let defaults = other.as_ref().unwrap_or(&self.defaults);
+        let conf = submit::conf(&self.config, spec, defaults, Path::new(""));
+        let is_on = conf.get("spark.eventLog.enabled").is_some_and(|on| on == "true");
+        is_on.then(|| format!("{}/history/{application}/", server.trim_end_matches('/')))
+    }
+
     /// Takes a driver's call no longer, once it has ended.
     pub fn forget(&self, driver: &Driver) {
         self.listener.forget(driver.id);

@@ -1,6 +1,7 @@
 //! What the store has of sessions, where no actor does: those of an earlier server, and those that have ended.
 
 use super::registry::Sessions;
+use super::request::NewSession;
 use super::state::SessionState;
 use super::statement::Statement;
 use crate::driver::{RunDir, log};
@@ -47,6 +48,15 @@ impl Sessions {
     pub async fn ended(&self, id: i64) -> Result<Option<SessionRow>, StoreError> {
         let row = self.store().ended_session(id).await?;
         Ok(row.and_then(|row| sound(self.store(), row)))
+    }
+
+    /// Where Spark's history server shows the application of a session that has ended.
+    #[must_use]
+    pub fn history_url(&self, row: &SessionRow) -> Option<String> {
+        let request: NewSession = serde_json::from_str(&row.request).ok()?;
+        self.shared
+            .drivers
+            .history_url(&request.driver, row.app_id.as_deref()?)
     }
 
     /// Whose a session that has ended was, and with whom it is shared.

@@ -487,6 +487,8 @@ pub struct EndedSession {
     pub name: Option<String>,
     /// Spark's application id.
     pub app_id: Option<String>,
+    /// Where Spark's history server shows it; null where there is none, or the application had no event log.
+    pub spark_ui_url: Option<String>,
     /// Who created it.
     pub owner: Option<String>,
     /// As whom its driver ran.

@@ -14,6 +14,7 @@ pub(super) fn check_spark(spark: &Spark, fail: &Fail<'_>) -> Result<(), ConfigEr
         hive: _,
         local_ip,
         conf,
+        history_server,
     } = spark;
     if !home.as_os_str().is_empty() {
         fail.absolute("spark.home", std::slice::from_ref(home))?;
@@ -36,6 +37,12 @@ pub(super) fn check_spark(spark: &Spark, fail: &Fail<'_>) -> Result<(), ConfigEr
     ])?;
     if !local_ip.is_empty() && local_ip.parse::<std::net::IpAddr>().is_err() {
         return fail.because("spark.local_ip", format!("{local_ip:?} is no IP address"));
+    }
+    if !history_server.is_empty() && !is_http(history_server) {
+        return fail.because(
+            "spark.history_server",
+            format!("{history_server:?} is no address such as \"http://history:18080\""),
+        );
     }
     let odd = |key: &&String| key.is_empty() || key.chars().any(|c| c.is_whitespace() || c.is_control());
     match conf.keys().find(odd) {
@@ -69,19 +76,22 @@ pub(super) fn check_cluster(cluster: &Cluster, fail: &Fail<'_>) -> Result<(), Co
     ])?;
     fail.at_least("cluster.max_answer", *max_answer, Size::kib(64))?;
     fail.plain(&[("cluster.yarn.user", user)])?;
-    let is_http = |address: &&String| {
-        let rest = address
-            .strip_prefix("http://")
-            .or_else(|| address.strip_prefix("https://"));
-        rest.is_none_or(|rest| {
-            rest.is_empty() || rest.starts_with(['/', ':']) || rest.contains(['@', ' ', '?', '#'])
-        })
-    };
-    match resource_manager.iter().find(is_http) {
+    match resource_manager.iter().find(|address| !is_http(address)) {
         Some(address) => fail.because(
             "cluster.yarn.resource_manager",
             format!("{address:?} is no address such as \"http://rm:8088\""),
         ),
         None => Ok(()),
     }
+}
+
+/// Whether a text is the address of a web server, without a query or a name in it.
+fn is_http(address: &str) -> bool {
+    let rest = address
+        .strip_prefix("http://")
+        .or_else(|| address.strip_prefix("https://"));
+    rest.is_some_and(|rest| {
+        let is_odd = |c: char| matches!(c, '@' | '?' | '#') || c.is_whitespace() || c.is_control();
+        !rest.is_empty() && !rest.starts_with(['/', ':']) && !rest.contains(is_odd)
+    })
 }

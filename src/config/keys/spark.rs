@@ -25,6 +25,9 @@ tables! {
         local_ip: String = "127.0.0.1".to_owned();
         /// Spark conf that each session starts from; a request's conf goes over it.
         conf: TextMap = TextMap::default();
+        /// Spark's history server, such as `"http://history:18080"`: where `sparkUiUrl` leads once an application with an event log has ended.
+        /// Empty: none.
+        history_server: String = String::new();
     }
 
     /// A secured Hadoop, and as whom drivers act on it (docs/hadoop-security.md).

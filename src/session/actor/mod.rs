@@ -297,6 +297,9 @@ impl Actor {
             info!(session.id = self.id, %old, new = %next, "the session's state changed");
         }
         self.snapshot.state = next;
+        if next == SessionState::Dead {
+            self.link_history();
+        }
         self.feed.state(next);
         let ended = (next == SessionState::Dead).then(now_ms);
         // Which of idle and busy it is follows from the statements: the store has one word for both.
@@ -379,6 +382,15 @@ impl Actor {
             }
             Done::Nothing
         }));
+    }
+
+    /// Has the link to Spark's UI lead to the history server, where that shows the application: a driver's own UI ends with it.
+    fn link_history(&mut self) {
+        let url = self.snapshot.app_id.as_deref();
+        let url = url.and_then(|id| self.shared.drivers.history_url(&self.request.driver, id));
+        if url.is_some() || !self.shared.config.spark.runs_in_cluster() {
+            self.snapshot.ui_url = url;
+        }
     }
 
     /// Stores where the session's application is now.
