@@ -4,11 +4,12 @@
 //! applications at once. Called by `batch`, which follows its applications, and by `driver`, which names them; calls `config` and
 //! `background`. `docs/clusters.md` is its page.
 //!
-//! Read in this order: `application`, `watcher` (when is asked for what), `yarn` (how), `ending`.
+//! Read in this order: `application`, `watcher` (when is asked for what), `yarn` (how), `negotiate` (as whom), `ending`.
 
 mod application;
 mod ending;
 mod hadoop_conf;
+mod negotiate;
 mod watcher;
 mod yarn;
 
@@ -29,6 +30,7 @@ pub use application::{Application, Links, Outcome, State};
 pub use ending::{Ending, LATE, LOOK};
 pub use watcher::{Report, Watched};
 
+use negotiate::Negotiate;
 use watcher::Watcher;
 use yarn::Yarn;
 
@@ -73,7 +75,9 @@ impl Cluster {
             return Ok(None);
         }
         let settings = &config.cluster;
-        let yarn = match Yarn::open(settings, |name| std::env::var(name).ok()) {
+        let ticket = config.hadoop.ticket(state_dir);
+        let negotiate = Negotiate::new(ticket.as_deref(), settings.timeout.get(), background)?;
+        let yarn = match Yarn::open(settings, negotiate, |name| std::env::var(name).ok()) {
             Err(error) if !config.spark.runs_in_cluster() => {
                 tracing::info!("YARN is not asked about applications: {error:#}");
                 return Ok(None);

@@ -278,12 +278,15 @@ impl Watcher {
 #[cfg(test)]
 mod tests {
     use super::super::application::{Outcome, State};
+    use super::super::negotiate::Negotiate;
     use super::*;
+    use crate::background::Background;
 
     fn watcher() -> Arc<Watcher> {
         let mut settings = config::Cluster::default();
         settings.yarn.resource_manager = vec!["http://127.0.0.1:9".to_owned()];
-        let yarn = Yarn::open(&settings, |_| None).unwrap();
+        let negotiate = Negotiate::new(None, Duration::ZERO, &Background::new()).unwrap();
+        let yarn = Yarn::open(&settings, negotiate, |_| None).unwrap();
         Arc::new(Watcher::new(yarn, &settings, "all".to_owned()))
     }
 
@@ -295,8 +298,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn few_are_asked_for_by_name_and_those_that_have_ended_never() {
+    #[tokio::test]
+    async fn few_are_asked_for_by_name_and_those_that_have_ended_never() {
         let watcher = watcher();
         assert_eq!(watcher.next(&mut Vec::new()), None);
         let driver = Uuid::new_v4();
@@ -319,8 +322,8 @@ mod tests {
         assert!(watcher.entries().is_empty());
     }
 
-    #[test]
-    fn of_many_those_that_live_are_asked_for_and_the_others_by_name_in_turn() {
+    #[tokio::test]
+    async fn of_many_those_that_live_are_asked_for_and_the_others_by_name_in_turn() {
         let watcher = watcher();
         let drivers: Vec<Uuid> = (0..NAMED * 3).map(|_| Uuid::new_v4()).collect();
         let _watched: Vec<Watched> = drivers.iter().map(|id| Watcher::watch(&watcher, *id)).collect();
@@ -354,8 +357,8 @@ mod tests {
         );
     }
 
-    #[test]
-    fn a_later_application_of_the_same_tag_is_not_taken_for_it() {
+    #[tokio::test]
+    async fn a_later_application_of_the_same_tag_is_not_taken_for_it() {
         let watcher = watcher();
         let driver = Uuid::new_v4();
         let mut watched = Watcher::watch(&watcher, driver);

@@ -1,7 +1,7 @@
 //! YARN's ResourceManagers, asked over their REST API: which applications there are, that one be killed, and what a driver wrote.
 //!
 //! Of several ResourceManagers the one that answers is asked first the next time: one on standby sends elsewhere. Answers are bounded in
-//! bytes and in time. Callers are known by name alone (`user.name`): Kerberos (SPNEGO) is not spoken.
+//! bytes and in time. Callers are known by name (`user.name`), or by their Kerberos ticket where a server asks for it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::application::{Application, Links, State};
+use super::negotiate::{Failed, Negotiate};
 use super::{driver_of, hadoop_conf, tag_of};
 use crate::config;
 
@@ -39,6 +40,7 @@ pub(super) enum Query {
 #[derive(Debug)]
 pub(super) struct Yarn {
     http: Client,
+    negotiate: Negotiate,
     managers: Vec<Url>,
     /// Which of them answered last.
     active: AtomicUsize,
@@ -62,6 +64,7 @@ impl Yarn {
     /// Neither the configuration nor Hadoop's own names any.
     pub(super) fn open(
         settings: &config::Cluster,
+        negotiate: Negotiate,
         variable: impl Fn(&str) -> Option<String>,
     ) -> anyhow::Result<Self> {
         let named = &settings.yarn.resource_manager;
@@ -90,6 +93,7 @@ impl Yarn {
                 .pool_idle_timeout(Duration::from_secs(30))
                 .build()
                 .context("the HTTP client can't be made")?,
+            negotiate,
             managers: addresses.iter().map(parse).collect::<anyhow::Result<_>>()?,
             active: AtomicUsize::new(0),
             user,
@@ -180,7 +184,15 @@ impl Yarn {
             url.query_pairs_mut()
                 .append_pair("size", &format!("-{most}"))
                 .append_pair("user.name", &self.user);
-            let answer = self.http.get(url).send().await.map_err(told)?;
+            let request = self.http.get(url).build().map_err(told)?;
+            let answer = self
+                .negotiate
+                .send(&self.http, request)
+                .await
+                .map_err(|failed| match failed {
+                    Failed::Unreached(error) => told(error),
+                    Failed::Refused(why) => format!("{node} {why}"),
+                })?;
             if !answer.status().is_success() {
                 return Err(format!("{node} answers {}", answer.status()));
             }
@@ -218,7 +230,7 @@ impl Yarn {
                 .http
                 .request(method.clone(), url)
                 .header("Accept", "application/json");
-            match answer(finish(request)).await {
+            match self.answer(finish(request)).await {
                 Ok(Answer::Is(response)) => {
                     self.active.store(at, Ordering::Relaxed);
                     return Ok(response);
@@ -228,6 +240,37 @@ impl Yarn {
             }
         }
         Err(why)
+    }
+
+    /// Sends a request. An error is final, whichever ResourceManager is asked.
+    async fn answer(&self, request: RequestBuilder) -> Result<Answer, String> {
+        let request = request.build().map_err(told)?;
+        let response = match self.negotiate.send(&self.http, request).await {
+            Err(Failed::Unreached(error)) => {
+                return Ok(Answer::Elsewhere(format!("does not answer: {}", told(error))));
+            }
+            Err(Failed::Refused(why)) => return Err(why),
+            Ok(response) => response,
+        };
+        let status = response.status();
+        let is_json = response
+            .headers()
+            .get(CONTENT_TYPE)
+            .and_then(|kind| kind.to_str().ok())
+            .is_some_and(|kind| kind.starts_with("application/json"));
+        match status {
+            StatusCode::UNAUTHORIZED => {
+                Err("asks for authentication that is neither simple nor Kerberos (401)".to_owned())
+            }
+            _ if status.is_redirection() => Ok(Answer::Elsewhere("is on standby".to_owned())),
+            _ if status.is_server_error() => Ok(Answer::Elsewhere(format!("answers {status}"))),
+            _ if !status.is_success() => Err(format!("refuses: {status}")),
+            // One on standby that knows no active one answers with a page.
+            _ if !is_json => Ok(Answer::Elsewhere(
+                "answers with no JSON: it is on standby, or no ResourceManager".to_owned(),
+            )),
+            _ => Ok(Answer::Is(response)),
+        }
     }
 
     async fn read(&self, mut answer: Response, most: usize) -> Result<Vec<u8>, String> {
@@ -241,34 +284,6 @@ impl Yarn {
             body.extend_from_slice(&chunk);
         }
         Ok(body)
-    }
-}
-
-/// Sends a request. An error is final, whichever ResourceManager is asked.
-async fn answer(request: RequestBuilder) -> Result<Answer, String> {
-    let response = match request.send().await {
-        Err(error) => return Ok(Answer::Elsewhere(format!("does not answer: {}", told(error)))),
-        Ok(response) => response,
-    };
-    let status = response.status();
-    let is_json = response
-        .headers()
-        .get(CONTENT_TYPE)
-        .and_then(|kind| kind.to_str().ok())
-        .is_some_and(|kind| kind.starts_with("application/json"));
-    match status {
-        StatusCode::UNAUTHORIZED => Err(
-            "asks for Kerberos (401), which Firesteel does not speak to YARN: allow simple authentication"
-                .to_owned(),
-        ),
-        _ if status.is_redirection() => Ok(Answer::Elsewhere("is on standby".to_owned())),
-        _ if status.is_server_error() => Ok(Answer::Elsewhere(format!("answers {status}"))),
-        _ if !status.is_success() => Err(format!("refuses: {status}")),
-        // One on standby that knows no active one answers with a page.
-        _ if !is_json => Ok(Answer::Elsewhere(
-            "answers with no JSON: it is on standby, or no ResourceManager".to_owned(),
-        )),
-        _ => Ok(Answer::Is(response)),
     }
 }
 

@@ -18,7 +18,7 @@ mod values;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -126,6 +126,12 @@ impl Hadoop {
     #[must_use]
     pub fn has_keytab(&self) -> bool {
         !self.keytab.as_os_str().is_empty()
+    }
+
+    /// The cache with that ticket.
+    #[must_use]
+    pub fn ticket(&self, state_dir: &Path) -> Option<PathBuf> {
+        self.has_keytab().then(|| state_dir.join("krb5cc"))
     }
 
     /// Whether each driver acts on the cluster for its session's user (`--proxy-user`).

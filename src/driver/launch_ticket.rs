@@ -17,8 +17,6 @@ use super::ccache::{self, Held, KINIT};
 use crate::background::Background;
 use crate::config::{Config, Hadoop};
 
-/// The cache's name in the state directory.
-const CACHE: &str = "krb5cc";
 /// The bytes that are read of what `kinit` says.
 const SAID: u64 = 1024;
 
@@ -55,13 +53,10 @@ impl LaunchTicket {
     /// Gets the ticket, where the configuration has a keytab, and keeps it fresh until the server stops. That there is none is no error: the log says it, and
     /// drivers can't be started until there is one.
     pub async fn obtain(settings: &Hadoop, state_dir: &Path, background: &Background) -> Option<Self> {
-        if !settings.has_keytab() {
-            return None;
-        }
+        let cache = settings.ticket(state_dir)?;
         if let Ok(Some(open)) = ccache::look_at_keytab(&settings.keytab) {
             warn!("hadoop.keytab: {open}");
         }
-        let cache = state_dir.join(CACHE);
         // An earlier server's is as good, as long as it lasts.
         let held = ccache::read(&cache).filter(|held| held.principal == settings.principal);
         let ticket = Self(Arc::new(Inner {

@@ -1,5 +1,8 @@
-//! GSS-API (RFC 2743, 2744), as far as a server needs it to look at a client's Kerberos ticket. MIT's library is loaded when it is asked for and
-//! not linked, so that the server starts on machines without it and is built without its headers.
+//! GSS-API (RFC 2743, 2744), as far as a server needs it to look at a client's Kerberos ticket, and to show its own to another (`initiate.rs`). MIT's
+//! library is loaded when it is asked for and not linked, so that the server starts on machines without it and is built without its headers.
+
+#[path = "initiate.rs"]
+mod initiate;
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr::null_mut;
@@ -98,6 +101,7 @@ pub struct Gssapi {
     acquire_cred_from: AcquireCredFrom,
     set_neg_mechs: SetNegMechs,
     accept_sec_context: AcceptSecContext,
+    init_sec_context: initiate::InitSecContext,
     display_name: DisplayName,
     display_status: DisplayStatus,
     release_buffer: ReleaseBuffer,
@@ -120,10 +124,10 @@ pub struct Accepted {
 /// Why there is no client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GssError {
-    /// The server's own key can't be used.
+    /// The server's own key or ticket can't be used.
     #[error("{0}")]
     OwnKey(String),
-    /// The token proves nothing.
+    /// The token proves nothing, or there is none for a service.
     #[error("{0}")]
     Token(String),
 }
@@ -151,6 +155,7 @@ impl Gssapi {
                 acquire_cred_from: named(&library, b"gss_acquire_cred_from\0")?,
                 set_neg_mechs: named(&library, b"gss_set_neg_mechs\0")?,
                 accept_sec_context: named(&library, b"gss_accept_sec_context\0")?,
+                init_sec_context: named(&library, b"gss_init_sec_context\0")?,
                 display_name: named(&library, b"gss_display_name\0")?,
                 display_status: named(&library, b"gss_display_status\0")?,
                 release_buffer: named(&library, b"gss_release_buffer\0")?,

@@ -90,6 +90,20 @@ class Realm:
         self.admin(f"ktadd -k {new} {service}")
         new.replace(self.keytab)
 
+    def web_keytab(self) -> Path:
+        """A keytab for web servers that are called localhost or 127.0.0.1, with a key of its own."""
+        path = self.home / "web.keytab"
+        self.admin("addprinc -randkey HTTP/127.0.0.1")
+        for service in (SERVICE, f"HTTP/127.0.0.1@{NAME}"):
+            self.admin(f"ktadd -k {path} {service}")
+        return path
+
+    def user_keytab(self, user: str) -> Path:
+        """A keytab of a user, whose password is none any more."""
+        path = self.home / f"{user}.keytab"
+        self.admin(f"ktadd -k {path} {user}")
+        return path
+
     def log_in(self, user: str) -> dict[str, str]:
         """A ticket for a user; the environment in which a client has it."""
         cache = self.home / f"cache-{user.replace('/', '-')}"

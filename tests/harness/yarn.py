@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import getpass
 import os
 import shutil
@@ -15,6 +16,7 @@ import requests
 
 from harness.daemons import Daemon
 from harness.processes import wait_until
+from harness.realm import Realm, token
 from harness.server import ROOT, environment, free_port
 from harness.spark import SHORT_LIVED, Spark
 
@@ -40,21 +42,33 @@ def xml(settings: dict[str, Any]) -> str:
     return f"<configuration>\n{rows}</configuration>\n"
 
 
+class Ticket(requests.auth.AuthBase):
+    """Shows this process's own Kerberos ticket with each request."""
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        shown = base64.b64encode(token()).decode()
+        request.headers["Authorization"] = f"Negotiate {shown}"
+        return request
+
+
 class Yarn:
     """A ResourceManager, which remembers what runs when it is restarted, and a NodeManager."""
 
-    def __init__(self, memory: int = 6144, cores: int = 8):
+    def __init__(self, memory: int = 6144, cores: int = 8, realm: Realm | None = None):
+        self.host = "localhost" if realm else "127.0.0.1"
         self.home = Path(tempfile.mkdtemp(prefix="firesteel-yarn-"))
         self.conf = self.home / "conf"
         self.conf.mkdir()
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http://{self.host}:{self.port}"
         self.http = requests.Session()
         self.http.trust_env = False
         node_port = free_port()
-        (self.conf / "core-site.xml").write_text(
-            xml({"fs.defaultFS": "file:///", "hadoop.tmp.dir": self.home / "tmp"})
-        )
+        self.java: list[str] = []
+        core = {"fs.defaultFS": "file:///", "hadoop.tmp.dir": self.home / "tmp"}
+        if realm:
+            core |= self._asks_for_tickets(realm)
+        (self.conf / "core-site.xml").write_text(xml(core))
         (self.conf / "yarn-site.xml").write_text(xml(self._site(memory, cores, node_port)))
         (self.conf / "capacity-scheduler.xml").write_text(xml(self._queues()))
         (self.conf / "log4j.properties").write_text(
@@ -72,13 +86,32 @@ class Yarn:
             self.stop()
             raise
 
+    def _asks_for_tickets(self, realm: Realm) -> dict[str, Any]:
+        # Of the web servers alone: among themselves the daemons know one another by name.
+        self.http.auth = Ticket()
+        self.java.append(f"-Djava.security.krb5.conf={realm.env['KRB5_CONFIG']}")
+        secret = self.home / "secret"
+        secret.write_text("cookies are signed with it")
+        settings = {
+            "type": "kerberos",
+            "simple.anonymous.allowed": "false",
+            "signature.secret.file": secret,
+            "token.validity": 2,
+            "kerberos.principal": "*",
+            "kerberos.keytab": realm.web_keytab(),
+        }
+        return {
+            "hadoop.http.filter.initializers": "org.apache.hadoop.security.AuthenticationFilterInitializer",
+            **{f"hadoop.http.authentication.{key}": value for key, value in settings.items()},
+        }
+
     def _site(self, memory: int, cores: int, node_port: int) -> dict[str, Any]:
         manager, node = "yarn.resourcemanager", "yarn.nodemanager"
         others = ("address", "scheduler.address", "resource-tracker.address", "admin.address")
         return {
             f"{manager}.hostname": "127.0.0.1",
             f"{manager}.bind-host": "127.0.0.1",
-            f"{manager}.webapp.address": f"127.0.0.1:{self.port}",
+            f"{manager}.webapp.address": f"{self.host}:{self.port}",
             **{f"{manager}.{name}": f"127.0.0.1:{free_port()}" for name in others},
             f"{manager}.recovery.enabled": "true",
             f"{manager}.store.class": f"{SERVER}.recovery.FileSystemRMStateStore",
@@ -87,11 +120,11 @@ class Yarn:
             f"{manager}.nodemanagers.heartbeat-interval-ms": 200,
             f"{manager}.connect.retry-interval.ms": 500,
             "yarn.scheduler.minimum-allocation-mb": 256,
-            f"{node}.hostname": "127.0.0.1",
+            f"{node}.hostname": self.host,
             f"{node}.bind-host": "127.0.0.1",
             f"{node}.address": "127.0.0.1:0",
             f"{node}.localizer.address": f"127.0.0.1:{free_port()}",
-            f"{node}.webapp.address": f"127.0.0.1:{node_port}",
+            f"{node}.webapp.address": f"{self.host}:{node_port}",
             f"{node}.resource.memory-mb": memory,
             f"{node}.resource.cpu-vcores": cores,
             f"{node}.vmem-check-enabled": "false",
@@ -121,7 +154,7 @@ class Yarn:
     def _daemon(self, main: str, name: str, ports: list[int]) -> Daemon:
         opens = [f"--add-opens=java.base/java.{part}=ALL-UNNAMED" for part in ("lang", "util")]
         java = f"{os.environ['JAVA_HOME']}/bin/java" if "JAVA_HOME" in os.environ else "java"
-        options = [*SHORT_LIVED.split(), "-Xmx300m", "-Djava.net.preferIPv4Stack=true", *opens]
+        options = [*SHORT_LIVED.split(), *self.java, "-Xmx300m", "-Djava.net.preferIPv4Stack=true", *opens]
         argv = [java, *options, "-cp", f"{self.conf}:{jars()}/*", main]
         env = environment(HADOOP_CONF_DIR=str(self.conf), HADOOP_USER_NAME=getpass.getuser())
         return Daemon(argv, self.home / f"{name}.log", ports, env, limit=START_LIMIT)
