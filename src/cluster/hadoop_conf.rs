@@ -1,4 +1,4 @@
-//! Where YARN's ResourceManagers are, as Hadoop's own configuration says it: `yarn-site.xml` of HADOOP_CONF_DIR or YARN_CONF_DIR.
+//! Where YARN's ResourceManagers and its log server are, as Hadoop's own configuration says it: `yarn-site.xml` of HADOOP_CONF_DIR or YARN_CONF_DIR.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -44,6 +44,19 @@ pub(super) fn resource_managers(variable: impl Fn(&str) -> Option<String>) -> an
         file.display()
     );
     Ok(found)
+}
+
+/// What a property of the file holds; none where it is not there, empty, or refers to another.
+pub(super) fn property(variable: impl Fn(&str) -> Option<String>, name: &str) -> Option<String> {
+    let directories = ["YARN_CONF_DIR", "HADOOP_CONF_DIR"]
+        .into_iter()
+        .filter_map(variable);
+    let file = directories
+        .filter(|value| !value.is_empty())
+        .map(|path| Path::new(&path).join(FILE))
+        .find(|path| path.is_file())?;
+    let value = read(&file).ok()?.remove(name)?;
+    Some(value).filter(|value| !value.is_empty() && !value.contains("${"))
 }
 
 fn read(path: &Path) -> std::io::Result<BTreeMap<String, String>> {
@@ -199,6 +212,9 @@ mod tests {
             "<property><name>yarn.resourcemanager.hostname</name><value>rm</value></property>",
         )
         .unwrap();
+        let of = |name: &str| property(|_| Some(path.clone()), name);
+        assert_eq!(of("yarn.resourcemanager.hostname").as_deref(), Some("rm"));
+        assert_eq!(of("other"), None);
         assert_eq!(
             resource_managers(|_| Some(path.clone())).unwrap(),
             ["http://rm:8088"]

@@ -45,6 +45,8 @@ pub(super) struct Yarn {
     /// Which of them answered last.
     active: AtomicUsize,
     user: String,
+    /// The web services of the server that has aggregated logs.
+    log_server: Option<String>,
     max_answer: usize,
     turns: Semaphore,
 }
@@ -76,6 +78,10 @@ impl Yarn {
             let url = Url::parse(address).ok().filter(Url::has_host);
             url.with_context(|| format!("{address:?} is no address of a ResourceManager"))
         };
+        let log_server = match settings.yarn.log_server.as_str() {
+            "" => hadoop_conf::property(&variable, "yarn.log.server.web-service.url"),
+            named => Some(named.to_owned()),
+        };
         let user = Some(settings.yarn.user.clone()).filter(|user| !user.is_empty());
         let user = user
             .or_else(|| variable("HADOOP_USER_NAME"))
@@ -97,6 +103,7 @@ impl Yarn {
             managers: addresses.iter().map(parse).collect::<anyhow::Result<_>>()?,
             active: AtomicUsize::new(0),
             user,
+            log_server: log_server.map(|url| url.trim_end_matches('/').to_owned()),
             max_answer: settings.max_answer.len(),
             turns: Semaphore::new(AT_ONCE),
         })
@@ -154,10 +161,10 @@ impl Yarn {
             .map(drop)
     }
 
-    /// The end of what a driver wrote, from its node.
+    /// The end of what a driver wrote, from its node, else from the log server.
     ///
     /// # Errors
-    /// As of [`Yarn::applications`]; or the node has it no more.
+    /// As of [`Yarn::applications`]; or neither has it.
     pub(super) async fn driver_log(
         &self,
         application: &Application,
@@ -177,10 +184,30 @@ impl Yarn {
             .as_deref()
             .and_then(|url| url.split_once("://"))
             .map_or("http", |(scheme, _)| scheme);
+        let nodes = format!("{scheme}://{node}/ws/v1/node");
+        let why = match self.container_log(&nodes, container, most).await {
+            Err(why) => format!("{node} {why}"),
+            found => return found,
+        };
+        // A node gives its logs away once an application has ended, where they are aggregated.
+        let Some(server) = &self.log_server else {
+            return Err(why);
+        };
+        let found = self.container_log(server, container, most).await;
+        found.map_err(|also| format!("{why}; the log server at {server} {also}"))
+    }
+
+    /// The end of what a container wrote, as web services of YARN's have it.
+    async fn container_log(
+        &self,
+        services: &str,
+        container: &str,
+        most: u64,
+    ) -> Result<[Vec<u8>; 2], String> {
         let mut streams = [Vec::new(), Vec::new()];
         for (stream, name) in streams.iter_mut().zip(["stdout", "stderr"]) {
-            let address = format!("{scheme}://{node}/ws/v1/node/containerlogs/{container}/{name}");
-            let mut url = Url::parse(&address).map_err(|_| format!("{address:?} is no address"))?;
+            let address = format!("{services}/containerlogs/{container}/{name}");
+            let mut url = Url::parse(&address).map_err(|_| "has no address".to_owned())?;
             url.query_pairs_mut()
                 .append_pair("size", &format!("-{most}"))
                 .append_pair("user.name", &self.user);
@@ -190,11 +217,11 @@ impl Yarn {
                 .send(&self.http, request)
                 .await
                 .map_err(|failed| match failed {
-                    Failed::Unreached(error) => told(error),
-                    Failed::Refused(why) => format!("{node} {why}"),
+                    Failed::Unreached(error) => format!("does not answer: {}", told(error)),
+                    Failed::Refused(why) => why,
                 })?;
             if !answer.status().is_success() {
-                return Err(format!("{node} answers {}", answer.status()));
+                return Err(format!("answers {}", answer.status()));
             }
             // Around the log there are a few lines of the node's own.
             let most = usize::try_from(most).unwrap_or(usize::MAX).saturating_add(4096);

@@ -361,8 +361,12 @@ fn values_are_checked_against_one_another() {
         (("cluster.poll_interval", "0s"), "longer than 0s"),
         (("cluster.max_answer", "1KiB"), "at least 64KiB"),
         (("cluster.yarn.resource_manager", "rm:8088"), "no address such as"),
+        (("cluster.yarn.log_server", "history:19888"), "no address such as"),
         (("cluster.yarn.staging_timeout", "0s"), "must be longer than 0s"),
-        (("spark.history_server", "http://user@history:18080"), "no address such as"),
+        (
+            ("spark.history_server", "http://user@history:18080"),
+            "no address such as",
+        ),
         (("spark.history_server", "history"), "no address such as"),
         (("session.ttl", "11years"), "ten years"),
         (("server.tls.cert", "/x"), "needs both"),

@@ -23,6 +23,7 @@ from harness.spark import SHORT_LIVED, Spark
 SERVER = "org.apache.hadoop.yarn.server.resourcemanager"
 RESOURCE_MANAGER = f"{SERVER}.ResourceManager"
 NODE_MANAGER = "org.apache.hadoop.yarn.server.nodemanager.NodeManager"
+LOG_SERVER = "org.apache.hadoop.yarn.server.applicationhistoryservice.ApplicationHistoryServer"
 START_LIMIT = 120.0
 LIVE = "NEW,NEW_SAVING,SUBMITTED,ACCEPTED,RUNNING"
 
@@ -54,7 +55,13 @@ class Ticket(requests.auth.AuthBase):
 class Yarn:
     """A ResourceManager, which remembers what runs when it is restarted, and a NodeManager."""
 
-    def __init__(self, memory: int = 6144, cores: int = 8, realm: Realm | None = None):
+    def __init__(
+        self,
+        memory: int = 6144,
+        cores: int = 8,
+        realm: Realm | None = None,
+        aggregates_logs: bool = False,
+    ):
         self.host = "localhost" if realm else "127.0.0.1"
         self.home = Path(tempfile.mkdtemp(prefix="firesteel-yarn-"))
         self.conf = self.home / "conf"
@@ -69,7 +76,11 @@ class Yarn:
         if realm:
             core |= self._asks_for_tickets(realm)
         (self.conf / "core-site.xml").write_text(xml(core))
-        (self.conf / "yarn-site.xml").write_text(xml(self._site(memory, cores, node_port)))
+        site = self._site(memory, cores, node_port)
+        log_port = free_port()
+        if aggregates_logs:
+            site |= self._aggregates_logs(log_port)
+        (self.conf / "yarn-site.xml").write_text(xml(site))
         (self.conf / "capacity-scheduler.xml").write_text(xml(self._queues()))
         (self.conf / "log4j.properties").write_text(
             "log4j.rootLogger=INFO,out\nlog4j.appender.out=org.apache.log4j.ConsoleAppender\n"
@@ -78,9 +89,12 @@ class Yarn:
         )
         self.master = self._daemon(RESOURCE_MANAGER, "resourcemanager", [self.port])
         self.node = self._daemon(NODE_MANAGER, "nodemanager", [node_port])
+        self.log_server = self._daemon(LOG_SERVER, "log-server", [log_port]) if aggregates_logs else None
         try:
             self.start_master()
             self.node.start()
+            if self.log_server:
+                self.log_server.start()
             wait_until("the node is there", self._has_node, START_LIMIT)
         except BaseException:
             self.stop()
@@ -103,6 +117,21 @@ class Yarn:
         return {
             "hadoop.http.filter.initializers": "org.apache.hadoop.security.AuthenticationFilterInitializer",
             **{f"hadoop.http.authentication.{key}": value for key, value in settings.items()},
+        }
+
+    def _aggregates_logs(self, port: int) -> dict[str, Any]:
+        # Nodes give an application's logs away when it has ended; this server has them from then on.
+        timeline = "yarn.timeline-service"
+        return {
+            "yarn.log-aggregation-enable": "true",
+            "yarn.nodemanager.remote-app-log-dir": f"file://{self.home}/aggregated",
+            "yarn.log.server.web-service.url": f"http://127.0.0.1:{port}/ws/v1/applicationhistory",
+            f"{timeline}.hostname": "127.0.0.1",
+            f"{timeline}.bind-host": "127.0.0.1",
+            f"{timeline}.address": f"127.0.0.1:{free_port()}",
+            f"{timeline}.webapp.address": f"127.0.0.1:{port}",
+            f"{timeline}.store-class": "org.apache.hadoop.yarn.server.timeline.MemoryTimelineStore",
+            f"{timeline}.generic-application-history.save-non-am-container-meta-info": "false",
         }
 
     def _site(self, memory: int, cores: int, node_port: int) -> dict[str, Any]:
@@ -245,6 +274,8 @@ class Yarn:
                     self.kill(found["id"])
                 wait_until("no application is left", lambda: not self.applications(states=LIVE), 60)
         finally:
+            if self.log_server:
+                self.log_server.stop()
             self.node.stop()
             self.master.stop()
             shutil.rmtree(self.home, ignore_errors=True)

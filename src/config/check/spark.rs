@@ -61,11 +61,13 @@ pub(super) fn check_cluster(cluster: &Cluster, fail: &Fail<'_>) -> Result<(), Co
         longest_wait,
         lookup_timeout,
         max_answer,
-        yarn: Yarn {
-            resource_manager,
-            user,
-            staging_timeout,
-        },
+        yarn:
+            Yarn {
+                resource_manager,
+                user,
+                log_server,
+                staging_timeout,
+            },
     } = cluster;
     fail.positive(&[
         ("cluster.poll_interval", *poll_interval),
@@ -76,6 +78,12 @@ pub(super) fn check_cluster(cluster: &Cluster, fail: &Fail<'_>) -> Result<(), Co
     ])?;
     fail.at_least("cluster.max_answer", *max_answer, Size::kib(64))?;
     fail.plain(&[("cluster.yarn.user", user)])?;
+    if !log_server.is_empty() && !is_http(log_server) {
+        return fail.because(
+            "cluster.yarn.log_server",
+            format!("{log_server:?} is no address such as \"http://history:19888/ws/v1/history\""),
+        );
+    }
     match resource_manager.iter().find(|address| !is_http(address)) {
         Some(address) => fail.because(
             "cluster.yarn.resource_manager",

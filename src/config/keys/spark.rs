@@ -81,6 +81,9 @@ tables! {
         resource_manager: Vec<String> = Vec::new();
         /// As whom it is asked (`user.name`): one who may kill applications. Empty: HADOOP_USER_NAME, else the server's own user.
         user: String = String::new();
+        /// The web services of the server that has aggregated logs, such as `"http://history:19888/ws/v1/history"`: it is asked for the driver's log that its node
+        /// has no more. Empty: `yarn.log.server.web-service.url` of `yarn-site.xml`.
+        log_server: String = String::new();
         /// How long the removal of staging directories may take, up to 64 at a time: they are left by applications that are killed.
         staging_timeout: Span = Span::secs(120);
     }
