@@ -60,6 +60,7 @@ class Yarn:
         memory: int = 6144,
         cores: int = 8,
         realm: Realm | None = None,
+        gpus: int = 0,
         aggregates_logs: bool = False,
     ):
         self.host = "localhost" if realm else "127.0.0.1"
@@ -81,6 +82,13 @@ class Yarn:
         if aggregates_logs:
             site |= self._aggregates_logs(log_port)
         (self.conf / "yarn-site.xml").write_text(xml(site))
+        if gpus:
+            # Counted as any resource that an administrator names: no device is looked for.
+            kind = "yarn.io/gpu"
+            (self.conf / "resource-types.xml").write_text(xml({"yarn.resource-types": kind}))
+            (self.conf / "node-resources.xml").write_text(
+                xml({f"yarn.nodemanager.resource-type.{kind}": gpus})
+            )
         (self.conf / "capacity-scheduler.xml").write_text(xml(self._queues()))
         (self.conf / "log4j.properties").write_text(
             "log4j.rootLogger=INFO,out\nlog4j.appender.out=org.apache.log4j.ConsoleAppender\n"
@@ -169,8 +177,12 @@ class Yarn:
     def _queues(self) -> dict[str, Any]:
         # The masters of `narrow` may have hardly any memory: one application waits for the other.
         root = "yarn.scheduler.capacity.root"
-        queues = {f"{root}.queues": "default,narrow"}
-        for queue, capacity, masters in (("default", 80, 0.9), ("narrow", 20, 0.01)):
+        calculator = "org.apache.hadoop.yarn.util.resource.DominantResourceCalculator"
+        queues = {
+            f"{root}.queues": "default,analysts,narrow",
+            "yarn.scheduler.capacity.resource-calculator": calculator,
+        }
+        for queue, capacity, masters in (("default", 60, 0.9), ("analysts", 20, 0.9), ("narrow", 20, 0.01)):
             queues |= {
                 f"{root}.{queue}.capacity": capacity,
                 f"{root}.{queue}.maximum-capacity": 100,
