@@ -324,6 +324,7 @@ impl Drivers {
             keeper,
             has_failed: false,
             remote,
+            staging: self.staging.clone(),
         };
         self.background.spawn(supervisor.run());
         let driver = Driver {
@@ -407,13 +408,8 @@ impl Drivers {
         application: Option<&cluster::Application>,
         known: Option<(&str, &str)>,
     ) {
-        let left = match application {
-            Some(application) if application.is_finished => None,
-            Some(application) => Some((&*application.id, &*application.user)),
-            None => known,
-        };
-        if let (Some(remover), Some(staging), Some((id, user))) = (&self.staging, staging, left) {
-            remover.remove(staging, id, user);
+        if let Some(remover) = &self.staging {
+            remover.clear(staging, application, known);
         }
     }
 

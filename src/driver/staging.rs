@@ -26,6 +26,7 @@ use super::submit::{self, ConfDirs, DriverSpec, Jvm};
 use super::user_ticket::UserTicket;
 use super::{run_as, run_dir};
 use crate::background::Background;
+use crate::cluster::Application;
 use crate::config::Config;
 
 /// What is noted of it in a driver's directory.
@@ -169,8 +170,26 @@ impl Remover {
         Ok(Self { queue, open })
     }
 
+    /// Has the directory removed of an application that has not ended by itself, or that is `known` by the id and the user that YARN has told and is
+    /// lost.
+    pub(super) fn clear(
+        &self,
+        staging: Option<Staging>,
+        application: Option<&Application>,
+        known: Option<(&str, &str)>,
+    ) {
+        let left = match application {
+            Some(application) if application.is_finished => None,
+            Some(application) => Some((&*application.id, &*application.user)),
+            None => known,
+        };
+        if let (Some(staging), Some((id, user))) = (staging, left) {
+            self.remove(staging, id, user);
+        }
+    }
+
     /// Has an application's directory removed, some time; a failure is told in the server's log.
-    pub(super) fn remove(&self, staging: Staging, application: &str, user: &str) {
+    fn remove(&self, staging: Staging, application: &str, user: &str) {
         let left = Left {
             staging,
             id: application.to_owned(),

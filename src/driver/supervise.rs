@@ -22,6 +22,7 @@ use super::keeper_watch::Keeper;
 use super::link::{Call, Connection, Frame, FrameCodec, Slot};
 use super::remote::Remote;
 use super::run_dir::RunDir;
+use super::staging::{Remover, Staging};
 use crate::background::Background;
 use crate::cluster::Application;
 
@@ -86,6 +87,8 @@ pub(super) struct Supervisor {
     pub has_failed: bool,
     /// For a driver that runs in a cluster: its process here is its submit alone.
     pub remote: Option<Box<Remote>>,
+    /// Removes what its application leaves there.
+    pub staging: Option<Remover>,
 }
 
 /// The numbering of both directions, which outlives connections.
@@ -153,6 +156,9 @@ impl Supervisor {
         self.keeper.reap();
         self.drain().await;
         if let Some(remote) = self.remote.take() {
+            if let Some(remover) = &self.staging {
+                remover.clear(Staging::of(&self.run_dir), application.as_deref(), None);
+            }
             for event in remote.ended(application, self.has_failed, &self.background).await {
                 let _ = self.events.send((0, event)).await;
             }
