@@ -3,9 +3,10 @@
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, ExitCode};
+use std::sync::Arc;
 
 use firesteel::authentication::{BasicFile, look_elsewhere};
-use firesteel::config::{AccessMode, Config, ConfigError, RunAsMode};
+use firesteel::config::{AccessMode, Clusters, Config, ConfigError, RunAsMode};
 use firesteel::driver::{Spark, check_tickets, possible_run_as};
 use firesteel::gpu;
 use firesteel::service::Tls;
@@ -39,12 +40,17 @@ pub(crate) fn check(config: Result<Config, ConfigError>) -> ExitCode {
             tell("configuration", Ok("valid".to_owned()));
             tell("state directory", state_directory(&config.server.state_dir));
             tell("java", java());
-            match Spark::find(&config, std::env::var("SPARK_HOME").ok().as_deref()) {
+            let spark_home = std::env::var("SPARK_HOME").ok();
+            match Spark::find(&config, spark_home.as_deref()) {
                 Err(error) => tell("spark", Err(error.to_string())),
                 Ok(spark) => {
-                    tell("python", python(&spark.python));
+                    tell("python", python(&spark.python, "spark.python"));
                     tell("spark", submit(&spark));
                 }
+            }
+            for (name, of_cluster) in Clusters::of(Arc::new(config.clone())).named() {
+                let what = format!("cluster {name}");
+                tell(&what, cluster(name, of_cluster, spark_home.as_deref()));
             }
             tell("gpus", gpus(&config));
             tell("tls", tls(&config));
@@ -120,9 +126,30 @@ fn java() -> Finding {
     }
 }
 
-fn python(program: &str) -> Finding {
+/// A cluster that has a name: its Spark and Python, and its directories of configuration.
+fn cluster(name: &str, config: &Config, spark_home: Option<&str>) -> Finding {
+    let spark = Spark::of_cluster(config, name, spark_home).map_err(|error| error.to_string())?;
+    let found = submit(&spark)?;
+    let python = python(&spark.python, &format!("clusters.{name}.python"))?;
+    let own = config.clusters.get(name);
+    let dirs = own.map(|own| {
+        [
+            ("spark_conf_dir", &own.spark_conf_dir),
+            ("hadoop_conf_dir", &own.hadoop_conf_dir),
+        ]
+    });
+    for (key, dir) in dirs.iter().flatten() {
+        if !dir.as_os_str().is_empty() && !dir.is_dir() {
+            let dir = dir.display();
+            return Err(format!("clusters.{name}.{key}: there is no directory {dir}"));
+        }
+    }
+    Ok(format!("{}, Spark {found}, {python}", config.spark.master))
+}
+
+fn python(program: &str, key: &str) -> Finding {
     let (major, minor) = PYTHON;
-    let fix = format!("install Python {major}.{minor} or later, or set spark.python");
+    let fix = format!("install Python {major}.{minor} or later, or set {key}");
     let text = output(program, &["--version"]).map_err(|error| format!("{error}; {fix}"))?;
     let mut numbers = text
         .trim_start_matches("Python ")

@@ -1,12 +1,16 @@
-//! Profiles: conf of the administrator's that a request chooses by name, and the one for RAPIDS. Called by `api`; calls `gpu` for its keys, and `config`.
+//! Profiles: conf of the administrator's that a request chooses by name, and the one for RAPIDS; and which cluster a request or its profile names. Called by
+//! `api` and `pool`; calls `gpu` for its keys, and `config`.
 
 use std::collections::BTreeMap;
 
-use crate::config::{Config, Profile};
+use crate::config::{Config, DEFAULT_CLUSTER, Profile};
 use crate::gpu::{GPUS, MEMORY, SPARK_AMOUNT};
 
 /// The conf key that chooses a profile: Airflow and sparkmagic can send conf, but no new field.
 pub const PROFILE: &str = "firesteel.profile";
+
+/// The conf key that chooses a cluster.
+pub const CLUSTER: &str = "firesteel.cluster";
 
 /// The profile that `gpu.rapids` makes.
 const RAPIDS: &str = "rapids";
@@ -23,15 +27,65 @@ const LISTS: &[&str] = &[
     "spark.submit.pyFiles",
 ];
 
-/// There is no such profile: a sentence that says which there are.
+/// There is no such profile, or no such cluster: a sentence that says which there are.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{PROFILE}: there is no profile {name:?}; {there_are}")]
+#[error("{key}: there is no {what} {name:?}; {there_are}")]
 pub struct Unknown {
+    key: &'static str,
+    what: &'static str,
     name: String,
     there_are: String,
 }
 
-/// Lays a request's conf over that of the profile that it chooses.
+impl Unknown {
+    fn new<'a>(
+        key: &'static str,
+        what: &'static str,
+        name: &str,
+        all: impl Iterator<Item = &'a String>,
+    ) -> Self {
+        let names: Vec<&str> = all.map(String::as_str).collect();
+        let there_are = match names.is_empty() {
+            true => "this server has none".to_owned(),
+            false => format!("there are {}", names.join(", ")),
+        };
+        let name = name.chars().take(100).collect();
+        Self {
+            key,
+            what,
+            name,
+            there_are,
+        }
+    }
+}
+
+/// The cluster that a conf chooses, itself or by its profile; none: the default one.
+///
+/// # Errors
+/// There is no such cluster, or no such profile.
+pub fn cluster(config: &Config, conf: &BTreeMap<String, String>) -> Result<Option<String>, Unknown> {
+    let of_profile = match conf.get(PROFILE) {
+        None => None,
+        Some(name) => Some(chosen(config, name)?.cluster),
+    };
+    let named = conf.get(CLUSTER).cloned().or(of_profile).unwrap_or_default();
+    if named.is_empty() || named == DEFAULT_CLUSTER {
+        return Ok(None);
+    }
+    match config.clusters.contains_key(&named) {
+        true => Ok(Some(named)),
+        false => Err(Unknown::new(CLUSTER, "cluster", &named, config.clusters.keys())),
+    }
+}
+
+/// The profile with this name.
+fn chosen(config: &Config, name: &str) -> Result<Profile, Unknown> {
+    let mut all = profiles(config);
+    all.remove(name)
+        .ok_or_else(|| Unknown::new(PROFILE, "profile", name, all.keys()))
+}
+
+/// Lays a request's conf over that of the profile that it chooses. `config` is what holds in the request's cluster.
 ///
 /// # Errors
 /// There is no such profile.
@@ -39,18 +93,7 @@ pub fn applied(config: &Config, conf: BTreeMap<String, String>) -> Result<BTreeM
     let Some(name) = conf.get(PROFILE) else {
         return Ok(conf);
     };
-    let mut all = profiles(config);
-    let Some(Profile { conf: below, .. }) = all.remove(name) else {
-        let there_are = if all.is_empty() {
-            "this server has none".to_owned()
-        } else {
-            let names: Vec<&str> = all.keys().map(String::as_str).collect();
-            format!("there are {}", names.join(", "))
-        };
-        let name = name.chars().take(100).collect();
-        return Err(Unknown { name, there_are });
-    };
-    let mut whole = below.0;
+    let mut whole = chosen(config, name)?.conf.0;
     // GPUs are asked for in one place: a request that says how many is not added to.
     if [GPUS, MEMORY, SPARK_AMOUNT]
         .iter()
@@ -173,6 +216,31 @@ mod tests {
         );
         let refused = applied(&Config::default(), conf(&[(PROFILE, RAPIDS)])).unwrap_err();
         assert!(refused.to_string().ends_with("this server has none"));
+    }
+
+    #[test]
+    fn a_request_s_cluster() {
+        let mut config = config(&[]);
+        let text = "[clusters.yarn]\nmaster = 'yarn'\n[clusters.spark-4]\nmaster = 'local[2]'\n";
+        config.clusters = toml::from_str::<Config>(text).unwrap().clusters;
+        let of = |entries: &[(&str, &str)]| cluster(&config, &conf(entries));
+        assert_eq!(of(&[]), Ok(None));
+        assert_eq!(of(&[(PROFILE, "big")]), Ok(None));
+        assert_eq!(of(&[(CLUSTER, "yarn")]), Ok(Some("yarn".to_owned())));
+        assert_eq!(of(&[(CLUSTER, DEFAULT_CLUSTER)]), Ok(None));
+        assert_eq!(
+            of(&[(CLUSTER, "yarns")]).unwrap_err().to_string(),
+            "firesteel.cluster: there is no cluster \"yarns\"; there are spark-4, yarn"
+        );
+        assert!(of(&[(PROFILE, "huge")]).is_err());
+        config.profile.get_mut("big").unwrap().cluster = "spark-4".to_owned();
+        let of = |entries: &[(&str, &str)]| cluster(&config, &conf(entries)).unwrap();
+        assert_eq!(of(&[(PROFILE, "big")]).as_deref(), Some("spark-4"));
+        assert_eq!(
+            of(&[(PROFILE, "big"), (CLUSTER, "yarn")]).as_deref(),
+            Some("yarn")
+        );
+        assert_eq!(of(&[(PROFILE, "big"), (CLUSTER, DEFAULT_CLUSTER)]), None);
     }
 
     #[test]

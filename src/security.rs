@@ -5,8 +5,9 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
 
-use firesteel::config::{AccessMode, Config, DeployMode, RunAsMode};
+use firesteel::config::{AccessMode, Clusters, Config, DeployMode, RunAsMode, Spark};
 use firesteel::policy::LOADS_CODE;
 use url::{Host, Url};
 
@@ -138,25 +139,34 @@ fn requests(config: &Config, open: &mut Vec<String>) {
 
 /// What a driver's processes are open to, and what they can reach.
 fn drivers(config: &Config, open: &mut Vec<String>) {
-    if config.spark.master.starts_with("spark://") {
-        open.push(
-            "A standalone cluster has one secret for all applications: whoever may run code in one can read the others' \
-             blocks (spark.master)."
-                .to_owned(),
-        );
+    let clusters = Clusters::of(Arc::new(config.clone()));
+    let all = clusters.all().map(|(name, config)| {
+        let table = name.map_or("spark".to_owned(), |name| format!("clusters.{name}"));
+        (table, &config.spark)
+    });
+    for (table, spark) in all {
+        in_cluster(&table, spark, !config.access.mode.is_open(), open);
     }
     if !config.access.mode.is_open() {
         among_users(config, open);
     }
     on_hadoop(config, open);
-    let conf = &config.spark.conf;
-    let is_on = |key: &str| conf.get(key).is_some_and(|value| value == "true");
-    if !config.access.mode.is_open() && is_on("spark.ui.enabled") {
-        open.push(
+}
+
+/// What drivers in a cluster are open to; its keys are in this table.
+fn in_cluster(table: &str, spark: &Spark, has_names: bool, open: &mut Vec<String>) {
+    if spark.master.starts_with("spark://") {
+        open.push(format!(
+            "A standalone cluster has one secret for all applications: whoever may run code in one can read the others' \
+             blocks ({table}.master)."
+        ));
+    }
+    let is_on = |key: &str| spark.conf.get(key).is_some_and(|value| value == "true");
+    if has_names && is_on("spark.ui.enabled") {
+        open.push(format!(
             "Spark's own UI is on, and asks nobody for a name: whoever reaches its port sees jobs, SQL and conf \
-             (spark.conf.\"spark.ui.enabled\")."
-                .to_owned(),
-        );
+             ({table}.conf.\"spark.ui.enabled\")."
+        ));
     }
 }
 
@@ -201,7 +211,11 @@ fn on_hadoop(config: &Config, open: &mut Vec<String>) {
             "Nobody has a name, so drivers act on the cluster as {principal} itself (hadoop.keytab, access.mode)."
         ));
     }
-    if config.spark.deploy_mode != DeployMode::Cluster {
+    let modes = config.clusters.values().map(|cluster| cluster.deploy_mode);
+    if modes
+        .chain([config.spark.deploy_mode])
+        .any(|mode| mode != DeployMode::Cluster)
+    {
         open.push(format!(
             "Code in a session can read the server's keytab and its Kerberos ticket, so act on the cluster as {principal} and for everybody for whom that \
              may (hadoop.keytab): run_as.keytabs gives drivers their users' own instead, and spark.deploy_mode = \"cluster\" has them run elsewhere."

@@ -3,6 +3,7 @@
 //! Called by `main`; calls everything.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::io::Write as _;
 use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 use std::sync::Arc;
@@ -13,9 +14,11 @@ use actix_web::dev::ServerHandle;
 use actix_web::middleware::{NormalizePath, from_fn};
 use actix_web::web::{self, Data};
 use anyhow::{Context as _, Result};
+use futures_util::future::join_all;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use utoipa_actix_web::AppExt as _;
 
@@ -25,9 +28,10 @@ use crate::authentication::Authentication;
 use crate::background::Background;
 use crate::batch::Batches;
 use crate::clock::now_ms;
-use crate::config::{AtShutdown, Config, Listen};
+use crate::cluster::Cluster;
+use crate::config::{AtShutdown, Clusters, Config, Listen};
 use crate::counters::Cap;
-use crate::driver::{Drivers, LaunchTicket, Spark, driver_of, prepare_run_as};
+use crate::driver::{Drivers, LaunchTicket, Place, Spark, driver_of, prepare_run_as};
 use crate::gpu::{self, Gpus};
 use crate::output::Outputs;
 use crate::pool::Pool;
@@ -41,6 +45,8 @@ use crate::upload::{InUse, Uploads};
 
 /// How long background work may take once the last request is done.
 const BACKGROUND_GRACE: Duration = Duration::from_secs(5);
+/// Of a Spark whose jars do not tell it.
+const UNKNOWN_VERSION: &str = "unknown";
 /// How long systemd lets one step of the start take: a large store's migration, the return of thousands of drivers.
 const START_STEP: Duration = Duration::from_secs(300);
 
@@ -110,15 +116,10 @@ impl Server {
         if listening.is_handed_in {
             info!("listening on {address}, a socket that was handed in: server.listen is not used");
         }
-        let spark = Spark::find(&config, std::env::var("SPARK_HOME").ok().as_deref())?;
-        let spark_version = spark.version.as_deref().unwrap_or("unknown").to_owned();
-        info!(
-            spark.home = %spark.home.display(),
-            spark.version = spark_version,
-            spark.python = spark.python,
-            "Spark was chosen by {}",
-            spark.chosen_by
-        );
+        let clusters = Clusters::of(Arc::clone(&config));
+        let sparks = find_sparks(&clusters)?;
+        let spark_version = sparks.first().and_then(|spark| spark.version.as_deref());
+        let spark_version = spark_version.unwrap_or(UNKNOWN_VERSION).to_owned();
         let audit = Audit::open(&config.audit, background)
             .with_context(|| format!("can't write audit.file = {}", config.audit.file.display()))?;
 
@@ -129,21 +130,12 @@ impl Server {
             notify::starting("getting a Kerberos ticket", START_STEP);
         }
         let ticket = LaunchTicket::obtain(&config.hadoop, &state_dir, background).await;
-        let drivers = Drivers::open(
-            Arc::clone(&config),
-            spark,
-            &state_dir,
-            store.epoch(),
-            umask,
-            ticket,
-            background,
-        )
-        .context("can't set up the state directory for drivers")?;
+        let drivers = open_drivers(&clusters, sparks, store.epoch(), umask, ticket, background)?;
         notify::starting("taking sessions back", START_STEP);
         let outputs =
             Outputs::open(&config, background.clone()).context("can't use the state directory's outputs")?;
         let gpus = find_gpus(&config, background).await?;
-        let taken_back = take_back(&config, &store, drivers, outputs, gpus, background).await;
+        let taken_back = take_back(&clusters, &store, drivers, outputs, gpus, background).await;
         let (sessions, batches) = match taken_back {
             Err(error) => return Err(store.explain(error).await.into()),
             Ok(taken_back) => taken_back,
@@ -157,7 +149,7 @@ impl Server {
             .count();
 
         let app = App::new(
-            Arc::clone(&config),
+            clusters,
             sessions.clone(),
             batches.clone(),
             uploads,
@@ -234,6 +226,61 @@ impl Server {
     }
 }
 
+/// The Spark of each cluster, in their order.
+fn find_sparks(clusters: &Clusters) -> Result<Vec<Spark>> {
+    let spark_home = std::env::var("SPARK_HOME").ok();
+    let find = |(cluster, config): (Option<&str>, &Arc<Config>)| {
+        let spark = match cluster {
+            None => Spark::find(config, spark_home.as_deref())?,
+            Some(name) => Spark::of_cluster(config, name, spark_home.as_deref())
+                .with_context(|| format!("clusters.{name}"))?,
+        };
+        info!(
+            cluster,
+            spark.home = %spark.home.display(),
+            spark.version = spark.version.as_deref().unwrap_or(UNKNOWN_VERSION),
+            spark.python = spark.python,
+            "Spark was chosen by {}",
+            spark.chosen_by
+        );
+        Ok(spark)
+    };
+    clusters.all().map(find).collect()
+}
+
+/// What starts drivers in each cluster, with its Spark.
+fn open_drivers(
+    clusters: &Clusters,
+    sparks: Vec<Spark>,
+    epoch: i64,
+    umask: u32,
+    ticket: Option<LaunchTicket>,
+    background: &Background,
+) -> Result<Drivers> {
+    let state_dir = &clusters.whole().server.state_dir;
+    let place = |name: Option<&str>, config: &Arc<Config>, spark| -> Result<Place> {
+        let cluster = Cluster::open(name, config, state_dir, background);
+        Ok(Place {
+            config: Arc::clone(config),
+            spark,
+            cluster: match name {
+                None => cluster?,
+                Some(name) => cluster.with_context(|| format!("clusters.{name}"))?,
+            },
+        })
+    };
+    let mut sparks = sparks.into_iter();
+    let spark = sparks.next().context("there is no Spark")?;
+    let default = place(None, clusters.whole(), spark)?;
+    let mut drivers = Drivers::open(default, state_dir, epoch, umask, ticket, background)
+        .context("can't set up the state directory for drivers")?;
+    for ((name, config), spark) in clusters.named().zip(sparks) {
+        let added = drivers.add_cluster(name, place(Some(name), config, spark)?, state_dir);
+        added.with_context(|| format!("clusters.{name}"))?;
+    }
+    Ok(drivers)
+}
+
 /// The GPUs, which are looked at from now on.
 async fn find_gpus(config: &Config, background: &Background) -> Result<Gpus> {
     let gpus = Gpus::of(&config.gpu);
@@ -245,13 +292,14 @@ async fn find_gpus(config: &Config, background: &Background) -> Result<Gpus> {
 
 /// Sessions and batches, as an earlier server left them.
 async fn take_back(
-    config: &Arc<Config>,
+    clusters: &Clusters,
     store: &Store,
     drivers: Drivers,
     outputs: Outputs,
     gpus: Gpus,
     background: &Background,
 ) -> Result<(Sessions, Batches), StoreError> {
+    let config = clusters.whole();
     let drivers = Arc::new(drivers);
     let for_archive = Arc::clone(&drivers);
     for row in store.leases().await? {
@@ -269,7 +317,7 @@ async fn take_back(
         }
     }
     let starts = Starts::new(config, background);
-    let pool = Pool::new(config, &drivers, &gpus, &starts, store, background);
+    let pool = Pool::new(clusters, &drivers, &gpus, &starts, store, background);
     let quotas = Quotas::new(&config.quota, changed_quotas(store).await?);
     let scarce = Scarce { gpus, quotas, starts };
     let (recovering, recovered) = mpsc::channel(1);
@@ -293,13 +341,26 @@ async fn take_back(
     )
     .await?;
     sessions.take_back(recovering).await?;
-    if let Some(cluster) = drivers.cluster_of_drivers().cloned() {
-        let stopping = background.stopping().clone();
-        background.spawn(async move { cluster.end_strays(recovered, &stopping).await });
-    }
+    let in_clusters: Vec<Cluster> = drivers.clusters_of_drivers().cloned().collect();
+    background.spawn(end_strays(in_clusters, recovered, background.stopping().clone()));
     scarce.gpus.open();
-    background.spawn(async move { for_archive.keep_class_archive().await });
+    background.spawn(async move { for_archive.keep_class_archives().await });
     Ok((sessions, batches))
+}
+
+/// Ends what an earlier server left in clusters and nobody has: once all that hold the other end of `recovered` are done.
+async fn end_strays(
+    clusters: Vec<Cluster>,
+    mut recovered: mpsc::Receiver<Infallible>,
+    stopping: CancellationToken,
+) {
+    tokio::select! {
+        // Nobody can send.
+        _ = recovered.recv() => {}
+        () = stopping.cancelled() => return,
+    }
+    // One that does not answer keeps no other waiting.
+    join_all(clusters.iter().map(|cluster| cluster.end_strays(&stopping))).await;
 }
 
 /// What administrators have changed of users' limits.

@@ -1,14 +1,16 @@
 //! What requests of sessions and of batches have in common, looked at by the policy.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 use super::App;
 use super::error::ApiError;
 use super::named_uploads::NamedUploads;
-use crate::access::Caller;
+use crate::access::{Caller, may_use_cluster};
 use crate::config::{Config, Size};
 use crate::gpu::{self, Ask};
 use crate::policy::{self, Asked, Rules};
@@ -20,6 +22,8 @@ use crate::session::{ConfDirs, Resources};
 pub struct Wanted<'a> {
     pub what: Kind,
     pub name: Option<&'a str>,
+    /// As whom the driver is to run.
+    pub proxy_user: Option<&'a str>,
     pub conf: &'a Map<String, Value>,
     pub jars: &'a [String],
     pub py_files: &'a [String],
@@ -31,29 +35,59 @@ pub struct Wanted<'a> {
 
 /// What is left of it once the policy has looked.
 pub struct Accepted {
+    /// The cluster; none: the default one.
+    pub cluster: Option<String>,
+    /// What holds for drivers there.
+    pub in_cluster: Arc<Config>,
     /// The conf over its profile's, its files resolved.
     pub conf: BTreeMap<String, String>,
     pub resources: Resources,
     /// What it asks for of this host's GPUs.
     pub gpus: Option<Ask>,
+    /// Directories of configuration of the user's.
+    pub conf_dirs: Option<ConfDirs>,
     /// What it costs of its owner's quota.
     pub cost: Cost,
     /// Lines for the log.
     pub notes: Vec<String>,
 }
 
-/// The directories of configuration for the driver of a caller, or of the user that it runs as: of that one, only the groups of the configuration are
-/// known.
-pub fn conf_dirs(config: &Config, caller: &Caller, proxy_user: Option<&str>) -> Option<ConfDirs> {
-    let other = proxy_user.filter(|user| caller.user.as_deref() != Some(user));
-    let acting = other.map(|user| Caller::named(user, Vec::new(), &config.access));
-    let whose = acting.as_ref().unwrap_or(caller);
+/// Whose a driver is: the caller's, or the user's that it runs as: of that one, only the groups of the configuration are known.
+fn whose<'a>(config: &Config, caller: &'a Caller, proxy_user: Option<&str>) -> Cow<'a, Caller> {
+    match proxy_user.filter(|user| caller.user.as_deref() != Some(user)) {
+        Some(user) => Cow::Owned(Caller::named(user, Vec::new(), &config.access)),
+        None => Cow::Borrowed(caller),
+    }
+}
+
+/// The directories of configuration for this user's driver.
+fn conf_dirs(config: &Config, whose: &Caller) -> Option<ConfDirs> {
     let found = policy::conf_dir(&config.conf_dir, whose.user.as_deref(), whose.groups())?;
     let named = |path: &PathBuf| Some(path.clone()).filter(|path| !path.as_os_str().is_empty());
     Some(ConfDirs {
         spark: named(&found.spark),
         hadoop: named(&found.hadoop),
     })
+}
+
+/// The cluster of a request, which its user may use, and what holds there. A profile may name it, and a rule both.
+fn cluster_of(
+    app: &App,
+    rules: &Rules<'_>,
+    whose: &Caller,
+    conf: &BTreeMap<String, String>,
+) -> Result<(Option<String>, Arc<Config>), ApiError> {
+    let keys = [profile::PROFILE, profile::CLUSTER];
+    let named = keys.iter().filter_map(|key| conf.get_key_value(*key));
+    let mut chosen = named.map(|(key, value)| (key.clone(), value.clone())).collect();
+    keys.iter().for_each(|key| rules.choose(&mut chosen, key));
+    let rejected = |unknown: String| ApiError::Rejected(unknown);
+    let cluster = profile::cluster(&app.config, &chosen).map_err(|unknown| rejected(unknown.to_string()))?;
+    may_use_cluster(&app.config, cluster.as_deref(), whose)
+        .map_err(|refused| ApiError::Refused(refused.to_string()))?;
+    let config = app.clusters.get(cluster.as_deref());
+    let config = config.ok_or_else(|| rejected("This server has no such cluster.".to_owned()))?;
+    Ok((cluster, Arc::clone(config)))
 }
 
 /// A refusal of the policy's, in Livy's words.
@@ -173,7 +207,10 @@ pub fn accept(
     let allow = &config.files.allow;
     let environments = policy::Environments::new(all_archives.map(String::as_str), allow);
     policy::check_conf(conf.iter(), &config.policy.conf, authenticated, &environments).map_err(rejected)?;
-    policy::check_hadoop(conf.keys(), config).map_err(rejected)?;
+    let whose = whose(config, caller, wanted.proxy_user);
+    let rules = Rules::of(&config.policy.rule, caller.user.as_deref(), caller.groups());
+    let (cluster, in_cluster) = cluster_of(app, &rules, &whose, &conf)?;
+    policy::check_hadoop(conf.keys(), &in_cluster).map_err(rejected)?;
     for key in policy::PYTHON_KEYS {
         if let Some(python) = conf.get_mut(key) {
             *python = policy::python_of(python);
@@ -190,23 +227,22 @@ pub fn accept(
         ..std::mem::take(&mut wanted.resources)
     };
     fold(&mut resources, &mut conf);
-    let rules = Rules::of(&config.policy.rule, caller.user.as_deref(), caller.groups());
     rules.check(&asked(&mut conf, &mut resources)).map_err(rejected)?;
     rules.choose(&mut conf, profile::PROFILE);
     // A profile's is the administrator's: lists and files of the policy are for the request's own.
     let mut conf =
-        profile::applied(config, conf).map_err(|unknown| ApiError::Rejected(unknown.to_string()))?;
+        profile::applied(&in_cluster, conf).map_err(|unknown| ApiError::Rejected(unknown.to_string()))?;
     let mut notes = rules
-        .settle(&mut asked(&mut conf, &mut resources), &config.spark.conf)
+        .settle(&mut asked(&mut conf, &mut resources), &in_cluster.spark.conf)
         .map_err(rejected)?;
-    notes.extend(gpu::settle(&mut conf, &config.spark, None));
-    let gpus = app.sessions.gpus().asked(&mut conf, &config.spark);
+    notes.extend(gpu::settle(&mut conf, &in_cluster.spark, None));
+    let gpus = app.sessions.gpus().asked(&mut conf, &in_cluster.spark);
     let gpus = gpus.map_err(|refused| ApiError::Rejected(refused.to_string()))?;
     // A part by memory is of a GPU whose size is not known yet.
     let held = gpus
         .as_ref()
         .map_or(0, |ask| ask.thousandths.unwrap_or(gpu::WHOLE));
-    let cost = Cost::of(&conf, &config.spark, held.into());
+    let cost = Cost::of(&conf, &in_cluster.spark, held.into());
     let claim = Claim::new(caller.user.clone(), wanted.what, cost);
     let quotas = app.sessions.quotas();
     quotas.know(caller.user.as_deref(), caller.groups());
@@ -214,6 +250,9 @@ pub fn accept(
         .check(&claim)
         .map_err(|over| ApiError::Rejected(over.to_string()))?;
     Ok(Accepted {
+        conf_dirs: conf_dirs(&in_cluster, &whose),
+        cluster,
+        in_cluster,
         conf,
         resources,
         gpus,

@@ -153,9 +153,12 @@ fn accept(
         )));
     }
     let Accepted {
+        cluster,
+        in_cluster,
         conf,
         resources,
         gpus,
+        conf_dirs,
         cost,
         mut notes,
     } = accepted::accept(
@@ -165,6 +168,7 @@ fn accept(
         Wanted {
             what: quota::Kind::Batch,
             name: body.name.as_deref(),
+            proxy_user: proxy_user.as_deref(),
             conf: &body.conf,
             jars: &body.jars,
             py_files: &body.py_files,
@@ -191,7 +195,9 @@ fn accept(
     Ok(NewBatch {
         owner: on.caller.user.clone(),
         proxy_user: proxy_user.clone(),
+        is_remote: cluster.is_some() && in_cluster.spark.runs_in_cluster(),
         driver: DriverSpec {
+            cluster,
             application: Some(Application {
                 file: files.concat(),
                 class_name: body.class_name,
@@ -199,7 +205,7 @@ fn accept(
             }),
             app_name: body.name.clone().unwrap_or_default(),
             conf: spark_conf(&conf),
-            conf_dirs: accepted::conf_dirs(config, &on.caller, proxy_user.as_deref()),
+            conf_dirs,
             proxy_user,
             resources,
             ..DriverSpec::default()

@@ -52,7 +52,7 @@ use crate::audit::Audit;
 use crate::authentication::Authentication;
 use crate::background::Background;
 use crate::batch::Batches;
-use crate::config::Config;
+use crate::config::{Clusters, Config};
 use crate::session::Sessions;
 use crate::upload::Uploads;
 
@@ -65,6 +65,8 @@ pub use openapi::{RouteTable, document, not_routed};
 pub struct App {
     /// The configuration.
     pub config: Arc<Config>,
+    /// The clusters, with what holds for the drivers of each.
+    pub clusters: Clusters,
     /// The sessions.
     pub sessions: Sessions,
     /// The batches.
@@ -87,7 +89,7 @@ impl App {
     /// The parts put together.
     #[must_use]
     pub fn new(
-        config: Arc<Config>,
+        clusters: Clusters,
         sessions: Sessions,
         batches: Batches,
         uploads: Uploads,
@@ -95,10 +97,12 @@ impl App {
         authentication: Authentication,
         audit: Audit,
     ) -> Self {
+        let config = Arc::clone(clusters.whole());
         Self {
             followers: Arc::new(Semaphore::new(config.events.clients)),
             quota_changes: Mutex::default(),
             config,
+            clusters,
             sessions,
             batches,
             uploads,

@@ -142,9 +142,6 @@ fn accept(
     body: CreateSession,
 ) -> Result<NewSession, ApiError> {
     let config = &on.app.config;
-    if config.spark.runs_in_cluster() && config.link.address().is_none() {
-        return Err(ApiError::Rejected(IN_CLUSTER.to_owned()));
-    }
     let kind = body.kind.as_deref().map_or(Ok(Kind::Shared), Kind::parse)?;
     let wanted = body.proxy_user.clone();
     let proxy_user = target_user(&on.caller, do_as.as_deref(), wanted.as_deref(), &config.access)?;
@@ -158,9 +155,12 @@ fn accept(
     };
 
     let Accepted {
+        cluster,
+        in_cluster,
         conf,
         resources,
         gpus,
+        conf_dirs,
         cost,
         mut notes,
     } = accepted::accept(
@@ -170,6 +170,7 @@ fn accept(
         Wanted {
             what: quota::Kind::Session,
             name: body.name.as_deref(),
+            proxy_user: proxy_user.as_deref(),
             conf: &body.conf,
             jars: &body.jars,
             py_files: &body.py_files,
@@ -186,11 +187,15 @@ fn accept(
             },
         },
     )?;
+    if in_cluster.spark.runs_in_cluster() && config.link.address().is_none() {
+        return Err(ApiError::Rejected(IN_CLUSTER.to_owned()));
+    }
     notes.extend(accepted::unknown_fields(&body.unknown));
     if wanted.is_some() && !config.access.impersonation {
         notes.push("The request's proxyUser was ignored: access.impersonation is off.".to_owned());
     }
     let driver = DriverSpec {
+        cluster,
         kind: kind.as_str().to_owned(),
         app_name: body
             .name
@@ -199,7 +204,7 @@ fn accept(
             .unwrap_or_default(),
         sql_max_rows: sql_rows(on, &conf, &mut notes)?,
         conf: spark_conf(&conf),
-        conf_dirs: accepted::conf_dirs(config, &on.caller, proxy_user.as_deref()),
+        conf_dirs,
         proxy_user: proxy_user.clone(),
         resources,
         ..DriverSpec::default()

@@ -184,6 +184,7 @@ impl Life {
         let shared = Arc::clone(&self.shared);
         let (id, mut spec) = (Uuid::new_v4(), self.request.driver.clone());
         spec.user = self.request.user().map(str::to_owned);
+        shared.drivers.check_cluster(&spec)?;
         held.launched(id, &shared.gpus);
         self.holds(held);
         spec.gpus = shared.gpus.mask(held.gpus());
@@ -195,6 +196,8 @@ impl Life {
             epoch: shared.store.epoch(),
             created: now_ms(),
             gpus: stored(held.gpus()),
+            cluster: spec.cluster.clone(),
+            remote: self.is_remote(),
         };
         shared.store.insist(Op::InsertDriver(Box::new(row))).await;
         crate::kill_point!("batch.named");
@@ -243,6 +246,10 @@ impl Life {
             }
         };
         self.shared.drivers.forget(&driver);
+        if self.is_out_of_reach() {
+            self.wait_out_of_reach(&fate).await;
+            return None;
+        }
         let application = match watched.as_mut().filter(|_| self.is_remote()) {
             Some(watched) => Some(self.follow(watched, &mut fate).await?),
             None => None,
@@ -251,7 +258,9 @@ impl Life {
             let known = self.snapshot.application.as_ref();
             let known = known.map(|shown| (&*shown.id, &*shown.user));
             let drivers = &self.shared.drivers;
-            drivers.clear_staging(drivers.staging(&driver.run_dir), application.as_deref(), known);
+            let cluster = self.request.driver.cluster.as_deref();
+            let staging = drivers.staging(&driver.run_dir);
+            drivers.clear_staging(cluster, staging, application.as_deref(), known);
         }
         let deleted = fate.deleted;
         if !deleted {

@@ -14,11 +14,11 @@ use super::snapshot::Snapshot;
 use super::state::BatchState;
 use crate::clock::now_ms;
 use crate::cluster::Recovering;
-use crate::driver::RunDir;
+use crate::driver::{DriverPlace, RunDir};
 use crate::ownership::Share;
 use crate::policy;
 use crate::sharing::by_subject;
-use crate::store::{BatchRow, Op, StoreError, Subject};
+use crate::store::{BatchRow, LeftDriver, Op, StoreError, Subject};
 
 /// Drivers that are ended at the same time.
 const CLEARED_AT_ONCE: usize = 32;
@@ -95,11 +95,11 @@ impl Batches {
         let adopted = match driver {
             None => None,
             Some(id) => {
-                let drivers = Arc::clone(&shared.drivers);
+                let (drivers, spec) = (Arc::clone(&shared.drivers), request.driver.clone());
                 let was_started = state == BatchState::Running;
                 let adopted = shared
                     .background
-                    .blocking(move || drivers.adopt(id, was_started))
+                    .blocking(move || drivers.adopt(id, &spec, was_started))
                     .await;
                 let adopted = adopted
                     .map_err(|panicked| panicked.to_string())?
@@ -123,7 +123,7 @@ impl Batches {
         self.take_name(row.id, &request);
         let begin = match adopted {
             Some((driver, events)) => {
-                if !shared.config.spark.runs_in_cluster() {
+                if !request.is_remote(&shared.drivers) {
                     snapshot.state = BatchState::Running;
                 }
                 let held = self.gate.running(driver.id, &claim);
@@ -170,7 +170,7 @@ async fn clear_up(shared: Arc<Shared>, since: i64, recovering: Recovering) {
         }
         let drivers = shared.store.drivers_without_batch().await?;
         stream::iter(drivers)
-            .for_each_concurrent(CLEARED_AT_ONCE, |id| end(&shared, id))
+            .for_each_concurrent(CLEARED_AT_ONCE, |row| end(&shared, row))
             .await;
         Ok::<(), StoreError>(())
     };
@@ -180,10 +180,14 @@ async fn clear_up(shared: Arc<Shared>, since: i64, recovering: Recovering) {
     drop(recovering);
 }
 
-async fn end(shared: &Shared, id: String) {
-    let Ok(driver) = id.parse() else { return };
+async fn end(shared: &Shared, row: LeftDriver) {
+    let Ok(driver) = row.id.parse() else { return };
+    let place = DriverPlace {
+        cluster: row.cluster,
+        is_remote: row.remote,
+    };
     let _lease = shared.gpus.claim(driver);
-    if shared.drivers.end_leftover(driver, true).await {
-        shared.store.insist(Op::ForgetDriver { id }).await;
+    if shared.drivers.end_leftover(driver, true, &place).await {
+        shared.store.insist(Op::ForgetDriver { id: row.id }).await;
     }
 }

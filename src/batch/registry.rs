@@ -151,6 +151,8 @@ pub struct Batch {
     pub(super) claim: Claim,
     /// The uploads that the request names.
     pub uploads: Arc<[Uuid]>,
+    /// Its cluster; none: the default one.
+    pub cluster: Option<Arc<str>>,
     snapshot: watch::Receiver<Arc<Snapshot>>,
     asks: mpsc::Sender<Ask>,
 }
@@ -338,6 +340,7 @@ impl Batches {
             })),
             claim,
             uploads: request.uploads.clone().into(),
+            cluster: request.driver.cluster.as_deref().map(Into::into),
             snapshot: published,
             asks,
         };

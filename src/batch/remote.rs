@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::life::{Ask, Fate, Life};
 use super::snapshot::Shown;
 use super::state::BatchState;
-use crate::cluster::{Application, Ending, LATE, LOOK, Outcome, Report, State, Watched};
+use crate::cluster::{Application, Cluster, Ending, LATE, LOOK, Outcome, Report, State, Watched};
 use crate::driver::{exception_in, log};
 
 /// The most lines of a batch's log about why nothing of it runs yet.
@@ -18,12 +18,41 @@ const REASONS: usize = 20;
 impl Life {
     /// Whether the application goes on when its submit has ended.
     pub(super) fn is_remote(&self) -> bool {
-        self.shared.config.spark.runs_in_cluster()
+        self.request.is_remote(&self.shared.drivers)
+    }
+
+    /// Whom to ask about the application, where somebody is.
+    fn cluster(&self) -> Option<&Cluster> {
+        self.shared.drivers.cluster(&self.request.driver)
     }
 
     /// Has the driver's application watched, where somebody can be asked about it.
     pub(super) fn watch_application(&self, driver: Uuid) -> Option<Watched> {
-        Some(self.shared.drivers.cluster()?.watch(driver))
+        Some(self.cluster()?.watch(driver))
+    }
+
+    /// Whether the application is in a cluster that is not configured any more: nobody can be asked about it, or have it ended.
+    pub(super) fn is_out_of_reach(&self) -> bool {
+        let is_configured = self.shared.drivers.check_cluster(&self.request.driver).is_ok();
+        self.is_remote() && !is_configured
+    }
+
+    /// Waits until the batch is to end or the server stops. What becomes of it then is left to a server that has its cluster again.
+    pub(super) async fn wait_out_of_reach(&mut self, fate: &Fate) {
+        let cluster = self.request.driver.cluster.clone().unwrap_or_default();
+        self.reason(format!(
+            "What has become of the application is not known: its cluster {cluster:?} is not configured any more (clusters.{cluster})."
+        ));
+        let stopping = self.shared.background.stopping().clone();
+        while !fate.deleted && fate.why.is_none() {
+            tokio::select! {
+                Some(ask) = self.asks.recv() => match ask {
+                    Ask::Note(line) => self.tell(line),
+                    Ask::End(_) | Ask::Delete => break,
+                },
+                () = stopping.cancelled() => break,
+            }
+        }
     }
 
     /// Shows what the cluster manager says.
@@ -76,7 +105,7 @@ impl Life {
         fate: &mut Fate,
     ) -> Option<Option<Arc<Application>>> {
         let stopping = self.shared.background.stopping().clone();
-        let cluster = self.shared.drivers.cluster().cloned();
+        let cluster = self.cluster().cloned();
         let mut ending = Ending::default();
         loop {
             let report = watched.report();
@@ -155,10 +184,7 @@ impl Life {
 
     /// Puts what the driver wrote into the batch's log, or where it is; gives the last exception in it.
     async fn fetch_log(&mut self, application: &Application) -> Option<String> {
-        let (cluster, run_dir) = (
-            self.shared.drivers.cluster().cloned()?,
-            self.snapshot.run_dir.clone()?,
-        );
+        let (cluster, run_dir) = (self.cluster().cloned()?, self.snapshot.run_dir.clone()?);
         let max_bytes = self.shared.config.log.max_bytes.bytes();
         let fetched = cluster
             .driver_log(application, log::segment_bytes(max_bytes))

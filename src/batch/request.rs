@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::driver::DriverSpec;
+use crate::driver::{DriverSpec, Drivers};
 use crate::gpu::Ask;
 use crate::policy;
 use crate::quota::Cost;
@@ -33,6 +33,9 @@ pub struct NewBatch {
     /// The groups that its owner was in.
     #[serde(default)]
     pub groups: Vec<String>,
+    /// Whether its driver runs in a cluster that has a name: what counts once that is not configured any more.
+    #[serde(default)]
+    pub is_remote: bool,
 }
 
 impl NewBatch {
@@ -40,6 +43,12 @@ impl NewBatch {
     #[must_use]
     pub fn user(&self) -> Option<&str> {
         self.proxy_user.as_deref().or(self.owner.as_deref())
+    }
+
+    /// Whether its application goes on when its submit has ended.
+    #[must_use]
+    pub fn is_remote(&self, drivers: &Drivers) -> bool {
+        drivers.runs_in_cluster(&self.driver).unwrap_or(self.is_remote)
     }
 
     /// What is stored of it once it has ended; none where that is all of it.

@@ -63,6 +63,8 @@ pub struct AppInfo {
     pub exit_code: Option<String>,
     /// Spark's UI.
     pub spark_ui_url: Option<String>,
+    /// Its cluster, where that is not the default one.
+    pub cluster: Option<String>,
     /// What it holds of the GPUs.
     pub gpus: Option<String>,
     /// The most of their memory that it was seen to have.

@@ -139,6 +139,9 @@ pub struct Conf {
     /// A profile of the server's: firesteel.profile.
     #[arg(long, value_name = "NAME")]
     profile: Option<String>,
+    /// A cluster of the server's: firesteel.cluster.
+    #[arg(long, value_name = "NAME")]
+    cluster: Option<String>,
 }
 
 impl Conf {
@@ -147,6 +150,7 @@ impl Conf {
         let named = [
             ("firesteel.gpus", &self.gpus),
             ("firesteel.profile", &self.profile),
+            ("firesteel.cluster", &self.cluster),
         ];
         let named = named
             .into_iter()

@@ -1,10 +1,8 @@
 //! The end of applications: asked for until the cluster manager says that it has come.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -86,16 +84,11 @@ impl Cluster {
         }
     }
 
-    /// Ends the applications of an earlier server that nobody has: told by their tag, and watched by nobody once all that hold the other end of
-    /// `recovered` are done.
-    pub async fn end_strays(&self, mut recovered: mpsc::Receiver<Infallible>, stopping: &CancellationToken) {
-        let looked_for = async {
-            // Nobody can send.
-            let _ = recovered.recv().await;
-            self.strays().await
-        };
+    /// Ends the applications of an earlier server that nobody has: told by their tag, and watched by nobody. Before all drivers are taken back nobody
+    /// knows which they are.
+    pub async fn end_strays(&self, stopping: &CancellationToken) {
         let strays = tokio::select! {
-            strays = looked_for => strays,
+            strays = self.strays() => strays,
             () = stopping.cancelled() => return,
         };
         for (driver, application) in strays {

@@ -65,32 +65,40 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Finds the cluster manager of `spark.master` and starts the task that asks it. None where nobody has to be asked: no other
+    /// Finds the cluster manager of `spark.master`, of the cluster with this name, and starts the task that asks it. None where nobody has to be asked: no other
     /// master is asked than YARN, and without deploy mode `cluster` one whose address is not known is left alone.
     ///
     /// # Errors
     /// Drivers run in the cluster, and where its ResourceManager is is not known; or the state directory can't be written.
-    pub fn open(config: &Config, state_dir: &Path, background: &Background) -> anyhow::Result<Option<Self>> {
+    pub fn open(
+        name: Option<&str>,
+        config: &Config,
+        state_dir: &Path,
+        background: &Background,
+    ) -> anyhow::Result<Option<Self>> {
         if !config.spark.is_yarn() {
             return Ok(None);
         }
         let settings = &config.cluster;
         let ticket = config.hadoop.ticket(state_dir);
         let negotiate = Negotiate::new(ticket.as_deref(), settings.timeout.get(), background)?;
-        let yarn = match Yarn::open(settings, negotiate, |name| std::env::var(name).ok()) {
+        let yarn = match Yarn::open(settings, negotiate, |name| config.driver_variable(name)) {
             Err(error) if !config.spark.runs_in_cluster() => {
-                tracing::info!("YARN is not asked about applications: {error:#}");
+                tracing::info!(cluster = name, "YARN is not asked about applications: {error:#}");
                 return Ok(None);
             }
             opened => opened?,
         };
-        let group = format!("{PREFIX}server-{}", server_id(&state_dir.join("server-id"))?);
+        // Two clusters may be one YARN with two Sparks: none ends the other's applications.
+        let of_cluster = name.map_or(String::new(), |name| format!("-{}", name.to_lowercase()));
+        let id = server_id(&state_dir.join("server-id"))?;
+        let group = format!("{PREFIX}server-{id}{of_cluster}");
         let watcher = Arc::new(Watcher::new(yarn, settings, group));
         background.spawn(Arc::clone(&watcher).run(background.stopping().clone()));
         Ok(Some(Self { watcher }))
     }
 
-    /// The tag of all applications that this server's state directory answers for.
+    /// The tag of all applications of this cluster that this server's state directory answers for.
     #[must_use]
     pub fn group_tag(&self) -> &str {
         &self.watcher.group

@@ -2,11 +2,12 @@
 //!
 //! Here: every key with its type, default and meaning (`keys/`), reading and laying the sources over one another
 //! (`sources.rs`), the checks of values against one another (`check/`), amounts as
-//! Spark writes them (`amount.rs`), the reference page (`reference.rs`).
+//! Spark writes them (`amount.rs`), what holds in each of several clusters (`clusters.rs`), the reference page (`reference.rs`).
 //! May be called by everybody; `main.rs` loads, the rest only reads. Calls nothing of the house.
 
 mod amount;
 mod check;
+mod clusters;
 mod error;
 mod keys;
 mod modes;
@@ -24,13 +25,14 @@ use serde::{Deserialize, Serialize};
 
 pub use amount::{Amount, Compared};
 pub use check::Exposed;
+pub use clusters::{Clusters, DEFAULT_CLUSTER};
 pub use error::{ConfigError, Place};
 pub use keys::{
     Access, AccessMode, AtShutdown, Audit, Batch, Cluster, ConfDir, ConfMode, DeployMode, Driver, Durability,
     Events, Files, Gpu, Hadoop, IdleGpus, Job, Jwt, Kerberos, Key, Ldap, Limits, Link, Lists, Log, LogFormat,
-    Login, Oidc, Output, PolicyConf, PolicyRule, Pool, Profile, Proxy, Quota, ResultStreams, Retention,
-    RunAs, RunAsMode, Server, Session, Shutdown, Spark, Sql, Statement, Store, Table, Throttle, Tls, Token,
-    Upload, UserCase, Yarn, all as tables,
+    Login, NamedCluster, Oidc, Output, PolicyConf, PolicyRule, Pool, Profile, Proxy, Quota, ResultStreams,
+    Retention, RunAs, RunAsMode, Server, Session, Shutdown, Spark, Sql, Statement, Store, Table, Throttle,
+    Tls, Token, Upload, UserCase, Yarn, all as tables,
 };
 pub use modes::Modes;
 pub use reference::reference;
@@ -63,6 +65,8 @@ pub struct Config {
     pub batch: Batch,
     /// `[cluster]`
     pub cluster: Cluster,
+    /// `[clusters.NAME]`
+    pub clusters: BTreeMap<String, NamedCluster>,
     /// `[upload]`
     pub upload: Upload,
     /// `[statement]`

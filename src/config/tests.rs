@@ -128,6 +128,71 @@ fn profiles_are_named() {
 }
 
 #[test]
+fn clusters_are_named() {
+    let file = "[clusters.big]\nmaster = 'yarn'\n[profile.night]\ncluster = 'big'\n";
+    let set = ("clusters.big.conf.spark.x", "2");
+    let config = load(Some(file), &[], &[set]).unwrap();
+    assert_eq!(config.clusters["big"].conf["spark.x"], "2");
+    for (file, told) in [
+        (
+            "[clusters.big]\nhome = '/x'",
+            "clusters.big.master: must not be empty",
+        ),
+        (
+            "[clusters.big]\nmaster = 'yarn'\nhome = 'x'",
+            "clusters.big.home: \"x\" is not an absolute path",
+        ),
+        (
+            "[clusters.big]\nmaster = 'yarn'\nhadoop_conf_dir = 'x'",
+            "clusters.big.hadoop_conf_dir: \"x\" is not an absolute path",
+        ),
+        (
+            "[clusters.big]\nmaster = 'yarn'\nresource_manager = ['rm']",
+            "clusters.big.resource_manager: \"rm\" is no address",
+        ),
+        (
+            "[clusters.big]\nmaster = 'local[2]'\ndeploy_mode = 'cluster'",
+            "clusters.big.deploy_mode: \"cluster\"",
+        ),
+        (
+            "[clusters.big]\nmaster = 'yarn'\nusers = ['ada']",
+            "clusters.big.users: says who may use the cluster, and nobody has a name here",
+        ),
+        (
+            "[clusters.default]\nmaster = 'yarn'",
+            "clusters.default: default is the cluster of [spark]",
+        ),
+        (
+            "[clusters.a]\nmaster = 'yarn'\n[clusters.A]\nmaster = 'yarn'",
+            "differs from clusters.A in capital letters only",
+        ),
+        (
+            "[profile.night]\ncluster = 'big'",
+            "profile.night.cluster: there is no cluster \"big\"; there is no [clusters.NAME]",
+        ),
+        (
+            "[clusters.a]\nmaster = 'yarn'\n[profile.night]\ncluster = 'big'",
+            "there is no cluster \"big\"; there are a",
+        ),
+        (
+            "[profile.night.conf]\n'firesteel.cluster' = 'big'",
+            "a profile's cluster is named by profile.night.cluster",
+        ),
+        (
+            "[policy.rule.all.force]\n'firesteel.cluster' = 'big'",
+            "policy.rule.all.force: there is no cluster \"big\"",
+        ),
+        (
+            "[clusters.a]\nmaster = 'yarn'\ndeploy_mode = 'cluster'\n[profile.night]\ncluster = 'a'\npool = 1",
+            "profile.night.pool: warm drivers run on this host, and those of the cluster \"a\" there",
+        ),
+    ] {
+        let error = file_error(file);
+        assert!(error.contains(told), "{error}");
+    }
+}
+
+#[test]
 fn later_sources_win() {
     let file = "[limits]\nsessions = 1\nsessions_queued = 1\npage = 1\n[policy.conf]\nmode = 'deny'";
     let environment = [

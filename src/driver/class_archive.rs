@@ -23,7 +23,7 @@ const JAVA_WITH_CACHE: u32 = 25;
 /// The smallest file that can be one: the JVM leaves an empty one behind where it fails.
 const LEAST_BYTES: u64 = 1 << 20;
 /// Changes when archives are made in another way.
-const FORMAT: &str = "1";
+const FORMAT: &str = "2";
 
 /// How a driver is started with an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +79,11 @@ impl ClassArchive {
             &release,
             &java.to_string_lossy(),
             &spark.home.to_string_lossy(),
+            // It is on the class path.
+            &match hides_conf {
+                true => "".into(),
+                false => conf.to_string_lossy(),
+            },
         ] {
             digest.update(part);
             digest.update([0]);
@@ -103,6 +108,11 @@ impl ClassArchive {
             is_cache: major >= JAVA_WITH_CACHE,
             is_ready: AtomicBool::new(false),
         })
+    }
+
+    /// Whether it is the same file.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.path() == other.path()
     }
 
     /// What a driver is started with so that its JVM maps it. None while it is not there.

@@ -80,7 +80,7 @@ mod tests {
             home: "/spark".into(),
             python: "/usr/bin/python3".into(),
             version: None,
-            chosen_by: "a test",
+            chosen_by: "a test".to_owned(),
         };
         interpreter(file, &conf.collect(), &spark)
     }

@@ -28,7 +28,8 @@ impl Drivers {
         spec: &DriverSpec,
         secret: &Secret,
     ) -> io::Result<Vec<String>> {
-        let config = &self.config;
+        let site = self.site(spec)?;
+        let config = &site.config;
         let identity = match spec.makes_class_archive {
             true => None,
             false => run_as::identity(&config.run_as, spec.user.as_deref()).map_err(io::Error::other)?,
@@ -45,16 +46,16 @@ impl Drivers {
             None => user_ticket.as_ref().map(UserTicket::cache),
         };
         let other = spec.conf_dirs.as_ref().and_then(|dirs| dirs.spark.as_deref());
-        let other = other.map(|dir| defaults_of(&self.spark, dir)).transpose()?;
-        let defaults = other.as_ref().unwrap_or(&self.defaults);
+        let other = other.map(|dir| defaults_of(&site.spark, dir)).transpose()?;
+        let defaults = other.as_ref().unwrap_or(&site.defaults);
         let mut conf = submit::conf(config, spec, defaults, &run_dir.work());
         in_cluster::conf(
             &mut conf,
             config,
             id,
-            self.cluster.as_ref().map(Cluster::group_tag),
+            site.cluster.as_ref().map(Cluster::group_tag),
         );
-        let python = submit::python(&conf, &self.spark).to_owned();
+        let python = submit::python(&conf, &site.spark).to_owned();
         let mut notices = Vec::new();
         if spec.application.is_none() {
             notices = collect::bound(&mut conf, config.driver.max_result_percent.into());
@@ -64,18 +65,18 @@ impl Drivers {
                 package::write(run_dir, &settings, secret)?;
                 package::conf(&mut conf, run_dir);
             } else {
-                submit::own_python(&mut conf, config, &self.spark);
+                submit::own_python(&mut conf, config, &site.spark);
                 run_dir.write_own("secret", secret.expose().as_bytes())?;
                 run_dir.write_own("agent.json", settings.as_bytes())?;
             }
         }
-        direct_output::install(run_dir, spec, &mut conf, config, &self.spark)?;
+        direct_output::install(run_dir, spec, &mut conf, config, &site.spark)?;
         if let Some(resources) = spec.gpus.as_ref().and_then(|mask| mask.resources.as_ref()) {
             run_dir.write_own("resources.json", resources.as_bytes())?;
             let path = run_dir.own().join("resources.json").display().to_string();
             conf.insert("spark.driver.resourcesFile".to_owned(), path);
         }
-        if self.staging.is_some() {
+        if site.staging.is_some() {
             Staging::note(run_dir, spec, &conf, submit::hadoop_user(config, spec))?;
         }
         run_dir.write_own("spark.properties", submit::properties(&conf).as_bytes())?;
@@ -84,7 +85,7 @@ impl Drivers {
             run_dir.give(identity.uid, identity.gid)?;
         }
         // Another directory on the class path is none that it was made with.
-        let archive = self.class_archive.as_ref().filter(|_| spec.conf_dirs.is_none());
+        let archive = site.class_archive.as_ref().filter(|_| spec.conf_dirs.is_none());
         let class_archive = archive.and_then(|archive| {
             if spec.makes_class_archive {
                 Some(archive.to_make())
@@ -94,7 +95,7 @@ impl Drivers {
         });
         let launch = run_dir::Launch {
             argv: submit::argv(
-                &self.spark,
+                &site.spark,
                 spec,
                 &run_dir.own().join("spark.properties"),
                 &self.agent(run_dir, spec),
@@ -102,7 +103,7 @@ impl Drivers {
             ),
             environment: submit::environment(
                 config,
-                &self.spark,
+                &site.spark,
                 spec,
                 id,
                 &submit::Jvm {
@@ -142,7 +143,8 @@ impl Drivers {
 
     /// Whether a driver runs in a cluster and calls from there.
     pub(super) fn is_remote(&self, spec: &DriverSpec) -> bool {
-        spec.application.is_none() && !spec.makes_class_archive && self.config.spark.runs_in_cluster()
+        let runs_there = self.runs_in_cluster(spec).unwrap_or_default();
+        spec.application.is_none() && !spec.makes_class_archive && runs_there
     }
 
     /// What a session's agent reads.

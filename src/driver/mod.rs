@@ -1,6 +1,6 @@
 //! Drivers: the processes that run users' code, and the link to each.
 //!
-//! Owns: finding Spark, building what `spark-submit` is given, the class-data archive, the keeper, the link, the driver's log on disk, and the sentence that
+//! Owns: finding Spark, one for each cluster (`site`), building what `spark-submit` is given, the class-data archive, the keeper, the link, the driver's log on disk, and the sentence that
 //! explains an end. Called by `session` and `batch`; calls `gpu` for masks, `cluster` for tags, `config` and `background`. It knows processes and frames, and nothing of
 //! owners, HTTP or SQL tables. `docs/link.md` is its contract with the agent.
 
@@ -30,6 +30,7 @@ mod remote;
 mod run_as;
 mod run_dir;
 mod secure;
+mod site;
 mod spark;
 mod staging;
 mod start_options;
@@ -49,19 +50,20 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::process::Command as Process;
-use tokio::sync::mpsc;
-use tracing::info;
+use tokio::sync::{Semaphore, mpsc};
+use tracing::{info, warn};
 use uuid::Uuid;
 
 use crate::background::Background;
 use crate::cluster::{self, Cluster};
-use crate::config::{Config, DeployMode, RunAsMode};
+use crate::config::{Config, RunAsMode};
 use cgroup::Places;
-use class_archive::ClassArchive;
 use keeper_watch::Keeper;
 use link::{FrameCodec, LinkKey, Listener, Peer, Slot, Tickets};
 use remote::Remote;
+use site::Site;
 use staging::{Remover, Shell};
 use supervise::{LinkState, QUESTIONS_WAITING, Supervisor};
 
@@ -80,6 +82,7 @@ pub use mark::DriverMark;
 pub use process::{ProcessName, driver_of};
 pub use run_as::{Identity, NoUser, possible as possible_run_as, prepare as prepare_run_as};
 pub use run_dir::{Exit, Limits, RunDir};
+pub use site::{DriverPlace, Place};
 pub use spark::{NoSpark, Spark};
 pub use staging::Staging;
 pub use submit::{Ahead, Application, ConfDirs, DriverSpec, Resources, spark_defaults};
@@ -107,12 +110,13 @@ struct Host {
 #[derive(Debug)]
 pub struct Drivers {
     config: Arc<Config>,
-    spark: Spark,
-    class_archive: Option<Arc<ClassArchive>>,
-    /// Where drivers run in YARN.
-    staging: Option<Remover>,
+    /// The default cluster.
+    site: Site,
+    /// The others, by name.
+    sites: BTreeMap<String, Site>,
+    /// The class-data archives are made one after another.
+    training: Semaphore,
     ticket: Option<LaunchTicket>,
-    defaults: BTreeMap<String, String>,
     run_root: PathBuf,
     host: Arc<Host>,
     /// The umask that the server was started with.
@@ -121,27 +125,25 @@ pub struct Drivers {
     agent: PathBuf,
     key: LinkKey,
     listener: Listener,
-    /// Where applications run, if somebody can be asked about them.
-    cluster: Option<Cluster>,
     epoch: i64,
     background: Background,
 }
 
 impl Drivers {
-    /// Opens the link's socket and unpacks the agent under `state_dir`. `umask` is the one that the server was started with; `ticket` the one that drivers
-    /// get.
+    /// Opens the link's socket and unpacks the agent under `state_dir`, for the default cluster. `umask` is the one that the server was started with;
+    /// `ticket` the one that drivers get.
     ///
     /// # Errors
     /// The state directory can't be written, or `spark-defaults.conf` can't be read.
     pub fn open(
-        config: Arc<Config>,
-        spark: Spark,
+        place: Place,
         state_dir: &Path,
         epoch: i64,
         umask: u32,
         ticket: Option<LaunchTicket>,
         background: &Background,
     ) -> io::Result<Self> {
+        let config = Arc::clone(&place.config);
         let run_root = state_dir.join("run");
         // Whatever the umask is: nobody else makes or removes anything here.
         std::fs::DirBuilder::new()
@@ -162,32 +164,8 @@ impl Drivers {
         if config.run_as.mode == RunAsMode::Owner {
             run_as::let_read(&agents)?;
         }
-        let conf_dir = std::env::var("SPARK_CONF_DIR").ok();
-        let is_wanted = config.driver.class_archive && config.spark.deploy_mode != DeployMode::Cluster;
-        let class_archive = match is_wanted {
-            true => ClassArchive::of(&state_dir.join("class-archives"), &spark, |name| {
-                let set = config.driver.env.get(name).cloned();
-                set.or_else(|| std::env::var(name).ok())
-            }),
-            false => Err("it is off (driver.class_archive), or drivers run in the cluster".to_owned()),
-        };
-        let class_archive = class_archive
-            .inspect_err(|reason| info!("drivers start without a class-data archive: {reason}"))
-            .ok()
-            .map(Arc::new);
-        let staging = match config.spark.is_yarn() && config.spark.runs_in_cluster() {
-            true => Some(Remover::start(Shell {
-                config: Arc::clone(&config),
-                spark: spark.clone(),
-                ticket: ticket.clone(),
-                root: run_root.clone(),
-                background: background.clone(),
-            })?),
-            false => None,
-        };
-        Ok(Self {
-            staging,
-            defaults: spark_defaults(&spark, conf_dir.as_deref())?,
+        let site = Site::open(None, place, state_dir, [])?;
+        let drivers = Self {
             agent,
             host: Arc::new(Host {
                 uploads: [uploads, real_uploads],
@@ -198,15 +176,67 @@ impl Drivers {
             ticket,
             key: LinkKey::open(state_dir)?,
             listener: Listener::bind(state_dir, &config.link, epoch, background)?,
-            cluster: Cluster::open(&config, state_dir, background)
-                .map_err(|error| io::Error::other(format!("{error:#}")))?,
             epoch,
             background: background.clone(),
             run_root,
-            spark,
-            class_archive,
+            site,
+            sites: BTreeMap::new(),
+            training: Semaphore::new(1),
             config,
+        };
+        drivers.with_remover()
+    }
+
+    /// Has the default cluster's staging directories removed.
+    fn with_remover(mut self) -> io::Result<Self> {
+        self.site.staging = self.remover(&self.site)?;
+        Ok(self)
+    }
+
+    /// Who removes what applications leave of themselves, where drivers run in YARN.
+    fn remover(&self, site: &Site) -> io::Result<Option<Remover>> {
+        if !site.config.spark.is_yarn() || !site.config.spark.runs_in_cluster() {
+            return Ok(None);
+        }
+        let shell = Shell {
+            config: Arc::clone(&site.config),
+            spark: site.spark.clone(),
+            ticket: self.ticket.clone(),
+            root: self.run_root.clone(),
+            background: self.background.clone(),
+        };
+        Remover::start(shell).map(Some)
+    }
+
+    /// Adds a cluster beside the default one.
+    ///
+    /// # Errors
+    /// Its `spark-defaults.conf` can't be read.
+    pub fn add_cluster(&mut self, name: &str, place: Place, state_dir: &Path) -> io::Result<()> {
+        let others = std::iter::once(&self.site).chain(self.sites.values());
+        let mut site = Site::open(Some(name), place, state_dir, others)?;
+        site.staging = self.remover(&site)?;
+        self.sites.insert(name.to_owned(), site);
+        Ok(())
+    }
+
+    /// Where a driver is started.
+    ///
+    /// # Errors
+    /// Its cluster is not configured.
+    fn site(&self, spec: &DriverSpec) -> io::Result<&Site> {
+        let name = spec.cluster.as_deref();
+        self.site_named(name).ok_or_else(|| {
+            let name = name.unwrap_or_default();
+            io::Error::other(format!(
+                "its cluster {name:?} is not configured any more (clusters.{name})"
+            ))
         })
+    }
+
+    /// What there is of a cluster that is configured; of the default one, without a name.
+    fn site_named(&self, name: Option<&str>) -> Option<&Site> {
+        name.map_or(Some(&self.site), |name| self.sites.get(name))
     }
 
     /// The directory of a driver, whether it exists or not.
@@ -215,12 +245,21 @@ impl Drivers {
         RunDir::at(self.run_root.join(id.to_string()))
     }
 
+    /// Whether a driver's cluster is configured.
+    ///
+    /// # Errors
+    /// It is not, which can be of what an earlier server accepted; one sentence.
+    pub fn check_cluster(&self, spec: &DriverSpec) -> io::Result<()> {
+        self.site(spec).map(drop)
+    }
+
     /// Starts a driver under an id that the store knows already. What becomes of it comes as events, each with its frame's number (0 for those that are no frames), which
     /// goes back with [`Driver::stored`]; the last is [`DriverEvent::Exited`].
     ///
     /// # Errors
-    /// The run directory can't be written or the keeper can't be started. That `spark-submit` can't be is an event.
+    /// Its cluster is not configured, the run directory can't be written or the keeper can't be started. That `spark-submit` can't be is an event.
     pub fn launch(&self, id: Uuid, spec: &DriverSpec) -> io::Result<(Driver, Events)> {
+        self.site(spec)?.used.notify_one();
         let run_dir = RunDir::create(self.run_root.join(id.to_string()))?;
         let launched = self.launch_in(id, &run_dir, spec);
         if launched.is_err() {
@@ -234,8 +273,13 @@ impl Drivers {
     /// its directory.
     ///
     /// # Errors
-    /// The keeper can't be watched.
-    pub fn adopt(&self, id: Uuid, was_ready: bool) -> io::Result<Option<(Driver, Events)>> {
+    /// The keeper can't be watched, or the driver runs in a cluster that is not configured any more.
+    pub fn adopt(
+        &self,
+        id: Uuid,
+        spec: &DriverSpec,
+        was_ready: bool,
+    ) -> io::Result<Option<(Driver, Events)>> {
         let run_dir = self.run_dir(id);
         // One that runs in a cluster has no process here once it was sent there.
         let is_withdrawn = match run_dir.is_remote() {
@@ -245,9 +289,21 @@ impl Drivers {
         if is_withdrawn {
             return run_dir.remove().map(|()| None);
         }
+        let site = match run_dir.is_remote() {
+            true => Some(self.site(spec)?),
+            // All that is needed of it is here, whether its cluster is configured or not.
+            false => None,
+        };
         let keeper = Keeper::adopt(run_dir.keeper())?;
         let stop_grace = self.config.driver.stop_grace.get();
-        Ok(Some(self.supervise(id, &run_dir, keeper, stop_grace, Vec::new())))
+        Ok(Some(self.supervise(
+            id,
+            &run_dir,
+            keeper,
+            stop_grace,
+            Vec::new(),
+            site,
+        )))
     }
 
     fn launch_in(&self, id: Uuid, run_dir: &RunDir, spec: &DriverSpec) -> io::Result<(Driver, Events)> {
@@ -267,7 +323,8 @@ impl Drivers {
             true => training::WRITE_LIMIT,
             false => self.config.driver.stop_grace.get(),
         };
-        Ok(self.supervise(id, run_dir, Keeper::new(child)?, stop_grace, notices))
+        let site = Some(self.site(spec)?);
+        Ok(self.supervise(id, run_dir, Keeper::new(child)?, stop_grace, notices, site))
     }
 
     /// Watches a driver, which may take `stop_grace` to end when it is asked to. `notices` are lines for its session's log.
@@ -278,8 +335,10 @@ impl Drivers {
         keeper: Keeper,
         stop_grace: Duration,
         notices: Vec<String>,
+        site: Option<&Site>,
     ) -> (Driver, Events) {
-        let cluster = self.cluster.clone().filter(|_| run_dir.is_remote());
+        let site = site.filter(|_| run_dir.is_remote());
+        let cluster = site.and_then(|site| site.cluster.clone());
         let remote = cluster.map(|cluster| Box::new(Remote::new(id, cluster, &self.config, run_dir)));
         let (calls, calls_waiting) = mpsc::channel(CALLS_WAITING);
         let tickets = Arc::<Tickets>::default();
@@ -324,7 +383,7 @@ impl Drivers {
             keeper,
             has_failed: false,
             remote,
-            staging: self.staging.clone(),
+            staging: site.and_then(|site| site.staging.clone()),
         };
         self.background.spawn(supervisor.run());
         let driver = Driver {
@@ -361,10 +420,11 @@ impl Drivers {
     }
 
     /// The whole Spark conf of a session's driver that is started so, but for its directory. None where it has more than the configuration allows, which
-    /// the session's log has to say.
+    /// the session's log has to say, or where its cluster is not configured.
     #[must_use]
     pub fn conf(&self, spec: &DriverSpec) -> Option<BTreeMap<String, String>> {
-        let mut conf = submit::conf(&self.config, spec, &self.defaults, Path::new(""));
+        let site = self.site(spec).ok()?;
+        let mut conf = submit::conf(&site.config, spec, &site.defaults, Path::new(""));
         let lowered = collect::bound(&mut conf, self.config.driver.max_result_percent.into());
         lowered.is_empty().then_some(conf)
     }
@@ -373,7 +433,8 @@ impl Drivers {
     /// Reads a file where the driver has a configuration directory of its own.
     #[must_use]
     pub fn history_url(&self, spec: &DriverSpec, application: &str) -> Option<String> {
-        let server = &self.config.spark.history_server;
+        let site = self.site(spec).ok()?;
+        let server = &site.config.spark.history_server;
         let is_plain = |id: &str| {
             id.bytes()
                 .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
@@ -382,9 +443,9 @@ impl Drivers {
             return None;
         }
         let other = spec.conf_dirs.as_ref().and_then(|dirs| dirs.spark.as_deref());
-        let other = other.and_then(|dir| files::defaults_of(&self.spark, dir).ok());
-        let defaults = other.as_ref().unwrap_or(&self.defaults);
-        let conf = submit::conf(&self.config, spec, defaults, Path::new(""));
+        let other = other.and_then(|dir| files::defaults_of(&site.spark, dir).ok());
+        let defaults = other.as_ref().unwrap_or(&site.defaults);
+        let conf = submit::conf(&site.config, spec, defaults, Path::new(""));
         let is_on = conf.get("spark.eventLog.enabled").is_some_and(|on| on == "true");
         is_on.then(|| format!("{}/history/{application}/", server.trim_end_matches('/')))
     }
@@ -397,62 +458,86 @@ impl Drivers {
     /// What must be known to remove the staging directory of a driver's application, before its own directory is cleared.
     #[must_use]
     pub fn staging(&self, run_dir: &RunDir) -> Option<Staging> {
-        self.staging.as_ref().and_then(|_| Staging::of(run_dir))
+        Staging::of(run_dir)
     }
 
     /// Has the staging directory of an application removed that has not ended by itself, or that is `known` by the id and the user that YARN has told
-    /// and is lost. Does not wait.
+    /// and is lost. `cluster` is where it ran; none: the default one. Does not wait.
     pub fn clear_staging(
         &self,
+        cluster: Option<&str>,
         staging: Option<Staging>,
         application: Option<&cluster::Application>,
         known: Option<(&str, &str)>,
     ) {
-        if let Some(remover) = &self.staging {
+        if let Some(remover) = self.site_named(cluster).and_then(|site| site.staging.as_ref()) {
             remover.clear(staging, application, known);
         }
     }
 
     /// Waits until all staging directories are removed that are to be. Cancel safe.
     pub async fn staging_removed(&self) {
-        if let Some(remover) = &self.staging {
-            remover.done().await;
+        for site in std::iter::once(&self.site).chain(self.sites.values()) {
+            if let Some(remover) = &site.staging {
+                remover.done().await;
+            }
         }
     }
 
-    /// The Spark that drivers run on.
+    /// Where a driver's application runs, if somebody can be asked about it.
     #[must_use]
-    pub fn spark(&self) -> &Spark {
-        &self.spark
+    pub fn cluster(&self, spec: &DriverSpec) -> Option<&Cluster> {
+        self.site(spec).ok()?.cluster.as_ref()
     }
 
-    /// Where applications run, if somebody can be asked about them.
+    /// Whether a driver runs in its cluster, and not on this host; none where the cluster is not configured.
     #[must_use]
-    pub fn cluster(&self) -> Option<&Cluster> {
-        self.cluster.as_ref()
+    pub fn runs_in_cluster(&self, spec: &DriverSpec) -> Option<bool> {
+        let site = self.site(spec).ok()?;
+        Some(site.config.spark.runs_in_cluster())
     }
 
-    /// Where drivers run, if that is a cluster.
-    #[must_use]
-    pub fn cluster_of_drivers(&self) -> Option<&Cluster> {
-        self.cluster().filter(|_| self.config.spark.runs_in_cluster())
+    /// The clusters in which drivers run.
+    pub fn clusters_of_drivers(&self) -> impl Iterator<Item = &Cluster> {
+        let all = std::iter::once(&self.site).chain(self.sites.values());
+        all.filter_map(Site::cluster_of_drivers)
     }
 
     /// Ends a driver of an earlier server that nobody needs any more, and clears its directory; its log stays unless it was `deleted`. False where it
-    /// does not end.
-    pub async fn end_leftover(&self, id: Uuid, deleted: bool) -> bool {
+    /// does not end, or can't be: it runs in a cluster that is not configured any more.
+    pub async fn end_leftover(&self, id: Uuid, deleted: bool, place: &DriverPlace) -> bool {
         let run_dir = self.run_dir(id);
         let staging = self.staging(&run_dir);
         // Its submit first: none can be sent after that.
         let cleared = end_leftover(&run_dir, deleted, &self.background).await;
-        let Some(cluster) = self.cluster_of_drivers().filter(|_| cleared) else {
-            return cleared;
-        };
-        let ended = cluster.end(id, self.background.stopping()).await;
-        if let Some(application) = &ended {
-            self.clear_staging(staging, application.as_deref(), None);
+        let name = place.cluster.as_deref();
+        match self.site_named(name).map(Site::cluster_of_drivers) {
+            Some(Some(_)) if !cleared => false,
+            Some(Some(cluster)) => {
+                let ended = cluster.end(id, self.background.stopping()).await;
+                if let Some(application) = &ended {
+                    self.clear_staging(name, staging, application.as_deref(), None);
+                }
+                ended.is_some()
+            }
+            Some(None) => cleared,
+            None if place.is_remote => {
+                warn!(driver = %id, cluster = name, "an application is not ended: its cluster is not configured any more");
+                false
+            }
+            None => cleared,
         }
-        ended.is_some()
+    }
+
+    /// The same of a driver of which only its directory is known.
+    pub async fn end_unknown(&self, id: Uuid) {
+        end_leftover(&self.run_dir(id), true, &self.background).await;
+        let stopping = self.background.stopping();
+        join_all(
+            self.clusters_of_drivers()
+                .map(|cluster| cluster.end(id, stopping)),
+        )
+        .await;
     }
 
     /// The drivers that have a directory.

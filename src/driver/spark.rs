@@ -1,4 +1,4 @@
-//! Which Spark the drivers run on: found once, at start, and logged.
+//! Which Spark the drivers of a cluster run on: found once, at start, and logged.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -18,7 +18,7 @@ pub struct Spark {
     /// Its version, read from the names of its jars; none for a distribution that hides it.
     pub version: Option<String>,
     /// Why this one: what the log says.
-    pub chosen_by: &'static str,
+    pub chosen_by: String,
 }
 
 /// No Spark was found.
@@ -36,10 +36,36 @@ impl Spark {
     /// There is none in any of the three.
     pub fn find(config: &Config, spark_home: Option<&str>) -> Result<Self, NoSpark> {
         let configured = Some(&config.spark.home).filter(|home| !home.as_os_str().is_empty());
+        Self::found(
+            config,
+            spark_home,
+            configured.map(|home| (home, "spark.home".to_owned())),
+        )
+    }
+
+    /// The Spark of a cluster, of whose drivers `config` holds: of its own `home`, else as [`Spark::find`] finds the default cluster's.
+    ///
+    /// # Errors
+    /// As [`Spark::find`].
+    pub fn of_cluster(config: &Config, cluster: &str, spark_home: Option<&str>) -> Result<Self, NoSpark> {
+        match config.has_own_home(cluster) {
+            false => Self::find(config, spark_home),
+            true => {
+                let named = (&config.spark.home, format!("clusters.{cluster}.home"));
+                Self::found(config, None, Some(named))
+            }
+        }
+    }
+
+    fn found(
+        config: &Config,
+        spark_home: Option<&str>,
+        configured: Option<(&PathBuf, String)>,
+    ) -> Result<Self, NoSpark> {
         let (home, chosen_by) = match (spark_home.filter(|home| !home.is_empty()), configured) {
-            (Some(home), _) => (PathBuf::from(home), "the environment's SPARK_HOME"),
-            (None, Some(home)) => (home.clone(), "spark.home"),
-            (None, None) => (pyspark_on_path()?, "the pyspark of the python on PATH"),
+            (Some(home), _) => (PathBuf::from(home), "the environment's SPARK_HOME".to_owned()),
+            (None, Some((home, chosen_by))) => (home.clone(), chosen_by),
+            (None, None) => (pyspark_on_path()?, "the pyspark of the python on PATH".to_owned()),
         };
         let python = if config.spark.python.is_empty() {
             python_beside(&home).map_or_else(|| PYTHON.to_owned(), |path| path.display().to_string())

@@ -75,7 +75,7 @@ mod tests {
                 home,
                 python: String::new(),
                 version: None,
-                chosen_by: "a test",
+                chosen_by: "a test".to_owned(),
             };
             assert_eq!(of_launcher(&spark, &DriverSpec::default()), None);
             std::fs::write(spark.home.join("jars/spark-launcher_2.13-4.1.4.jar"), "").unwrap();

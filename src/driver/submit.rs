@@ -20,6 +20,9 @@ pub struct DriverSpec {
     /// The application of a batch; none: the agent, for a session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub application: Option<Application>,
+    /// The cluster; none: the default one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
     /// The session's kind: its interpreter is started at once.
     pub kind: String,
     /// `spark.app.name`.

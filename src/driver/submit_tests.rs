@@ -7,7 +7,7 @@ fn spark() -> Spark {
         home: "/spark".into(),
         python: "python3".into(),
         version: None,
-        chosen_by: "a test",
+        chosen_by: "a test".to_owned(),
     }
 }
 

@@ -1,11 +1,13 @@
-//! Makes the class-data archive: a driver of nobody's runs a little of everything and writes the archive at its exit.
+//! Makes class-data archives: a driver of nobody's runs a little of everything and writes the archive at its exit.
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::event::DriverEvent;
+use super::site::Site;
 use super::submit::DriverSpec;
 use super::{Driver, Drivers, Events, clear};
 
@@ -32,13 +34,22 @@ pub(super) const WRITE_LIMIT: Duration = Duration::from_secs(300);
 const LIMIT: Duration = Duration::from_secs(600);
 
 impl Drivers {
-    /// Finds the class-data archive of this Java and Spark, or makes it after a while; drivers use it from then on. A server that stops
-    /// meanwhile leaves nothing: the next one ends what it finds.
-    pub async fn keep_class_archive(&self) {
-        let config = &self.config.driver;
-        let Some(archive) = self.class_archive.clone() else {
+    /// Finds the class-data archives of the clusters' Javas and Sparks, or makes each after a while, for a named cluster once it is used; drivers use it
+    /// from then on. A server that stops meanwhile leaves nothing: the next one ends what it finds.
+    pub async fn keep_class_archives(&self) {
+        let named = self.sites.iter();
+        let all = named
+            .map(|(name, site)| (Some(name), site))
+            .chain([(None, &self.site)]);
+        join_all(all.map(|(name, site)| self.keep_class_archive(name, site))).await;
+    }
+
+    async fn keep_class_archive(&self, cluster: Option<&String>, site: &Site) {
+        let config = &site.config.driver;
+        let Some(archive) = site.class_archive.clone() else {
             return;
         };
+        let draining = self.background.draining();
         let looked = archive.clone();
         if self
             .background
@@ -46,16 +57,27 @@ impl Drivers {
             .await
             .unwrap_or(false)
         {
-            info!("drivers start with the class-data archive that is there");
+            info!(cluster, "drivers start with the class-data archive that is there");
             return;
         }
-        tokio::select! {
-            () = tokio::time::sleep(config.class_archive_delay.get()) => {}
-            () = self.background.draining().cancelled() => return,
+        let due = async {
+            if cluster.is_some() {
+                site.used.notified().await;
+            }
+            tokio::time::sleep(config.class_archive_delay.get()).await;
+            self.training.acquire().await
+        };
+        let _turn = tokio::select! {
+            turn = due => turn,
+            () = draining.cancelled() => return,
+        };
+        // Another cluster with the same Spark may have made it meanwhile.
+        if archive.to_use().is_some() {
+            return;
         }
         let trained = async {
             archive.prepare().map_err(|error| error.to_string())?;
-            self.train().await
+            self.train(cluster).await
         };
         let made = match tokio::time::timeout(LIMIT, trained).await {
             Ok(Ok(())) => {
@@ -68,13 +90,16 @@ impl Drivers {
             Err(_) => Err(format!("it was not made within {LIMIT:?}")),
         };
         match made {
-            Ok(bytes) => info!(bytes, "drivers start with a class-data archive from now on"),
+            Ok(bytes) => info!(
+                bytes,
+                cluster, "drivers start with a class-data archive from now on"
+            ),
             Err(reason) => {
                 archive.give_up();
                 if !self.background.draining().is_cancelled() {
                     warn!(
                         reason,
-                        "no class-data archive could be made; drivers start without one"
+                        cluster, "no class-data archive could be made; drivers start without one"
                     );
                 }
             }
@@ -82,9 +107,10 @@ impl Drivers {
     }
 
     /// Starts a driver, has it run everything, and lets it end.
-    async fn train(&self) -> Result<(), String> {
+    async fn train(&self, cluster: Option<&String>) -> Result<(), String> {
         let id = Uuid::new_v4();
         let spec = DriverSpec {
+            cluster: cluster.cloned(),
             kind: "pyspark".to_owned(),
             app_name: "firesteel-class-archive".to_owned(),
             conf: [

@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::background::Background;
-use crate::config::{Config, RunAsMode};
+use crate::config::{Clusters, Config, RunAsMode};
 use crate::driver::{Claim, Claimed, Driver, DriverSpec, Drivers, Events};
 use crate::gpu::{Gpus, Lease, Wanted};
 use crate::starts::Starts;
@@ -119,14 +119,15 @@ impl Pool {
     /// The pool that the configuration asks for; nothing is started until [`Pool::begin`].
     #[must_use]
     pub fn new(
-        config: &Arc<Config>,
+        clusters: &Clusters,
         drivers: &Arc<Drivers>,
         gpus: &Gpus,
         starts: &Starts,
         store: &Store,
         background: &Background,
     ) -> Self {
-        let suits = suit::all(config, drivers, gpus);
+        let config = clusters.whole();
+        let suits = suit::all(clusters, drivers, gpus);
         let state = State {
             shelves: match config.run_as.mode {
                 RunAsMode::Server => Shelves::common(suits.len()),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tracing::warn;
 
-use crate::config::{Config, RunAsMode};
+use crate::config::{Clusters, RunAsMode};
 use crate::driver::{DriverSpec, Drivers, memory_bytes};
 use crate::gpu::{self, Ask, Gpus};
 use crate::profile::{self, PROFILE, spark_conf};
@@ -50,14 +50,15 @@ pub(super) struct Suit {
 }
 
 /// What the configuration asks for.
-pub(super) fn all(config: &Config, drivers: &Arc<Drivers>, gpus: &Gpus) -> Vec<Suit> {
+pub(super) fn all(clusters: &Clusters, drivers: &Arc<Drivers>, gpus: &Gpus) -> Vec<Suit> {
+    let config = clusters.whole();
     let profiles = profile::profiles(config).into_iter();
     let sized = profiles.map(|(name, profile)| (Some(name), profile.pool));
     std::iter::once((None, config.pool.size))
         .chain(sized)
         .filter(|(_, size)| *size > 0)
         .filter_map(|(profile, size)| {
-            let made = Suit::new(config, drivers, gpus, profile.clone(), size);
+            let made = Suit::new(clusters, drivers, gpus, profile.clone(), size);
             made.inspect_err(|reason| warn!(profile, reason, "no warm drivers are kept"))
                 .ok()
         })
@@ -66,20 +67,26 @@ pub(super) fn all(config: &Config, drivers: &Arc<Drivers>, gpus: &Gpus) -> Vec<S
 
 impl Suit {
     fn new(
-        config: &Config,
+        clusters: &Clusters,
         drivers: &Drivers,
         gpus: &Gpus,
         profile: Option<String>,
         size: usize,
     ) -> Result<Self, String> {
         let chosen = profile.iter().map(|name| (PROFILE.to_owned(), name.clone()));
-        let mut conf = profile::applied(config, chosen.collect()).map_err(|unknown| unknown.to_string())?;
+        let chosen = chosen.collect();
+        let cluster = profile::cluster(clusters.whole(), &chosen).map_err(|unknown| unknown.to_string())?;
+        let config = clusters
+            .get(cluster.as_deref())
+            .ok_or("there is no such cluster")?;
+        let mut conf = profile::applied(config, chosen).map_err(|unknown| unknown.to_string())?;
         // As a request's (api/accepted.rs), whose notes nobody would read here.
         drop(gpu::settle(&mut conf, &config.spark, None));
         let gpus = gpus
             .asked(&mut conf, &config.spark)
             .map_err(|refused| refused.to_string())?;
         let spec = DriverSpec {
+            cluster,
             kind: "pyspark".to_owned(),
             app_name: APP_NAME.to_owned(),
             conf: spark_conf(&conf),
@@ -108,7 +115,11 @@ impl Suit {
         refused: &HashSet<String>,
     ) -> Option<BTreeMap<String, String>> {
         let is_anothers = spec.proxy_user.is_some() && !self.is_users;
-        if is_anothers || spec.conf_dirs.is_some() || spec.application.is_some() || gpus != self.gpus.as_ref()
+        if spec.cluster != self.spec.cluster
+            || is_anothers
+            || spec.conf_dirs.is_some()
+            || spec.application.is_some()
+            || gpus != self.gpus.as_ref()
         {
             return None;
         }
@@ -223,6 +234,11 @@ mod tests {
             ..DriverSpec::default()
         };
         assert_eq!(suit().differing(&of_another, &suit().conf, None, &refused), None);
+        let elsewhere = DriverSpec {
+            cluster: Some("other".to_owned()),
+            ..DriverSpec::default()
+        };
+        assert_eq!(suit().differing(&elsewhere, &suit().conf, None, &refused), None);
         // Whose it is the shelf knows.
         let users = Suit {
             is_users: true,

@@ -58,6 +58,8 @@ impl Warm {
             epoch: inner.store.epoch(),
             created: now_ms(),
             gpus: stored(parts),
+            cluster: spec.cluster.clone(),
+            remote: inner.drivers.runs_in_cluster(&spec).unwrap_or_default(),
         };
         // Before there is a driver, as for a session: the next server finds what it has to end.
         inner.store.insist(Op::InsertDriver(Box::new(row))).await;

@@ -21,8 +21,12 @@ const INITS: [&str; 6] = [
 #[must_use]
 pub fn notice(config: &Config) -> Option<String> {
     let outlives =
-        config.spark.deploy_mode == DeployMode::Cluster && !config.spark.master.starts_with("local");
-    if outlives {
+        |master: &str, mode: DeployMode| mode == DeployMode::Cluster && !master.starts_with("local");
+    let clusters = config.clusters.values();
+    let mut all = clusters
+        .map(|cluster| (cluster.master.as_str(), cluster.deploy_mode))
+        .chain([(config.spark.master.as_str(), config.spark.deploy_mode)]);
+    if all.all(|(master, mode)| outlives(master, mode)) {
         return None;
     }
     Some(format!(

@@ -47,6 +47,8 @@ pub struct Parts {
     pub(super) claim: Claim,
     /// The uploads that the request names.
     pub uploads: Arc<[Uuid]>,
+    /// Its cluster; none: the default one.
+    pub cluster: Option<Arc<str>>,
     /// What happens in it, for those who watch.
     pub feed: Arc<Feed>,
     pub(super) snapshot: watch::Receiver<Arc<Snapshot>>,

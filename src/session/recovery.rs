@@ -17,11 +17,11 @@ use super::state::SessionState;
 use super::statement::Statement;
 use super::stored::sound;
 use crate::clock::now_ms;
-use crate::driver::{Recovering, RunDir};
+use crate::driver::{DriverPlace, Recovering, RunDir};
 use crate::ownership::Share;
 use crate::policy;
 use crate::sharing::by_subject;
-use crate::store::{Op, SessionRow, StoreError, Subject, Trouble};
+use crate::store::{LeftDriver, Op, SessionRow, StoreError, Subject, Trouble};
 
 /// Drivers that are ended at the same time.
 const CLEARED_AT_ONCE: usize = 32;
@@ -99,11 +99,11 @@ impl Sessions {
         let driver = match &row.driver_id {
             Some(id) => {
                 let id: Uuid = id.parse().map_err(|_| format!("{id:?} is no driver's id."))?;
-                let drivers = Arc::clone(&self.shared.drivers);
+                let (drivers, spec) = (Arc::clone(&self.shared.drivers), request.driver.clone());
                 let adopted = self
                     .shared
                     .background
-                    .blocking(move || drivers.adopt(id, was_ready))
+                    .blocking(move || drivers.adopt(id, &spec, was_ready))
                     .await;
                 let adopted = adopted
                     .map_err(|panicked| panicked.to_string())?
@@ -259,13 +259,13 @@ async fn clear_up(sessions: Sessions) {
         Vec::new()
     });
     stream::iter(abandoned)
-        .for_each_concurrent(CLEARED_AT_ONCE, |(id, deleted)| {
-            end_abandoned(&shared, id, deleted)
+        .for_each_concurrent(CLEARED_AT_ONCE, |(row, deleted)| {
+            end_abandoned(&shared, row, deleted)
         })
         .await;
     let unowned = async |id: Uuid| {
         if let Ok(false) = shared.store.has_driver(&id.to_string()).await {
-            shared.drivers.end_leftover(id, true).await;
+            shared.drivers.end_unknown(id).await;
         }
     };
     stream::iter(shared.drivers.on_disk().unwrap_or_default())
@@ -273,10 +273,15 @@ async fn clear_up(sessions: Sessions) {
         .await;
 }
 
-async fn end_abandoned(shared: &Shared, id: String, deleted: bool) {
+async fn end_abandoned(shared: &Shared, row: LeftDriver, deleted: bool) {
+    let LeftDriver { id, cluster, remote } = row;
     let Ok(driver) = id.parse() else { return };
+    let place = DriverPlace {
+        cluster,
+        is_remote: remote,
+    };
     let _lease = shared.gpus.claim(driver);
-    let cleared = shared.drivers.end_leftover(driver, deleted).await;
+    let cleared = shared.drivers.end_leftover(driver, deleted, &place).await;
     let at = now_ms();
     if cleared && let Err(error) = shared.store.write(Op::EndDriver { id, at }).await {
         warn!(%error, "a driver's row could not be closed");

@@ -273,6 +273,7 @@ impl Sessions {
             echo: Arc::new(request.echo.clone()),
             claim,
             uploads: request.uploads.clone().into(),
+            cluster: request.driver.cluster.as_deref().map(Into::into),
             feed: Arc::new(feed),
             snapshot,
             commands,

@@ -1,6 +1,6 @@
 //! What the store has of batches, read. Called by `batch`.
 
-use super::{BatchRow, Store, StoreError};
+use super::{BatchRow, LeftDriver, Store, StoreError};
 
 impl Store {
     /// The id that the next batch gets.
@@ -40,9 +40,9 @@ impl Store {
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn drivers_without_batch(&self) -> Result<Vec<String>, StoreError> {
-        const QUERY: &str = "SELECT id FROM drivers WHERE batch_id IS NOT NULL AND NOT EXISTS \
+    pub async fn drivers_without_batch(&self) -> Result<Vec<LeftDriver>, StoreError> {
+        const QUERY: &str = "SELECT id, cluster, remote FROM drivers WHERE batch_id IS NOT NULL AND NOT EXISTS \
              (SELECT 1 FROM batches WHERE batches.id = drivers.batch_id)";
-        Ok(sqlx::query_scalar(QUERY).fetch_all(&self.reads).await?)
+        Ok(sqlx::query_as(QUERY).fetch_all(&self.reads).await?)
     }
 }

@@ -38,7 +38,9 @@ use quarantine::Told;
 
 pub use error::{StoreError, Trouble};
 pub use ops::Op;
-pub use rows::{BatchRow, CredentialRow, DriverRow, IdempotencyRow, LeaseRow, SessionRow, StatementRow};
+pub use rows::{
+    BatchRow, CredentialRow, DriverRow, IdempotencyRow, LeaseRow, LeftDriver, SessionRow, StatementRow,
+};
 pub use shares::{ShareRow, Subject};
 
 /// Writes that may wait for the writer, all sessions together; more wait in their callers, for `store.busy_timeout` at most.

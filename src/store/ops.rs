@@ -624,7 +624,7 @@ async fn insert_batch(to: &mut SqliteConnection, row: &BatchRow) -> Result<(), S
 async fn insert_driver(to: &mut SqliteConnection, row: &DriverRow) -> Result<(), StoreError> {
     // Its id is a UUID: a row that has it is this one.
     sqlx::query(
-        "INSERT INTO drivers (id, session_id, batch_id, epoch, created, gpus) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+        "INSERT INTO drivers (id, session_id, batch_id, epoch, created, gpus, cluster, remote) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
     )
     .bind(&row.id)
     .bind(row.session_id)
@@ -632,6 +632,8 @@ async fn insert_driver(to: &mut SqliteConnection, row: &DriverRow) -> Result<(),
     .bind(row.epoch)
     .bind(row.created)
     .bind(&row.gpus)
+    .bind(&row.cluster)
+    .bind(row.remote)
     .execute(&mut *to)
     .await?;
     for (update, served) in [

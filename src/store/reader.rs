@@ -6,7 +6,7 @@
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::{IdempotencyRow, LeaseRow, SessionRow, StatementRow, Store, StoreError, Trouble};
+use super::{IdempotencyRow, LeaseRow, LeftDriver, SessionRow, StatementRow, Store, StoreError, Trouble};
 
 const SESSION: &str = "SELECT id, name, owner, proxy_user, kind, state, request, app_id, ui_url, driver_id, epoch, \
                        diagnosis, created, ended FROM sessions";
@@ -82,16 +82,21 @@ impl Store {
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn abandoned_drivers(&self) -> Result<Vec<(String, bool)>, StoreError> {
+    pub async fn abandoned_drivers(&self) -> Result<Vec<(LeftDriver, bool)>, StoreError> {
         const QUERY: &str = "SELECT drivers.id, sessions.id IS NULL OR sessions.deleted IS NOT NULL, CAST(sessions.id AS TEXT), \
-             sessions.id IS NULL OR sessions.ended IS NOT NULL OR CAST(sessions.id AS TEXT) IN (SELECT session FROM quarantine) \
+             sessions.id IS NULL OR sessions.ended IS NOT NULL OR CAST(sessions.id AS TEXT) IN (SELECT session FROM quarantine), cluster, remote \
              FROM drivers LEFT JOIN sessions ON sessions.id = drivers.session_id WHERE drivers.ended IS NULL AND drivers.batch_id IS NULL";
         let rows = sqlx::query(QUERY).fetch_all(&self.reads).await?;
         let read = |row: &SqliteRow| {
             let (session, abandoned): (Option<String>, bool) = (row.try_get(2).ok()?, row.try_get(3).ok()?);
             // One that was just set aside may not be in the table yet.
             let abandoned = abandoned || session.is_some_and(|session| self.is_set_aside(&session));
-            abandoned.then_some((row.try_get(0).ok()?, row.try_get(1).ok()?))
+            let driver = LeftDriver {
+                id: row.try_get(0).ok()?,
+                cluster: row.try_get(4).ok()?,
+                remote: row.try_get(5).ok()?,
+            };
+            abandoned.then_some((driver, row.try_get(1).ok()?))
         };
         Ok(rows.iter().filter_map(read).collect())
     }

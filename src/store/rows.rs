@@ -51,6 +51,21 @@ pub struct DriverRow {
     pub created: i64,
     /// What it holds of the GPUs, as JSON; none for nothing.
     pub gpus: Option<String>,
+    /// Its cluster; none: the default one.
+    pub cluster: Option<String>,
+    /// Whether it runs in that cluster, and not on this host.
+    pub remote: bool,
+}
+
+/// A driver whose session has ended, or whose batch is gone.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct LeftDriver {
+    /// The driver's UUID.
+    pub id: String,
+    /// Its cluster; none: the default one.
+    pub cluster: Option<String>,
+    /// Whether it runs in that cluster, and not on this host.
+    pub remote: bool,
 }
 
 /// A driver that has not ended, and holds GPUs.

@@ -4,6 +4,5 @@ from __future__ import annotations
 
 import os
 
-collect_ignore_glob = (
-    [] if os.environ.get("FIRESTEEL_TEST_CLUSTERS") else ["test_yarn*.py", "test_standalone.py"]
-)
+REAL = ["test_yarn*.py", "test_standalone.py", "test_several_standalone.py"]
+collect_ignore_glob = [] if os.environ.get("FIRESTEEL_TEST_CLUSTERS") else REAL

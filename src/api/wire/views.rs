@@ -25,6 +25,9 @@ pub struct AppInfo {
     pub spark_ui_url: Option<String>,
     /// The executors' logs, where a cluster serves them.
     pub executor_log_urls: Option<String>,
+    /// Its cluster, where that is not the default one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
     /// What it holds of the GPUs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpus: Option<String>,
@@ -171,6 +174,7 @@ impl SessionView {
             app_info: AppInfo {
                 driver_log_url: snapshot.driver_log_url.clone(),
                 spark_ui_url: snapshot.ui_url.clone(),
+                cluster: session.cluster.as_deref().map(str::to_owned),
                 ..AppInfo::of_gpus(snapshot.gpus.as_deref(), snapshot.gpu_usage.as_ref())
             },
             log,
@@ -247,6 +251,7 @@ impl BatchView {
                 driver_log_url: links.and_then(|links| links.driver_log.clone()),
                 spark_ui_url: links.and_then(|links| links.ui.clone()),
                 exit_code: snapshot.exit_code.map(|code| code.to_string()),
+                cluster: batch.cluster.as_deref().map(str::to_owned),
                 ..AppInfo::of_gpus(snapshot.gpus.as_deref(), snapshot.gpu_usage.as_ref())
             },
             log,

@@ -128,7 +128,13 @@ pub(super) fn check_profiles(
     profiles: &BTreeMap<String, Profile>,
     fail: &Fail<'_>,
 ) -> Result<(), ConfigError> {
-    for (name, Profile { about, conf, pool: _ }) in profiles {
+    for (name, profile) in profiles {
+        let Profile {
+            about,
+            conf,
+            cluster: _,
+            pool: _,
+        } = profile;
         let is_name = name
             .chars()
             .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
@@ -193,12 +199,11 @@ pub(super) fn check_pool(
     fail.at_least_one(&[("pool.owners", *owners)])?;
     fail.positive(&[("pool.owner_idle", *owner_idle)])?;
     if spark.deploy_mode == DeployMode::Cluster {
+        let profiles = profiles.iter();
+        // Those of another cluster are looked at with that.
+        let here = profiles.filter(|(_, profile)| profile.cluster.is_empty());
         let mut sizes = vec![("pool.size".to_owned(), *size)];
-        sizes.extend(
-            profiles
-                .iter()
-                .map(|(name, profile)| (format!("profile.{name}.pool"), profile.pool)),
-        );
+        sizes.extend(here.map(|(name, profile)| (format!("profile.{name}.pool"), profile.pool)));
         if let Some((key, _)) = sizes.iter().find(|(_, size)| *size > 0) {
             return fail.because(
                 key,

@@ -2,6 +2,7 @@
 
 mod access;
 mod callers;
+mod clusters;
 mod driver;
 mod hadoop;
 mod logins;
@@ -14,6 +15,7 @@ mod spark;
 use std::path::PathBuf;
 
 use access::{check_access, check_audit};
+use clusters::check_clusters;
 use driver::{check_driver, check_gpu, check_pool, check_profiles, check_run_as};
 use hadoop::{check_conf_dirs, check_hadoop};
 use policy::{check_quotas, check_rules};
@@ -145,6 +147,7 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Result<(), ConfigErro
         session,
         batch,
         cluster,
+        clusters: _,
         upload,
         statement,
         job: Job { kept, kept_bytes: _ },
@@ -170,7 +173,8 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Result<(), ConfigErro
     } = config;
     let fail = Fail(origins);
     check_server(server, &fail)?;
-    check_spark(spark, &fail)?;
+    check_spark("spark", spark, &fail)?;
+    check_clusters(config, &fail)?;
     check_hadoop(config, hadoop, &fail)?;
     check_conf_dirs(conf_dir, &fail)?;
     check_driver(driver, &fail)?;

@@ -5,7 +5,8 @@ use crate::config::error::ConfigError;
 use crate::config::keys::{Cluster, DeployMode, Spark, Yarn};
 use crate::config::values::Size;
 
-pub(super) fn check_spark(spark: &Spark, fail: &Fail<'_>) -> Result<(), ConfigError> {
+/// The keys of `[spark]`, or of a cluster's table, which has the same.
+pub(super) fn check_spark(table: &str, spark: &Spark, fail: &Fail<'_>) -> Result<(), ConfigError> {
     let Spark {
         home,
         python,
@@ -16,27 +17,28 @@ pub(super) fn check_spark(spark: &Spark, fail: &Fail<'_>) -> Result<(), ConfigEr
         conf,
         history_server,
     } = spark;
+    let key = |name: &str| format!("{table}.{name}");
     if !home.as_os_str().is_empty() {
-        fail.absolute("spark.home", std::slice::from_ref(home))?;
+        fail.absolute(&key("home"), std::slice::from_ref(home))?;
     }
     if master.trim().is_empty() {
-        return fail.because("spark.master", "must not be empty");
+        return fail.because(&key("master"), "must not be empty");
     }
     if *deploy_mode == DeployMode::Cluster && !spark.is_yarn() {
         return fail.because(
-            "spark.deploy_mode",
+            &key("deploy_mode"),
             format!(
-                "\"cluster\" works with spark.master = \"yarn\" only, not with {master:?} (docs/clusters.md)"
+                "\"cluster\" works with {table}.master = \"yarn\" only, not with {master:?} (docs/clusters.md)"
             ),
         );
     }
     fail.plain(&[
-        ("spark.python", python),
-        ("spark.master", master),
-        ("spark.local_ip", local_ip),
+        (&key("python"), python),
+        (&key("master"), master),
+        (&key("local_ip"), local_ip),
     ])?;
     if !local_ip.is_empty() && local_ip.parse::<std::net::IpAddr>().is_err() {
-        return fail.because("spark.local_ip", format!("{local_ip:?} is no IP address"));
+        return fail.because(&key("local_ip"), format!("{local_ip:?} is no IP address"));
     }
     if !history_server.is_empty() && !is_http(history_server) {
         return fail.because(
@@ -46,9 +48,9 @@ pub(super) fn check_spark(spark: &Spark, fail: &Fail<'_>) -> Result<(), ConfigEr
     }
     let odd = |key: &&String| key.is_empty() || key.chars().any(|c| c.is_whitespace() || c.is_control());
     match conf.keys().find(odd) {
-        Some(key) => fail.because(
-            "spark.conf",
-            format!("{key:?} is no conf key: it is empty or has blanks"),
+        Some(odd) => fail.because(
+            &key("conf"),
+            format!("{odd:?} is no conf key: it is empty or has blanks"),
         ),
         None => Ok(()),
     }
@@ -84,9 +86,17 @@ pub(super) fn check_cluster(cluster: &Cluster, fail: &Fail<'_>) -> Result<(), Co
             format!("{log_server:?} is no address such as \"http://history:19888/ws/v1/history\""),
         );
     }
-    match resource_manager.iter().find(|address| !is_http(address)) {
+    check_resource_managers("cluster.yarn.resource_manager", resource_manager, fail)
+}
+
+pub(super) fn check_resource_managers(
+    key: &str,
+    addresses: &[String],
+    fail: &Fail<'_>,
+) -> Result<(), ConfigError> {
+    match addresses.iter().find(|address| !is_http(address)) {
         Some(address) => fail.because(
-            "cluster.yarn.resource_manager",
+            key,
             format!("{address:?} is no address such as \"http://rm:8088\""),
         ),
         None => Ok(()),

@@ -121,6 +121,8 @@ tables! {
         about: String = String::new();
         /// Conf of those that choose it, below the request's own; lists such as `spark.jars` are joined. The policy does not look at it.
         conf: TextMap = TextMap::default();
+        /// The cluster of those that choose it, one of `clusters.NAME`, unless the request names another. Empty: that of `spark.*`.
+        cluster: String = String::new();
         /// How many warm drivers are kept for those that choose it (docs/pool.md).
         pool: usize = 0;
     }

@@ -2,6 +2,7 @@
 //! reads, serde's defaults, and the table that the reference page and the unknown-key check use.
 
 mod access;
+mod clusters;
 mod driver;
 mod output;
 mod policy;
@@ -13,6 +14,7 @@ mod words;
 use super::values::Kind;
 
 pub use access::{Access, Audit, Jwt, Kerberos, Ldap, Login, Oidc, Proxy, Throttle, Token};
+pub use clusters::NamedCluster;
 pub use driver::{Driver, Gpu, Link, Pool, Profile, RunAs};
 pub use output::{Events, Output, ResultStreams};
 pub use policy::{Files, Limits, PolicyConf, PolicyRule, Quota};
@@ -106,6 +108,7 @@ pub fn all() -> impl Iterator<Item = &'static Table> + Clone {
     [
         server::TABLES,
         spark::TABLES,
+        clusters::TABLES,
         session::TABLES,
         driver::TABLES,
         output::TABLES,

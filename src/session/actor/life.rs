@@ -271,6 +271,8 @@ async fn with_driver(
         epoch: shared.store.epoch(),
         created: now_ms(),
         gpus: stored(held.gpus()),
+        cluster: spec.cluster.clone(),
+        remote: shared.drivers.runs_in_cluster(&spec).unwrap_or_default(),
     };
     shared.store.insist(Op::InsertDriver(Box::new(row))).await;
     let drivers = Arc::clone(&shared.drivers);

@@ -388,7 +388,7 @@ impl Actor {
     fn link_history(&mut self) {
         let url = self.snapshot.app_id.as_deref();
         let url = url.and_then(|id| self.shared.drivers.history_url(&self.request.driver, id));
-        if url.is_some() || !self.shared.config.spark.runs_in_cluster() {
+        if url.is_some() || self.shared.drivers.runs_in_cluster(&self.request.driver) != Some(true) {
             self.snapshot.ui_url = url;
         }
     }
