@@ -234,4 +234,4 @@ def test_an_application_whose_batch_is_forgotten_is_ended(
         database.execute("DELETE FROM drivers")
     cluster.start()
     assert yarn.wait_over(app_id)["finalStatus"] == "KILLED"
-    assert "an application that is nobody has is ended" in cluster.log()
+    assert "an application that nobody has is ended" in cluster.log()
