@@ -75,6 +75,7 @@ impl Config {
             deploy_mode,
             hive,
             conf,
+            history_server,
             spark_conf_dir,
             hadoop_conf_dir,
             resource_manager,
@@ -92,6 +93,7 @@ impl Config {
         spark.deploy_mode = *deploy_mode;
         spark.hive = *hive;
         spark.conf.clone_from(conf);
+        spark.history_server.clone_from(history_server);
 
         // The server's own is of another Spark.
         let spark_dir: Option<PathBuf> = given(spark_conf_dir)
@@ -113,7 +115,10 @@ impl Config {
         own.conf_dir
             .retain(|_, dirs| given(&dirs.spark).is_some() || given(&dirs.hadoop).is_some());
         if !resource_manager.is_empty() || given(hadoop_conf_dir).is_some() {
-            own.cluster.yarn.resource_manager.clone_from(resource_manager);
+            let yarn = &mut own.cluster.yarn;
+            yarn.resource_manager.clone_from(resource_manager);
+            // It has the logs of the other one's.
+            yarn.log_server = String::new();
         }
         own
     }

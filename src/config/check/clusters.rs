@@ -55,6 +55,7 @@ fn check_one(
         deploy_mode: _,
         hive: _,
         conf: _,
+        history_server: _,
         spark_conf_dir,
         hadoop_conf_dir,
         resource_manager,

@@ -42,7 +42,7 @@ pub(super) fn check_spark(table: &str, spark: &Spark, fail: &Fail<'_>) -> Result
     }
     if !history_server.is_empty() && !is_http(history_server) {
         return fail.because(
-            "spark.history_server",
+            &key("history_server"),
             format!("{history_server:?} is no address such as \"http://history:18080\""),
         );
     }

@@ -30,6 +30,8 @@ tables! {
         hive: bool = false;
         /// Spark conf that its sessions and batches start from, in the place of `spark.conf`; a profile's and a request's go over it.
         conf: TextMap = TextMap::default();
+        /// Spark's history server there, as `spark.history_server` has it. Empty: none.
+        history_server: String = String::new();
         /// SPARK_CONF_DIR of its drivers, an absolute path. Empty: `conf` of its `home`; without `home`, the server's.
         spark_conf_dir: PathBuf = PathBuf::new();
         /// HADOOP_CONF_DIR and YARN_CONF_DIR of its drivers, an absolute path. Empty: the server's.
