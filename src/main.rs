@@ -47,7 +47,7 @@ enum Command {
         user: String,
     },
     #[command(flatten)]
-    Client(client::Command),
+    Client(Box<client::Command>),
     /// Print a shell's completions, such as for ~/.local/share/bash-completion/completions/firesteel.
     Completions {
         /// The shell.
@@ -152,7 +152,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Passwd { file, user } => {
             authentication::set_password(&file, &user, &read_password()?)?;
         }
-        Command::Client(command) => return Ok(client::run(command)),
+        Command::Client(command) => return Ok(client::run(*command)),
         Command::Completions { shell } => generated::completions(Cli::command(), shell)?,
         Command::Man { directory } => generated::manual(Cli::command(), &directory)?,
         Command::Check {
