@@ -18,7 +18,7 @@ export FIRESTEEL_TEST_BIN ?= $(CURDIR)/target/debug/firesteel
 export FIRESTEEL_TEST_FAILPOINTS_BIN ?= $(CURDIR)/target/debug/firesteel-failpoints
 export FIRESTEEL_TEST_SPARKS ?= $(CURDIR)/.venv/spark-3.5/bin/python:$(CURDIR)/.venv/spark-4.1/bin/python
 
-.PHONY: help run test check check-rust check-python test-rust test-python test-yarn chaos fuzz timing soak bench bench-soak profile notebook deps
+.PHONY: help run test check check-rust check-python test-rust test-python test-yarn test-k8s chaos fuzz timing soak bench bench-soak profile notebook deps
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +65,13 @@ test-yarn: ## real clusters on loopback: YARN, standalone masters and workers, 2
 	@scripts/binaries.sh
 	@scripts/yarn_jars.sh >/dev/null
 	FIRESTEEL_TEST_CLUSTERS=1 .venv/test/bin/python -m pytest --timeout 900 $(or $(PYTEST),tests/clusters)
+
+test-k8s: ## batches on a real Kubernetes API server, scheduler and controllers, with a kubelet of the tests' own, on loopback (PYTEST='tests/clusters/test_kubernetes.py -k killed')
+	@scripts/need.sh java python cc cargo go
+	@scripts/envs test spark-3.5 spark-4.1
+	@scripts/binaries.sh
+	@scripts/kubernetes.sh >/dev/null
+	FIRESTEEL_TEST_KUBERNETES=1 .venv/test/bin/python -m pytest --timeout 600 $(or $(PYTEST),tests/clusters/test_kubernetes.py)
 
 chaos: ## the fault tests with twice the rounds, on the release build, stated times asserted (SEED=, SCALE=2)
 	@scripts/need.sh java python cc cargo

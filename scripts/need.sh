@@ -50,6 +50,10 @@ for tool in "$@"; do
         PATH="$PATH:/usr/sbin" command -v krb5kdc >/dev/null && command -v kinit >/dev/null ||
             missing "The Kerberos KDC is missing: run 'make deps' first, or install it (Debian: apt-get install krb5-kdc krb5-admin-server krb5-user)."
         ;;
+    go)
+        command -v go >/dev/null ||
+            missing "Go is missing: install Go 1.26 or newer (https://go.dev/dl)."
+        ;;
     *)
         missing "need.sh does not know '$tool'."
         ;;
