@@ -263,6 +263,7 @@ impl Life {
             drivers.clear_staging(cluster, staging, application.as_deref(), known);
         }
         let deleted = fate.deleted;
+        let ended = application.clone().flatten();
         if !deleted {
             crate::kill_point!("batch.exited");
             match application {
@@ -270,6 +271,9 @@ impl Life {
                 None => self.ended(fate).await,
             }
             crate::kill_point!("batch.end_stored");
+        }
+        if let (Some(application), Some(cluster)) = (ended, self.cluster()) {
+            cluster.release(&application).await;
         }
         driver::clear(driver.run_dir, deleted, &self.shared.background).await;
         crate::kill_point!("batch.cleared");

@@ -22,7 +22,7 @@ impl Life {
     }
 
     /// Whom to ask about the application, where somebody is.
-    fn cluster(&self) -> Option<&Cluster> {
+    pub(super) fn cluster(&self) -> Option<&Cluster> {
         self.shared.drivers.cluster(&self.request.driver)
     }
 
@@ -53,6 +53,11 @@ impl Life {
                 () = stopping.cancelled() => break,
             }
         }
+    }
+
+    /// The cluster manager's name.
+    fn manager_name(&self) -> &'static str {
+        self.cluster().map_or("the cluster", Cluster::name)
     }
 
     /// Shows what the cluster manager says.
@@ -142,21 +147,26 @@ impl Life {
 
     /// Tells how an application ended, by its cluster manager's word.
     pub(super) async fn ended_remotely(&mut self, fate: Fate, application: Option<Arc<Application>>) {
+        let name = self.manager_name();
         let Some(application) = application else {
             return match fate.why {
                 Some(why) => self.end(BatchState::Killed, None, Some(why)).await,
                 None if fate.code() == Some(0) => {
+                    let lost = self.cluster().map_or("it is lost", Cluster::lost);
                     let why = match self.snapshot.application.is_some() {
-                        true => {
-                            "YARN does not know the application any more: its ResourceManager has lost it."
-                        }
-                        false => "YARN does not know the application that was submitted.",
+                        true => format!("{name} does not know the application any more: {lost}."),
+                        false => format!("{name} does not know the application that was submitted."),
                     };
-                    self.end(BatchState::Dead, None, Some(why.to_owned())).await;
+                    self.end(BatchState::Dead, None, Some(why)).await;
                 }
                 None => self.ended(fate).await,
             };
         };
+        // A submit to Kubernetes that fails halfway deletes the pod that it has made.
+        let submit_failed = fate.code().is_some_and(|code| code != 0);
+        if submit_failed && application.place.is_some() && application.outcome() == Some(Outcome::Killed) {
+            return self.ended(fate).await;
+        }
         // A server that is ending waits for no node.
         let exception = match self.shared.background.draining().is_cancelled() {
             true => None,
@@ -165,19 +175,20 @@ impl Life {
         let said = application.sentence();
         let quoted = said.as_deref().map_or(String::new(), |said| format!(": {said}"));
         let quoted = quoted.trim_end_matches('.');
+        let code = application.exit_code;
         match (fate.why, application.outcome()) {
-            (_, Some(Outcome::Success)) => self.end(BatchState::Success, None, None).await,
-            (Some(why), _) => self.end(BatchState::Killed, None, Some(why)).await,
+            (_, Some(Outcome::Success)) => self.end(BatchState::Success, code, None).await,
+            (Some(why), _) => self.end(BatchState::Killed, code, Some(why)).await,
             (None, Some(Outcome::Killed)) => {
-                let why = format!("The application was killed in YARN{quoted}.");
-                self.end(BatchState::Killed, None, Some(why)).await;
+                let why = format!("The application was killed in {name}{quoted}.");
+                self.end(BatchState::Killed, code, Some(why)).await;
             }
             (None, _) => {
-                let why = match exception {
+                let why = match exception.filter(|_| !application.is_decisive) {
                     Some(exception) => format!("The application failed: {exception}"),
                     None => format!("The application failed{quoted}."),
                 };
-                self.end(BatchState::Dead, None, Some(why)).await;
+                self.end(BatchState::Dead, code, Some(why)).await;
             }
         }
     }

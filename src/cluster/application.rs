@@ -22,8 +22,25 @@ pub struct Application {
     pub links: Links,
     /// Whether it has ended by itself and told so, and has cleared up by then: with success or without.
     pub is_finished: bool,
+    /// The pod that its driver runs in, where that is Kubernetes.
+    pub place: Option<Place>,
+    /// How its driver ended, where the cluster manager tells it.
+    pub exit_code: Option<i32>,
     /// What the cluster manager says about it, its own first words on top.
     pub diagnostics: String,
+    /// Whether that says more about its end than its log does, which knows nothing of it.
+    pub is_decisive: bool,
+}
+
+/// A pod. Another one of the same name has another uid.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Its name.
+    pub pod: String,
+    /// Its uid.
+    pub uid: String,
+    /// The driver's container in it, once there is one.
+    pub container: Option<String>,
 }
 
 /// Where people find an application.
@@ -86,6 +103,12 @@ impl Application {
         }
     }
 
+    /// Whether both are one application, at two moments.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let uid = |this: &Self| this.place.as_ref().map(|place| place.uid.clone());
+        self.id == other.id && uid(self) == uid(other)
+    }
+
     /// What the cluster manager says about it, in a sentence without time stamps and figures that change; none where it says nothing.
     #[must_use]
     pub fn sentence(&self) -> Option<String> {
@@ -110,7 +133,12 @@ impl Application {
     #[must_use]
     pub fn reason(&self) -> Option<String> {
         let said = self.sentence().filter(|said| !said.contains(USUAL))?;
-        Some(format!("YARN: {said}"))
+        let manager = if self.place.is_some() {
+            "Kubernetes"
+        } else {
+            "YARN"
+        };
+        Some(format!("{manager}: {said}"))
     }
 
     /// Cuts what the cluster manager says to what is kept of it.

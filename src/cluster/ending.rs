@@ -54,7 +54,7 @@ impl Ending {
     pub async fn kill(&mut self, cluster: &Cluster, application: &Application) {
         if self.killed.is_none_or(|at| at.elapsed() >= KILL_AGAIN) {
             self.killed = Some(Instant::now());
-            match cluster.kill(&application.id).await {
+            match cluster.kill(application).await {
                 Ok(()) => info!(application.id, "an application is being killed"),
                 Err(why) => warn!(application.id, "an application could not be killed: {why}"),
             }

@@ -1,14 +1,17 @@
 //! Cluster managers: what has become of the applications that this server has submitted, and their end.
 //!
-//! Owns: the tags by which applications are found again, the client of YARN's ResourceManagers, and the one task that asks about all
-//! applications at once. Called by `batch`, which follows its applications, and by `driver`, which names them; calls `config` and
+//! Owns: the tags by which applications are found again, the clients of YARN's ResourceManagers and of Kubernetes' API server, and the one task that asks
+//! about all applications at once. Called by `batch`, which follows its applications, and by `driver`, which names them; calls `config` and
 //! `background`. `docs/clusters.md` is its page.
 //!
-//! Read in this order: `application`, `watcher` (when is asked for what), `yarn` (how), `negotiate` (as whom), `ending`.
+//! Read in this order: `application`, `board` (what is known), `watcher` (when YARN is asked for what), `yarn` (how), `negotiate` (as whom), `kubernetes`,
+//! `ending`.
 
 mod application;
+mod board;
 mod ending;
 mod hadoop_conf;
+mod kubernetes;
 mod negotiate;
 mod watcher;
 mod yarn;
@@ -26,10 +29,12 @@ use uuid::Uuid;
 use crate::background::Background;
 use crate::config::Config;
 
-pub use application::{Application, Links, Outcome, State};
+pub use application::{Application, Links, Outcome, Place, State};
+pub use board::{Report, Watched};
 pub use ending::{Ending, LATE, LOOK};
-pub use watcher::{Report, Watched};
 
+use board::Board;
+use kubernetes::Kubernetes;
 use negotiate::Negotiate;
 use watcher::Watcher;
 use yarn::Yarn;
@@ -60,77 +65,143 @@ pub type Recovering = mpsc::Sender<Infallible>;
 
 /// The cluster in which applications run. Clones are the same one.
 #[derive(Clone, Debug)]
-pub struct Cluster {
-    watcher: Arc<Watcher>,
+pub struct Cluster(Manager);
+
+/// Who is asked.
+#[derive(Clone, Debug)]
+enum Manager {
+    Yarn(Arc<Watcher>),
+    Kubernetes(Arc<Kubernetes>),
+}
+
+/// The conf that labels the pods of a driver's application, for Kubernetes: by them it is found before its id is known, and is told from other
+/// servers' by the tag of a server's `group`.
+#[must_use]
+pub fn label_conf(driver: Uuid, group: Option<&str>) -> Vec<(String, String)> {
+    kubernetes::labels(driver, group)
 }
 
 impl Cluster {
     /// Finds the cluster manager of `spark.master`, of the cluster with this name, and starts the task that asks it. None where nobody has to be asked: no other
-    /// master is asked than YARN, and without deploy mode `cluster` one whose address is not known is left alone.
+    /// master is asked than YARN and, about drivers that run there, Kubernetes; without deploy mode `cluster` a YARN whose address is not known is left
+    /// alone.
     ///
     /// # Errors
-    /// Drivers run in the cluster, and where its ResourceManager is is not known; or the state directory can't be written.
+    /// Drivers run in the cluster, and where its cluster manager is, or who asks it, is not known; or the state directory can't be written.
     pub fn open(
         name: Option<&str>,
         config: &Config,
         state_dir: &Path,
         background: &Background,
     ) -> anyhow::Result<Option<Self>> {
-        if !config.spark.is_yarn() {
-            return Ok(None);
-        }
-        let settings = &config.cluster;
-        let ticket = config.hadoop.ticket(state_dir);
-        let negotiate = Negotiate::new(ticket.as_deref(), settings.timeout.get(), background)?;
-        let yarn = match Yarn::open(settings, negotiate, |name| config.driver_variable(name)) {
-            Err(error) if !config.spark.runs_in_cluster() => {
-                tracing::info!(cluster = name, "YARN is not asked about applications: {error:#}");
-                return Ok(None);
-            }
-            opened => opened?,
+        let (spark, settings) = (&config.spark, &config.cluster);
+        let group = || {
+            // Two clusters may be one with two Sparks: none ends the other's applications.
+            let of_cluster = name.map_or(String::new(), |name| format!("-{}", name.to_lowercase()));
+            let id = server_id(&state_dir.join("server-id"))?;
+            anyhow::Ok(format!("{PREFIX}server-{id}{of_cluster}"))
         };
-        // Two clusters may be one YARN with two Sparks: none ends the other's applications.
-        let of_cluster = name.map_or(String::new(), |name| format!("-{}", name.to_lowercase()));
-        let id = server_id(&state_dir.join("server-id"))?;
-        let group = format!("{PREFIX}server-{id}{of_cluster}");
-        let watcher = Arc::new(Watcher::new(yarn, settings, group));
-        background.spawn(Arc::clone(&watcher).run(background.stopping().clone()));
-        Ok(Some(Self { watcher }))
+        let stopping = background.stopping().clone();
+        let manager = if spark.is_yarn() {
+            let ticket = config.hadoop.ticket(state_dir);
+            let negotiate = Negotiate::new(ticket.as_deref(), settings.timeout.get(), background)?;
+            let yarn = match Yarn::open(settings, negotiate, |name| config.driver_variable(name)) {
+                Err(error) if !spark.runs_in_cluster() => {
+                    tracing::info!(cluster = name, "YARN is not asked about applications: {error:#}");
+                    return Ok(None);
+                }
+                opened => opened?,
+            };
+            let watcher = Arc::new(Watcher::new(yarn, settings, group()?));
+            background.spawn(Arc::clone(&watcher).run(stopping));
+            Manager::Yarn(watcher)
+        } else if spark.is_kubernetes() && spark.runs_in_cluster() {
+            let kubernetes = Arc::new(Kubernetes::open(config, group()?)?);
+            background.spawn(Arc::clone(&kubernetes).run(stopping));
+            Manager::Kubernetes(kubernetes)
+        } else {
+            return Ok(None);
+        };
+        Ok(Some(Self(manager)))
+    }
+
+    /// The cluster manager's name, as people know it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match &self.0 {
+            Manager::Yarn(_) => "YARN",
+            Manager::Kubernetes(_) => "Kubernetes",
+        }
+    }
+
+    /// What has become of an application that was known and is not any more, in words.
+    #[must_use]
+    pub fn lost(&self) -> &'static str {
+        match &self.0 {
+            Manager::Yarn(_) => "its ResourceManager has lost it",
+            Manager::Kubernetes(_) => "its pod was deleted unseen",
+        }
     }
 
     /// The tag of all applications of this cluster that this server's state directory answers for.
     #[must_use]
     pub fn group_tag(&self) -> &str {
-        &self.watcher.group
+        match &self.0 {
+            Manager::Yarn(watcher) => &watcher.group,
+            Manager::Kubernetes(kubernetes) => &kubernetes.group,
+        }
     }
 
     /// Watches a driver's application, which may not be there yet, for as long as the answer lives. Of several with its
-    /// tag it is the first one: nobody else knows the tag before YARN has it.
+    /// tag it is the first one: nobody else knows the tag before the cluster manager has it.
     #[must_use]
     pub fn watch(&self, driver: Uuid) -> Watched {
-        Watcher::watch(&self.watcher, driver)
+        match &self.0 {
+            Manager::Yarn(watcher) => Board::watch(&watcher.board, driver),
+            Manager::Kubernetes(kubernetes) => Board::watch(&kubernetes.board, driver),
+        }
     }
 
     /// The applications of this server's that live and that nobody watches, with their drivers. Waits until the cluster manager answers.
     /// Cancel safe.
     async fn strays(&self) -> Vec<(Uuid, Arc<Application>)> {
-        self.watcher.strays().await
+        match &self.0 {
+            Manager::Yarn(watcher) => watcher.strays().await,
+            Manager::Kubernetes(kubernetes) => kubernetes.strays().await,
+        }
     }
 
     /// Has an application killed. That it has ended comes as a report.
     ///
     /// # Errors
     /// One sentence: the cluster manager does not answer, or refuses.
-    pub async fn kill(&self, id: &str) -> Result<(), String> {
-        self.watcher.yarn.kill(id).await
+    pub async fn kill(&self, application: &Application) -> Result<(), String> {
+        match &self.0 {
+            Manager::Yarn(watcher) => watcher.yarn.kill(&application.id).await,
+            Manager::Kubernetes(kubernetes) => kubernetes.kill(application).await,
+        }
     }
 
-    /// The end of what an application's driver has written, at most `most` bytes of each of its streams: stdout, then stderr.
+    /// Tells the cluster manager that nothing more is wanted of an application that has ended.
+    pub async fn release(&self, application: &Application) {
+        match &self.0 {
+            Manager::Yarn(_) => {}
+            Manager::Kubernetes(kubernetes) => kubernetes.release(application).await,
+        }
+    }
+
+    /// The end of what an application's driver has written, at most `most` bytes of each of its streams: stdout, then stderr. Kubernetes has both in one.
     ///
     /// # Errors
     /// One sentence: the node does not answer, or has it no more.
     pub async fn driver_log(&self, application: &Application, most: u64) -> Result<[Vec<u8>; 2], String> {
-        self.watcher.yarn.driver_log(application, most).await
+        match &self.0 {
+            Manager::Yarn(watcher) => watcher.yarn.driver_log(application, most).await,
+            Manager::Kubernetes(kubernetes) => {
+                let both = kubernetes.driver_log(application, most).await?;
+                Ok([both, Vec::new()])
+            }
+        }
     }
 }
 

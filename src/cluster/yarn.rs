@@ -391,6 +391,7 @@ impl From<App<'_>> for Application {
                     .filter(|node| !node.is_empty()),
             },
             diagnostics: Self::shorten(app.diagnostics.as_deref().unwrap_or_default()),
+            ..Self::default()
         }
     }
 }

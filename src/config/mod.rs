@@ -153,6 +153,17 @@ impl Link {
     }
 }
 
+impl Config {
+    /// The namespace of all pods: `cluster.kubernetes.namespace`, else the one of `spark.conf`, else Spark's own default.
+    #[must_use]
+    pub fn kubernetes_namespace(&self) -> &str {
+        let own = Some(self.cluster.kubernetes.namespace.as_str());
+        let conf = self.spark.conf.get("spark.kubernetes.namespace");
+        let named = own.filter(|name| !name.is_empty()).or(conf.map(String::as_str));
+        named.filter(|name| !name.is_empty()).unwrap_or("default")
+    }
+}
+
 impl Spark {
     /// Whether Spark runs within the driver, without executors of its own.
     #[must_use]
@@ -164,6 +175,22 @@ impl Spark {
     #[must_use]
     pub fn is_yarn(&self) -> bool {
         self.master == "yarn"
+    }
+
+    /// Whether Kubernetes runs what is submitted.
+    #[must_use]
+    pub fn is_kubernetes(&self) -> bool {
+        self.master.starts_with("k8s://")
+    }
+
+    /// The address of Kubernetes' API server, as Spark reads `k8s://...`: with HTTPS where no scheme is given.
+    #[must_use]
+    pub fn kubernetes_api(&self) -> Option<String> {
+        let address = self.master.strip_prefix("k8s://")?;
+        Some(match address.contains("://") {
+            true => address.to_owned(),
+            false => format!("https://{address}"),
+        })
     }
 
     /// Whether drivers run in the cluster, where this host's processes say nothing of them.

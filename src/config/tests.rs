@@ -422,7 +422,10 @@ fn values_are_checked_against_one_another() {
         (("sql.max_rows", "100001"), "max_rows_ceiling"),
         (("spark.local_ip", "here"), "no IP address"),
         (("spark.master", ""), "must not be empty"),
-        (("spark.deploy_mode", "cluster"), "spark.master = \"yarn\" only"),
+        (
+            ("spark.deploy_mode", "cluster"),
+            "spark.master = \"yarn\" or \"k8s://...\" only",
+        ),
         (("cluster.poll_interval", "0s"), "longer than 0s"),
         (("cluster.max_answer", "1KiB"), "at least 64KiB"),
         (("cluster.yarn.resource_manager", "rm:8088"), "no address such as"),
@@ -433,6 +436,9 @@ fn values_are_checked_against_one_another() {
             "no address such as",
         ),
         (("spark.history_server", "history"), "no address such as"),
+        (("cluster.kubernetes.namespace", "Spark"), "no namespace's name"),
+        (("cluster.kubernetes.kubeconfig", "x"), "not an absolute path"),
+        (("cluster.kubernetes.ui_url", "spark"), "no address such as"),
         (("session.ttl", "11years"), "ten years"),
         (("server.tls.cert", "/x"), "needs both"),
         (("server.tls.key", "/x"), "needs both"),
@@ -535,4 +541,23 @@ fn sizes_and_durations_read_back() {
     for text in ["", "-1B", "5", "5XB", "9999999999999TiB"] {
         assert!(text.parse::<Size>().is_err(), "{text}");
     }
+}
+
+#[test]
+fn submits_to_kubernetes_are_the_servers() {
+    let cluster = [
+        ("spark.master", "k8s://127.0.0.1:6443"),
+        ("spark.deploy_mode", "cluster"),
+    ];
+    let config = load(None, &[], &cluster).unwrap();
+    let api = config.spark.kubernetes_api();
+    assert_eq!(api.as_deref(), Some("https://127.0.0.1:6443"));
+    assert_eq!(config.kubernetes_namespace(), "default");
+    let owner = [
+        ("access.mode", "proxy"),
+        ("access.proxy.peers", "127.0.0.1"),
+        ("run_as.mode", "owner"),
+    ];
+    let error = load(None, &[], &[&cluster[..], &owner[..]].concat()).unwrap_err();
+    assert!(error.contains("is not for drivers in Kubernetes"), "{error}");
 }

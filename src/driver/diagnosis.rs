@@ -219,7 +219,16 @@ pub fn exception_in(lines: &[String]) -> Option<String> {
     let next = lines.get(at + 1).map_or("", |line| line.trim());
     let goes_on = next.starts_with(": ") || lines[at].trim_end().ends_with(':');
     let words = format!("{} {}", lines[at].trim_end(), if goes_on { next } else { "" });
-    Some(quote(&words))
+    Some(quote(of_kubernetes(&words).unwrap_or(&words)))
+}
+
+/// What the API server of Kubernetes has said, out of what its client in Spark says around it.
+fn of_kubernetes(words: &str) -> Option<&str> {
+    let (client, said) = words.split_once(" Message: ")?;
+    client.contains("KubernetesClientException").then_some(())?;
+    let said = said.split(" Received status:").next().unwrap_or(said);
+    let of_server = said.split_once("doesn't have permission. ");
+    Some(of_server.map_or(said, |(_, of_server)| of_server))
 }
 
 /// The last line of a Python traceback, or the first of a Java exception that nothing caught.
@@ -333,6 +342,23 @@ mod tests {
         let java = ["Exception in thread \"main\" java.lang.RuntimeException: no"].map(str::to_owned);
         assert!(diagnose_application(Some(&exited(1)), &java).ends_with("1: java.lang.RuntimeException: no"));
         assert!(diagnose_application(Some(&exited(3)), &log("bye")).contains("exit code 3"));
+    }
+
+    #[test]
+    fn what_kubernetes_refuses_is_quoted_in_its_own_words() {
+        let line = "Exception in thread \"main\" io.fabric8.kubernetes.client.KubernetesClientException: Failure executing: PATCH at: \
+                    https://h:6443/api/v1/x. Message: Forbidden! User firesteel doesn't have permission. services \"s\" is forbidden: no. \
+                    Received status: Status(apiVersion=v1)";
+        assert_eq!(
+            diagnose_application(Some(&exited(1)), &log(line)),
+            "The application ended with exit code 1: services \"s\" is forbidden: no."
+        );
+        let quota = "io.fabric8.kubernetes.client.KubernetesClientException: Failure executing: POST at: https://h/x. Message: pods \"p\" is \
+                     forbidden: exceeded quota: few. Received status: x";
+        assert_eq!(
+            exception_in(&log(quota)).as_deref(),
+            Some("pods \"p\" is forbidden: exceeded quota: few.")
+        );
     }
 
     #[test]

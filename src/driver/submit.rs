@@ -124,6 +124,12 @@ const PASSED: &[&str] = &[
     "YARN_CONF_DIR",
 ];
 
+/// Those that tell a submit to Kubernetes who it is, where the configuration does not. In client mode they would be the driver's.
+const SUBMITS_TO_KUBERNETES: &[&str] = &[KUBECONFIG, "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"];
+
+/// The variable that names a kubeconfig file.
+const KUBECONFIG: &str = "KUBECONFIG";
+
 /// The variable that names a Kerberos credential cache.
 const TICKET: &str = "KRB5CCNAME";
 
@@ -344,8 +350,11 @@ pub fn environment(
     jvm: &Jvm<'_>,
     server: impl Fn(&str) -> Option<String>,
 ) -> BTreeMap<String, String> {
+    let in_kubernetes = config.spark.is_kubernetes() && config.spark.runs_in_cluster();
+    let for_submit: &[&str] = if in_kubernetes { SUBMITS_TO_KUBERNETES } else { &[] };
     let passed = PASSED
         .iter()
+        .chain(for_submit)
         .copied()
         .chain(config.driver.env_pass.iter().map(String::as_str));
     let mut environment: BTreeMap<String, String> = passed
@@ -382,6 +391,10 @@ pub fn environment(
     );
     if config.spark.is_local() && !config.spark.local_ip.is_empty() {
         set("SPARK_LOCAL_IP", config.spark.local_ip.clone());
+    }
+    let kubeconfig = &config.cluster.kubernetes.kubeconfig;
+    if in_kubernetes && !kubeconfig.as_os_str().is_empty() {
+        set(KUBECONFIG, kubeconfig.display().to_string());
     }
     for (name, value) in config.driver.env.iter() {
         set(name, value.clone());

@@ -20,8 +20,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+import requests
 
 from harness.processes import children
 
@@ -52,16 +54,11 @@ class Refused(Exception):
         self.status = status
 
 
-Call = Callable[..., Any]
-"""`call(method, path, body=None, type=..., **query)` gives the answer as JSON."""
-
-
 class Kubelet:
     """One node, whose pods run here."""
 
     def __init__(self, cluster: Any, name: str, images: dict[str, Image], cpus: int, memory: str):
         self.cluster, self.name, self.images = cluster, name, images
-        self.call: Call = cluster.call
         self.home = cluster.home / f"pods-{name}"
         self.home.mkdir()
         self.pods: dict[str, _Pod] = {}
@@ -93,6 +90,16 @@ class Kubelet:
         ]
         for thread in self.threads:
             thread.start()
+
+    def call(self, *args: Any, **query: Any) -> Any:
+        """Ask the API server, again and again while it does not answer."""
+        while True:
+            try:
+                return self.cluster.call(*args, **query)
+            except (requests.RequestException, Refused) as error:
+                is_final = isinstance(error, Refused) and error.status < 500
+                if is_final or self.stopping.wait(0.2):
+                    raise
 
     def _serve(self) -> ThreadingHTTPServer:
         server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Logs,), {"kubelet": self}))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Iterator
 
 import requests
+import yaml
 
 from harness.certificates import Authority
 from harness.daemons import Daemon, program
@@ -40,6 +41,11 @@ def kubernetes_program() -> str:
     return subprocess.run([script], capture_output=True, text=True, check=True).stdout.strip()
 
 
+def manifest() -> list[dict]:
+    """The service accounts and roles that the server's documents give."""
+    return list(yaml.safe_load_all((ROOT / "docker/kubernetes/rbac.yaml").read_text()))
+
+
 def image(spark: Spark) -> Image:
     """An image of Spark's as the kubelet runs it."""
     java = os.environ.get("JAVA_HOME") or str(Path(program("java")).resolve().parent.parent)
@@ -56,14 +62,15 @@ def image(spark: Spark) -> Image:
 
 
 class Kubernetes:
-    """A control plane and a node; a namespace for Spark, with a service account for the server, `firesteel`,
-    and one for drivers, `driver`, which may do nothing yet."""
+    """A control plane and a node; a namespace for Spark, with the service accounts and roles that the
+    documents give: `firesteel` for the server, `driver` for drivers."""
 
     def __init__(self, images: dict[str, Image], cpus: int = 8, memory: str = "16Gi"):
         self.home = Path(tempfile.mkdtemp(prefix="firesteel-kubernetes-"))
         self.authority = Authority(self.home / "keys")
         self.port, self.admin = free_port(), secrets.token_hex(16)
         self.url = f"https://127.0.0.1:{self.port}"
+        self.audit = self.home / "audit.log"
         self.http = requests.Session()
         self.http.trust_env = False
         self.http.verify = str(self.authority.path)
@@ -95,8 +102,7 @@ class Kubernetes:
                 self._daemon(argv, name, [port])
             self.kubelet = Kubelet(self, "node", images, cpus, memory)
             self.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
-            for name in ("firesteel", "driver"):
-                self.create(f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts", {"metadata": {"name": name}})
+            self.apply(manifest())
             trusted = f"/api/v1/namespaces/{NAMESPACE}/configmaps/kube-root-ca.crt"
             wait_until("the controllers work", lambda: self.find(trusted), START_LIMIT)
         except BaseException:
@@ -134,6 +140,8 @@ class Kubernetes:
             "--advertise-address=127.0.0.1",
             "--endpoint-reconciler-type=none",
             f"--cert-dir={self.home}/keys",
+            f"--audit-policy-file={self._audit_policy()}",
+            f"--audit-log-path={self.audit}",
             f"--tls-cert-file={certificate}",
             f"--tls-private-key-file={key}",
             f"--token-auth-file={tokens}",
@@ -150,6 +158,24 @@ class Kubernetes:
             "--disable-admission-plugins=TaintNodesByCondition",
         ]
         return self._daemon(argv, "kube-apiserver", [self.port])
+
+    def _audit_policy(self) -> Path:
+        policy = self.home / "keys/audit.json"
+        rule = {"level": "Metadata", "omitStages": ["RequestReceived"]}
+        made = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": [rule]}
+        policy.write_text(json.dumps(made))
+        return policy
+
+    def used(self, account: str) -> set[tuple[str, str]]:
+        """What a service account has asked for of the namespace's objects: resources with their verbs."""
+        found = set()
+        for line in self.audit.read_text().splitlines():
+            event = json.loads(line)
+            thing = event.get("objectRef", {})
+            if event["user"]["username"] == f"system:serviceaccount:{NAMESPACE}:{account}" and thing:
+                part = f"/{thing['subresource']}" if "subresource" in thing else ""
+                found.add((thing["resource"] + part, event["verb"]))
+        return found
 
     def wait_ready(self) -> None:
         """Wait until the API server works."""
@@ -213,20 +239,46 @@ class Kubernetes:
         """One of them."""
         return self.find(f"/api/v1/namespaces/{NAMESPACE}/pods/{name}")
 
+    def log(self, name: str) -> str:
+        """What a pod's container has written."""
+        path = f"{self.url}/api/v1/namespaces/{NAMESPACE}/pods/{name}/log"
+        return self.http.get(path, timeout=60).text
+
     def delete_pod(self, name: str, grace: int = 5) -> None:
         """Delete one, as an operator would."""
         path = f"/api/v1/namespaces/{NAMESPACE}/pods/{name}"
         self.call("DELETE", path, {"gracePeriodSeconds": grace})
 
     def apply(self, objects: list[dict]) -> None:
-        """Make objects of RBAC and quotas, or put them in the place of those that are there."""
-        groups = {"Role": "roles", "RoleBinding": "rolebindings"}
+        """Make objects, or put them in the place of those that are there."""
+        rbac = "/apis/rbac.authorization.k8s.io/v1"
+        places = {
+            "Role": (rbac, "roles"),
+            "RoleBinding": (rbac, "rolebindings"),
+            "ServiceAccount": ("/api/v1", "serviceaccounts"),
+            "ResourceQuota": ("/api/v1", "resourcequotas"),
+        }
         for made in objects:
-            kind, name = made["kind"], made["metadata"]["name"]
-            base = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{NAMESPACE}/{groups[kind]}"
-            if self.find(f"{base}/{name}"):
-                self.call("DELETE", f"{base}/{name}")
-            self.create(base, made)
+            group, kind = places[made["kind"]]
+            base, name = f"{group}/namespaces/{NAMESPACE}/{kind}", made["metadata"]["name"]
+            if found := self.find(f"{base}/{name}"):
+                version = found["metadata"]["resourceVersion"]
+                made = {**made, "metadata": {**made["metadata"], "resourceVersion": version}}
+                self.call("PUT", f"{base}/{name}", made)
+            else:
+                self.create(base, made)
+
+    def delete(self, path: str) -> None:
+        """Delete an object of the namespace."""
+        self.call("DELETE", f"/api/v1/namespaces/{NAMESPACE}/{path}")
+
+    def left(self) -> list[str]:
+        """What applications have left: pods, services and ConfigMaps, by kind and name."""
+        found = []
+        for kind in ("pods", "services", "configmaps"):
+            for item in self.call("GET", f"/api/v1/namespaces/{NAMESPACE}/{kind}")["items"]:
+                found.append(f"{kind}/{item['metadata']['name']}")
+        return [name for name in found if name != "configmaps/kube-root-ca.crt"]
 
     # Who asks
 
@@ -256,11 +308,23 @@ class Kubernetes:
         path.chmod(0o600)
         return path
 
+    def settings(self, spark: Spark) -> dict[str, Any]:
+        """A server's settings for this cluster."""
+        config = self.kubeconfig("firesteel", self.token("firesteel"))
+        return {
+            **spark.settings,
+            "spark.master": f"k8s://{self.url}",
+            "spark.deploy_mode": "cluster",
+            "spark.conf": self.conf(),
+            "driver.env": {**spark.settings["driver.env"], "SPARK_LOCAL_IP": "127.0.0.1"},
+            "cluster.kubernetes.namespace": NAMESPACE,
+            "cluster.kubernetes.kubeconfig": str(config),
+        }
+
     def conf(self) -> dict[str, str]:
         """What Spark needs to run small applications here."""
         return {
             "spark.kubernetes.container.image": IMAGE,
-            "spark.kubernetes.namespace": NAMESPACE,
             "spark.kubernetes.authenticate.driver.serviceAccountName": "driver",
             # There is no name service for `kubernetes.default.svc`.
             "spark.kubernetes.driver.master": self.url,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Fail;
 use super::policy::check_users;
-use super::spark::{check_resource_managers, check_spark};
+use super::spark::{check_resource_managers, check_spark, check_submits};
 use crate::config::Config;
 use crate::config::clusters::DEFAULT_CLUSTER;
 use crate::config::error::ConfigError;
@@ -61,7 +61,9 @@ fn check_one(
         resource_manager,
     } = cluster;
     let key = |name: &str| format!("{table}.{name}");
-    check_spark(table, &config.of_cluster(cluster).spark, fail)?;
+    let derived = config.of_cluster(cluster);
+    check_spark(table, &derived.spark, fail)?;
+    check_submits(&derived, fail)?;
     fail.plain(&[(&key("about"), about)])?;
     for (name, dir) in [
         ("spark_conf_dir", spark_conf_dir),

@@ -21,7 +21,7 @@ use hadoop::{check_conf_dirs, check_hadoop};
 use policy::{check_quotas, check_rules};
 use server::{check_kept, check_server};
 use session::{check_limits, check_result, check_session, check_sizes, check_upload};
-use spark::{check_cluster, check_spark};
+use spark::{check_cluster, check_spark, check_submits};
 
 use super::error::ConfigError;
 use super::keys::{Events, Files, Job, PolicyConf, Shutdown};
@@ -183,6 +183,7 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Result<(), ConfigErro
     fail.positive(&[("batch.ended_shown", batch.ended_shown)])?;
     fail.at_least_one(&[("job.kept", *kept)])?;
     check_cluster(cluster, &fail)?;
+    check_submits(config, &fail)?;
     check_upload(upload, &fail)?;
     check_kept(store, retention, &fail)?;
     check_sizes(output, log, link, limits, &fail)?;

@@ -1,8 +1,9 @@
 //! Checks of Spark and of the clusters in which drivers run. Called by `mod.rs`.
 
 use super::Fail;
+use crate::config::Config;
 use crate::config::error::ConfigError;
-use crate::config::keys::{Cluster, DeployMode, Spark, Yarn};
+use crate::config::keys::{Cluster, DeployMode, Kubernetes, RunAsMode, Spark, Yarn};
 use crate::config::values::Size;
 
 /// The keys of `[spark]`, or of a cluster's table, which has the same.
@@ -24,11 +25,11 @@ pub(super) fn check_spark(table: &str, spark: &Spark, fail: &Fail<'_>) -> Result
     if master.trim().is_empty() {
         return fail.because(&key("master"), "must not be empty");
     }
-    if *deploy_mode == DeployMode::Cluster && !spark.is_yarn() {
+    if *deploy_mode == DeployMode::Cluster && !spark.is_yarn() && !spark.is_kubernetes() {
         return fail.because(
             &key("deploy_mode"),
             format!(
-                "\"cluster\" works with {table}.master = \"yarn\" only, not with {master:?} (docs/clusters.md)"
+                "\"cluster\" works with {table}.master = \"yarn\" or \"k8s://...\" only, not with {master:?} (docs/clusters.md)"
             ),
         );
     }
@@ -70,6 +71,7 @@ pub(super) fn check_cluster(cluster: &Cluster, fail: &Fail<'_>) -> Result<(), Co
                 log_server,
                 staging_timeout,
             },
+        kubernetes,
     } = cluster;
     fail.positive(&[
         ("cluster.poll_interval", *poll_interval),
@@ -86,6 +88,7 @@ pub(super) fn check_cluster(cluster: &Cluster, fail: &Fail<'_>) -> Result<(), Co
             format!("{log_server:?} is no address such as \"http://history:19888/ws/v1/history\""),
         );
     }
+    check_kubernetes(kubernetes, fail)?;
     check_resource_managers("cluster.yarn.resource_manager", resource_manager, fail)
 }
 
@@ -101,6 +104,65 @@ pub(super) fn check_resource_managers(
         ),
         None => Ok(()),
     }
+}
+
+/// Submits to Kubernetes act with the server's own credentials.
+pub(super) fn check_submits(config: &Config, fail: &Fail<'_>) -> Result<(), ConfigError> {
+    let spark = &config.spark;
+    if spark.is_kubernetes() && spark.runs_in_cluster() && config.run_as.mode == RunAsMode::Owner {
+        return fail.because(
+            "run_as.mode",
+            "\"owner\" is not for drivers in Kubernetes (spark.deploy_mode = \"cluster\"): their submits would run as users who can't read the server's \
+             credentials",
+        );
+    }
+    Ok(())
+}
+
+fn check_kubernetes(kubernetes: &Kubernetes, fail: &Fail<'_>) -> Result<(), ConfigError> {
+    let Kubernetes {
+        namespace,
+        kubeconfig,
+        context,
+        grace,
+        keep_pods: _,
+        driver_log_url,
+        ui_url,
+    } = kubernetes;
+    let is_label = |name: &str| {
+        name.len() <= 63
+            && !name.starts_with('-')
+            && !name.ends_with('-')
+            && name
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+    };
+    if !is_label(namespace) {
+        return fail.because(
+            "cluster.kubernetes.namespace",
+            format!(
+                "{namespace:?} is no namespace's name: at most 63 lower-case letters, digits and hyphens"
+            ),
+        );
+    }
+    fail.positive(&[("cluster.kubernetes.grace", *grace)])?;
+    if !kubeconfig.as_os_str().is_empty() {
+        fail.absolute("cluster.kubernetes.kubeconfig", std::slice::from_ref(kubeconfig))?;
+    }
+    fail.plain(&[("cluster.kubernetes.context", context)])?;
+    for (key, address) in [
+        ("cluster.kubernetes.driver_log_url", driver_log_url),
+        ("cluster.kubernetes.ui_url", ui_url),
+    ] {
+        fail.plain(&[(key, address)])?;
+        if !address.is_empty() && !address.starts_with("http://") && !address.starts_with("https://") {
+            return fail.because(
+                key,
+                format!("{address:?} is no address such as \"https://host/{{namespace}}/{{pod}}\""),
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Whether a text is the address of a web server, without a query or a name in it.

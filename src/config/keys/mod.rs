@@ -20,7 +20,7 @@ pub use output::{Events, Output, ResultStreams};
 pub use policy::{Files, Limits, PolicyConf, PolicyRule, Quota};
 pub use server::{Log, Retention, Server, Shutdown, Store, Tls};
 pub use session::{Batch, Job, Session, Sql, Statement, Upload};
-pub use spark::{Cluster, ConfDir, Hadoop, Spark, Yarn};
+pub use spark::{Cluster, ConfDir, Hadoop, Kubernetes, Spark, Yarn};
 pub use words::{
     AccessMode, AtShutdown, ConfMode, DeployMode, Durability, IdleGpus, Lists, LogFormat, RunAsMode, UserCase,
 };

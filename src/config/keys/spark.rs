@@ -72,6 +72,26 @@ tables! {
         /// The most bytes of an answer.
         max_answer: Size = Size::mib(64);
         table yarn: Yarn;
+        table kubernetes: Kubernetes;
+    }
+
+    /// Kubernetes, of `spark.master = "k8s://..."` with `spark.deploy_mode = "cluster"` (docs/clusters.md).
+    Kubernetes at "cluster.kubernetes" {
+        /// The namespace of all pods; requests can't choose another. Empty: `spark.kubernetes.namespace` of `spark.conf`, else `default`.
+        namespace: String = String::new();
+        /// A kubeconfig file that tells who asks the API server, for the server and for submits. Empty: KUBECONFIG in the environment, else the service account of
+        /// the pod that the server runs in.
+        kubeconfig: PathBuf = PathBuf::new();
+        /// The context in it. Empty: its current one.
+        context: String = String::new();
+        /// How long a driver's pod has to end by itself once it is to be killed.
+        grace: Span = Span::secs(10);
+        /// Whether the pods of applications that have ended stay. Else they are deleted once their log is in the batch's.
+        keep_pods: bool = false;
+        /// `driverLogUrl` of a batch, with `{namespace}`, `{pod}` and `{app}` in it, such as a page of the cluster's log store. Empty: none.
+        driver_log_url: String = String::new();
+        /// `sparkUiUrl` of a batch, the same way, such as an ingress's. Empty: none.
+        ui_url: String = String::new();
     }
 
     /// YARN, of `spark.master = "yarn"` (docs/clusters.md).
