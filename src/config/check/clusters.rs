@@ -13,8 +13,8 @@ use crate::config::keys::{DeployMode, NamedCluster};
 /// The conf key that chooses a cluster (`profile.rs`).
 const KEY: &str = "firesteel.cluster";
 
-/// The most letters of a cluster's name: it is in a tag of its applications, which YARN gives 100.
-const LONGEST: usize = 40;
+/// The most letters of a cluster's name: it is in a tag of its applications, which has at most 63 in Kubernetes.
+const LONGEST: usize = 26;
 
 pub(super) fn check_clusters(config: &Config, fail: &Fail<'_>) -> Result<(), ConfigError> {
     let mut spelt: BTreeMap<String, &str> = BTreeMap::new();
