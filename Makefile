@@ -64,7 +64,7 @@ test-yarn: ## real clusters on loopback: YARN, standalone masters and workers, 2
 	@scripts/envs test spark-3.5 spark-4.1
 	@scripts/binaries.sh
 	@scripts/yarn_jars.sh >/dev/null
-	FIRESTEEL_TEST_CLUSTERS=1 .venv/test/bin/python -m pytest --timeout 900 $(or $(PYTEST),tests/clusters)
+	FIRESTEEL_TEST_CLUSTERS=1 .venv/test/bin/python -m pytest --timeout 1800 $(or $(PYTEST),tests/clusters)
 
 test-k8s: ## batches on a real Kubernetes API server, scheduler and controllers, with a kubelet of the tests' own, on loopback (PYTEST='tests/clusters/test_kubernetes.py -k killed')
 	@scripts/need.sh java python cc cargo go

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-REAL = ["test_yarn*.py", "test_standalone.py", "test_several_standalone.py"]
+REAL = ["test_yarn*.py", "test_standalone.py", "test_several_standalone.py", "test_conformance.py"]
 collect_ignore_glob = [] if os.environ.get("FIRESTEEL_TEST_CLUSTERS") else REAL
 if not os.environ.get("FIRESTEEL_TEST_KUBERNETES"):
     collect_ignore_glob = [*collect_ignore_glob, "test_kubernetes.py"]

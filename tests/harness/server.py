@@ -29,6 +29,9 @@ UUID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 ALARM = re.compile(r"\bERROR\b|\"level\": ?\"ERROR\"|panicked at")
 START_LIMIT = 60.0
 STOP_LIMIT = 60.0
+ELSEWHERE: dict[str, Any] | None = json.loads(os.environ.get("FIRESTEEL_TEST_ELSEWHERE") or "null")
+"""The cluster on which drivers run whose test asks for a local master: `settings` and `environment`
+(tests/clusters/test_conformance.py)."""
 
 
 def binary() -> Path:
@@ -75,6 +78,18 @@ def toml(settings: dict[str, Any]) -> str:
     return "".join(f"{key} = {value(this)}\n" for key, this in settings.items())
 
 
+def elsewhere(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Settings with what ELSEWHERE has in place of a local master, and the variables that go with them."""
+    if ELSEWHERE is None or not str(settings.get("spark.master", "")).startswith("local["):
+        return settings, {}
+    own = dict(ELSEWHERE["settings"])
+    for table in ("spark.conf", "driver.env"):
+        own[table] = {**own.get(table, {}), **settings.get(table, {})}
+    if own.get("spark.deploy_mode") == "cluster":
+        own["link.listen"] = f"127.0.0.1:{free_port()}"
+    return {**settings, **own}, ELSEWHERE["environment"]
+
+
 class Server:
     """A running `firesteel serve`. `stop` ends it and checks that nothing of it is left.
 
@@ -103,11 +118,12 @@ class Server:
         self.allowed = allowed
         self.drivers: set[str] = set()
         self.starts = 0
-        self.env = env or {}
+        settings, variables = elsewhere(settings or {})
+        self.env = {**variables, **(env or {})}
         config = self.home / "firesteel.toml"
         # A driver of nobody's would be found where a test looks for processes.
         own = {"shutdown.sessions": "end", "driver.class_archive": False, "driver.background_nice": 0}
-        config.write_text(toml({**own, **(settings or {})}))
+        config.write_text(toml({**own, **settings}))
         self.argv = [str(program or binary()), "serve", "--config", str(config)]
         self.argv += ["--listen", f"127.0.0.1:{port}", "--state-dir", str(self.state_dir)]
         for key, value in (sets or {}).items():
