@@ -47,7 +47,7 @@ from typing import NamedTuple, Optional
 MAIN, RUN_DIR = sys.argv[-2:]
 sys.path.insert(0, os.path.dirname(MAIN))  # noqa: PTH120 - pathlib takes as long to import as the rest
 
-from firesteel_agent import interpreters, link, supervisor  # noqa: E402
+from firesteel_agent import dialer, interpreters, link, supervisor  # noqa: E402
 from firesteel_agent.interpreters import now_ms  # noqa: E402
 from firesteel_agent.output import NOTHING, Output, dumps, error  # noqa: E402
 
@@ -377,7 +377,7 @@ def cut_connections() -> None:
     """As the conf says; without the waits of an agent that spares its server."""
     Cut.direction, first, last = CONF["spark.fake.cut"].split(" ")
     Cut.at, Cut.last = int(first), int(last)
-    link.socket = types.SimpleNamespace(socket=Cut, AF_UNIX=socket.AF_UNIX, SOCK_STREAM=socket.SOCK_STREAM)
+    dialer.socket = types.SimpleNamespace(socket=Cut, AF_UNIX=socket.AF_UNIX, SOCK_STREAM=socket.SOCK_STREAM)
     link.REDIAL_FIRST = link.REDIAL_SOON = link.REDIAL_LATER = link.REJECTED_MOST = 0.001
 
 
