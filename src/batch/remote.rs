@@ -10,7 +10,7 @@ use super::life::{Ask, Fate, Life};
 use super::snapshot::Shown;
 use super::state::BatchState;
 use crate::cluster::{Application, Cluster, Ending, LATE, LOOK, Outcome, Report, State, Watched};
-use crate::driver::{exception_in, log};
+use crate::driver::fetch_log;
 
 /// The most lines of a batch's log about why nothing of it runs yet.
 const REASONS: usize = 20;
@@ -197,34 +197,10 @@ impl Life {
     async fn fetch_log(&mut self, application: &Application) -> Option<String> {
         let (cluster, run_dir) = (self.cluster().cloned()?, self.snapshot.run_dir.clone()?);
         let max_bytes = self.shared.config.log.max_bytes.bytes();
-        let fetched = cluster
-            .driver_log(application, log::segment_bytes(max_bytes))
-            .await;
-        let kept = match fetched {
-            Ok([stdout, stderr]) => {
-                let keep = move || {
-                    log::append(&run_dir, "stdout", &stdout, max_bytes)?;
-                    log::append(&run_dir, "stderr", &stderr, max_bytes)?;
-                    // What Python says comes with the rest of its output; Spark's own words, of its end too, are in the other.
-                    Ok(exception_of(&stdout).or_else(|| exception_of(&stderr)))
-                };
-                let kept = self.shared.background.blocking(keep).await;
-                kept.map_err(|panicked| panicked.to_string())
-                    .and_then(|kept| kept.map_err(|error: std::io::Error| error.to_string()))
-            }
-            Err(why) => Err(why),
-        };
+        let kept = fetch_log(&cluster, application, run_dir, max_bytes, &self.shared.background).await;
         kept.unwrap_or_else(|why| {
-            let place = application.links.driver_log.as_deref();
-            let place = place.map_or(String::new(), |url| format!(" It may be at {url}"));
-            self.tell(format!("The driver's log is not here: {why}.{place}"));
+            self.tell(format!("The driver's log is not here: {why}"));
             None
         })
     }
-}
-
-/// The last exception in what a driver wrote.
-fn exception_of(text: &[u8]) -> Option<String> {
-    let lines: Vec<String> = String::from_utf8_lossy(text).lines().map(str::to_owned).collect();
-    exception_in(&lines)
 }

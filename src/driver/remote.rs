@@ -197,29 +197,53 @@ impl Remote {
         let RemoteLog {
             run_dir, max_bytes, ..
         } = &self.log;
-        let (run_dir, max_bytes) = (run_dir.clone(), *max_bytes);
-        let most = log::segment_bytes(max_bytes);
-        let kept = match self.cluster.driver_log(application, most).await {
-            Ok([stdout, stderr]) => {
-                let keep = move || -> io::Result<Option<String>> {
-                    log::append(&run_dir, "stdout", &stdout, max_bytes)?;
-                    log::append(&run_dir, "stderr", &stderr, max_bytes)?;
-                    Ok(last_exception(&stdout).or_else(|| last_exception(&stderr)))
-                };
-                let kept = background.blocking(keep).await;
-                kept.map_err(|panicked| panicked.to_string())
-                    .and_then(|kept| kept.map_err(|error| error.to_string()))
-            }
-            Err(why) => Err(why),
-        };
+        let kept = fetch_log(
+            &self.cluster,
+            application,
+            run_dir.clone(),
+            *max_bytes,
+            background,
+        )
+        .await;
         kept.unwrap_or_else(|why| {
-            let place = application.links.driver_log.as_deref();
-            let place = place.map_or(String::new(), |url| format!(" It may be at {url}"));
-            let text = format!("The end of the driver's log is not here: {why}.{place}");
+            let text = format!("The end of the driver's log is not here: {why}");
             events.push(DriverEvent::Notice { text });
             None
         })
     }
+}
+
+/// Puts the end of what an application's driver wrote into the log of a directory; gives the last exception in it.
+///
+/// # Errors
+/// Why it is not here, and where it may be.
+pub async fn fetch_log(
+    cluster: &Cluster,
+    application: &Application,
+    run_dir: RunDir,
+    max_bytes: u64,
+    background: &Background,
+) -> Result<Option<String>, String> {
+    let most = log::segment_bytes(max_bytes);
+    let kept = match cluster.driver_log(application, most).await {
+        Ok([stdout, stderr]) => {
+            let keep = move || -> io::Result<Option<String>> {
+                log::append(&run_dir, "stdout", &stdout, max_bytes)?;
+                log::append(&run_dir, "stderr", &stderr, max_bytes)?;
+                // What Python says comes with the rest of its output; Spark's own words, of its end too, are in the other.
+                Ok(last_exception(&stdout).or_else(|| last_exception(&stderr)))
+            };
+            let kept = background.blocking(keep).await;
+            kept.map_err(|panicked| panicked.to_string())
+                .and_then(|kept| kept.map_err(|error| error.to_string()))
+        }
+        Err(why) => Err(why),
+    };
+    kept.map_err(|why| {
+        let place = application.links.driver_log.as_deref();
+        let place = place.map_or(String::new(), |url| format!(" It may be at {url}"));
+        format!("{why}.{place}")
+    })
 }
 
 /// Why a driver has ended that nobody has asked to.

@@ -281,15 +281,20 @@ impl Gssapi {
         };
         self.own(major, minor)?;
 
-        let mut within = oid(KERBEROS);
+        self.only_kerberos(&own)?;
+        Ok(own)
+    }
+
+    /// Has SPNEGO speak of Kerberos alone with a credential.
+    fn only_kerberos(&self, own: &Held<'_>) -> Result<(), GssError> {
+        let (mut within, mut minor) = (oid(KERBEROS), 0);
         let within = OidSet {
             count: 1,
             elements: &raw mut within,
         };
-        // SAFETY: as above.
+        // SAFETY: the handle is a credential of the library's, which copies the set.
         let major = unsafe { (self.set_neg_mechs)(&raw mut minor, own.handle, &raw const within) };
-        self.own(major, minor)?;
-        Ok(own)
+        self.own(major, minor)
     }
 
     fn own(&self, major: u32, minor: u32) -> Result<(), GssError> {

@@ -122,14 +122,7 @@ impl Gssapi {
             )
         };
         self.own(major, minor)?;
-        let mut within = oid(KERBEROS);
-        let within = OidSet {
-            count: 1,
-            elements: &raw mut within,
-        };
-        // SAFETY: as above.
-        let major = unsafe { (self.set_neg_mechs)(&raw mut minor, own.handle, &raw const within) };
-        self.own(major, minor)?;
+        self.only_kerberos(&own)?;
         Ok(own)
     }
 
