@@ -13,13 +13,13 @@ from typing import Any, Iterator
 import pytest
 import requests
 from harness.api import Api
+from harness.batch import LIMIT, ClusterBatch
 from harness.kubelet import Image
 from harness.kubernetes import IMAGE, NAMESPACE, Kubernetes, image, manifest
 from harness.processes import wait_until
 from harness.server import Server, binary, free_port, toml
 from harness.spark import Spark, sparks
 
-LIMIT = 240.0
 SPARK = sparks()[0]
 # Of a server in a pod.
 STATE = "/var/lib/firesteel"
@@ -80,35 +80,13 @@ def server(kubernetes: Kubernetes, jobs: Path) -> Iterator[Server]:
     server.stop()
 
 
-class Batch:
+class Batch(ClusterBatch):
     """A batch that runs one of the jobs."""
 
     def __init__(
         self, server: Server | SimpleNamespace, jobs: Path, *args: str, job: str = "job", **body: Any
     ):
-        self.server = server
-        request = {"file": f"local://{jobs}/{job}.py", "args": list(args), **body}
-        answer = server.api.post("/batches", request)
-        assert answer.status_code == 201, answer.text
-        self.path = f"/batches/{answer.json()['id']}"
-
-    def get(self) -> dict:
-        """The batch."""
-        return self.server.api.get(self.path).json()
-
-    def log(self) -> list[str]:
-        """Its whole log."""
-        return self.server.api.get(f"{self.path}/log", params={"from": 0, "size": -1}).json()["log"]
-
-    def wait(self, *states: str) -> dict:
-        """Wait for one of these states; another end fails at once."""
-
-        def there() -> dict | None:
-            found = self.get()
-            assert found["state"] in (*states, "starting", "running"), "\n".join(self.log())
-            return found if found["state"] in states else None
-
-        return wait_until(f"{self.path} is {states}", there, LIMIT, 0.2)
+        super().__init__(server, f"local://{jobs}/{job}.py", *args, **body)
 
     def wait_line(self, text: str) -> str:
         """Wait for a line of its log with this in it, and give that."""

@@ -22,14 +22,6 @@ SPARK = sparks()[0]
 
 
 @pytest.fixture(scope="module")
-def yarn() -> Iterator[Yarn]:
-    """A ResourceManager and a NodeManager."""
-    yarn = Yarn()
-    yield yarn
-    yarn.stop()
-
-
-@pytest.fixture(scope="module")
 def jobs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory that requests may name, with the job, and a Python in an archive."""
     jobs = tmp_path_factory.mktemp("jobs")

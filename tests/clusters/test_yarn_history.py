@@ -13,14 +13,6 @@ from harness.yarn_batch import LIMIT, SPARK, Batch, server_of, write_job
 
 
 @pytest.fixture(scope="module")
-def yarn() -> Iterator[Yarn]:
-    """A ResourceManager and a NodeManager."""
-    yarn = Yarn()
-    yield yarn
-    yarn.stop()
-
-
-@pytest.fixture(scope="module")
 def history_server() -> Iterator[HistoryServer]:
     """A history server."""
     server = HistoryServer(SPARK)

@@ -11,7 +11,7 @@ import requests
 from harness.processes import wait_until
 from harness.realm import NAME, Realm
 from harness.yarn import Yarn
-from harness.yarn_batch import LIMIT, Batch, server_of, write_job
+from harness.yarn_batch import LIMIT, Batch, server_of
 
 
 @pytest.fixture(scope="module")
@@ -33,14 +33,6 @@ def yarn(realm: Realm) -> Iterator[Yarn]:
     yarn = Yarn(realm=realm)
     yield yarn
     yarn.stop()
-
-
-@pytest.fixture(scope="module")
-def jobs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory that requests may name, with the job."""
-    jobs = tmp_path_factory.mktemp("jobs")
-    write_job(jobs)
-    return jobs
 
 
 def test_the_servers_ticket_is_shown(realm: Realm, yarn: Yarn, jobs: Path, tmp_path: Path):

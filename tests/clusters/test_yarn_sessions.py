@@ -21,14 +21,6 @@ SPARK = sparks()[0]
 
 
 @pytest.fixture(scope="module")
-def yarn() -> Iterator[Yarn]:
-    """A ResourceManager and a NodeManager."""
-    yarn = Yarn()
-    yield yarn
-    yarn.stop()
-
-
-@pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory that requests may name, with a Python in an archive and a module."""
     files = tmp_path_factory.mktemp("files")

@@ -4,29 +4,11 @@ from __future__ import annotations
 
 import getpass
 from pathlib import Path
-from typing import Iterator
 
-import pytest
 from harness.processes import wait_until
 from harness.server import Server
 from harness.yarn import LIVE, Yarn
-from harness.yarn_batch import LIMIT, Batch, server_of, write_job
-
-
-@pytest.fixture(scope="module")
-def yarn() -> Iterator[Yarn]:
-    """A ResourceManager and a NodeManager."""
-    yarn = Yarn()
-    yield yarn
-    yarn.stop()
-
-
-@pytest.fixture(scope="module")
-def jobs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory that requests may name, with the job."""
-    jobs = tmp_path_factory.mktemp("jobs")
-    write_job(jobs)
-    return jobs
+from harness.yarn_batch import LIMIT, Batch, server_of
 
 
 def staged(yarn: Yarn, app_id: str) -> Path:

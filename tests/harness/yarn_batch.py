@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from harness.batch import LIMIT, ClusterBatch
 from harness.processes import wait_until
 from harness.server import Server
 from harness.spark import sparks
 from harness.yarn import Yarn
 
-LIMIT = 240.0
 SPARK = sparks()[0]
 
 # Says what it computed on an executor, then waits until it is told how to end.
@@ -42,32 +42,11 @@ def server_of(yarn: Yarn, jobs: Path, mode: str, env: dict[str, str] | None = No
     return Server(settings, env={**yarn.environment(), **(env or {})})
 
 
-class Batch:
+class Batch(ClusterBatch):
     """A batch that runs the job."""
 
     def __init__(self, server: Server, jobs: Path, *args: str, **body: Any):
-        self.server = server
-        answer = server.api.post("/batches", {"file": str(jobs / "job.py"), "args": list(args), **body})
-        assert answer.status_code == 201, answer.text
-        self.path = f"/batches/{answer.json()['id']}"
-
-    def get(self) -> dict:
-        """The batch."""
-        return self.server.api.get(self.path).json()
-
-    def log(self) -> list[str]:
-        """Its whole log."""
-        return self.server.api.get(f"{self.path}/log", params={"from": 0, "size": -1}).json()["log"]
-
-    def wait(self, *states: str) -> dict:
-        """Wait for one of these states; another end fails at once."""
-
-        def there() -> dict | None:
-            found = self.get()
-            assert found["state"] in (*states, "starting", "running"), "\n".join(self.log())
-            return found if found["state"] in states else None
-
-        return wait_until(f"{self.path} is {states}", there, LIMIT, 0.2)
+        super().__init__(server, str(jobs / "job.py"), *args, **body)
 
     def wait_id(self) -> str:
         """Wait for the application's id."""
