@@ -18,7 +18,7 @@ export FIRESTEEL_TEST_BIN ?= $(CURDIR)/target/debug/firesteel
 export FIRESTEEL_TEST_FAILPOINTS_BIN ?= $(CURDIR)/target/debug/firesteel-failpoints
 export FIRESTEEL_TEST_SPARKS ?= $(CURDIR)/.venv/spark-3.5/bin/python:$(CURDIR)/.venv/spark-4.1/bin/python
 
-.PHONY: help run test check check-rust check-python test-rust test-python test-yarn test-k8s chaos fuzz timing soak bench bench-soak profile notebook deps
+.PHONY: help run test check check-rust check-python test-rust test-python test-yarn test-k8s chaos fuzz timing soak bench bench-soak profile notebook deb test-images deps deps-images
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,7 +50,7 @@ test-rust:
 	$(CARGO) test --locked
 
 test-python: ## the black-box suite alone, three files at a time; PYTEST='tests/api -k cancel' chooses
-	@scripts/need.sh java python cc cargo r maven slapd kdc
+	@scripts/need.sh java python cc cargo r maven slapd kdc shellcheck systemd
 	@scripts/envs test spark-3.5 spark-4.1 airflow arrow fuzz
 	@scripts/binaries.sh
 	.venv/test/bin/python -m pytest --numprocesses 3 --dist loadfile $(PYTEST)
@@ -127,6 +127,21 @@ notebook: ## a local JupyterLab with sparkmagic against the running server (ENDP
 	@scripts/envs notebook
 	@scripts/notebook.sh
 
-DEPS := chromium haproxy krb5-admin-server krb5-kdc krb5-user ldap-utils libkrb5-dev maven nginx-light r-base-core slapd
+deb: ## the Debian package, into target/
+	@scripts/need.sh cc cargo
+	$(CARGO) build --release --locked
+	@scripts/deb.sh
+
+test-images: ## builds the images with buildah on a root of debootstrap's, and runs them; installs the package in it (root, minutes)
+	@scripts/need.sh python cc cargo shellcheck systemd buildah debootstrap
+	@scripts/envs test
+	$(CARGO) build --release --locked
+	FIRESTEEL_TEST_IMAGES=1 FIRESTEEL_TEST_BIN=$(CURDIR)/target/release/firesteel .venv/test/bin/python -m pytest --timeout 1800 $(or $(PYTEST),tests/packages)
+
+DEPS := chromium haproxy krb5-admin-server krb5-kdc krb5-user ldap-utils libkrb5-dev maven nginx-light r-base-core shellcheck slapd systemd
+# What `make test-images` needs on top.
+DEPS_IMAGES := buildah debootstrap
+deps-images: DEPS += $(DEPS_IMAGES)
+deps-images: deps ## the same, and what test-images needs
 deps: ## install the Debian packages that the tests and the notebook need (as root or through sudo)
 	@dpkg -s $(DEPS) >/dev/null 2>&1 || { $(SUDO) apt-get update && $(SUDO) env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $(DEPS); }

@@ -43,12 +43,26 @@ for tool in "$@"; do
             missing "R is missing: run 'make deps' first, or install it (Debian: apt-get install r-base-core)."
         ;;
     slapd)
-        PATH="$PATH:/usr/sbin" command -v slapd >/dev/null && command -v ldapmodify >/dev/null ||
+        if ! PATH="$PATH:/usr/sbin" command -v slapd >/dev/null || ! command -v ldapmodify >/dev/null; then
             missing "OpenLDAP is missing: run 'make deps' first, or install it (Debian: apt-get install slapd ldap-utils)."
+        fi
         ;;
     kdc)
-        PATH="$PATH:/usr/sbin" command -v krb5kdc >/dev/null && command -v kinit >/dev/null ||
+        if ! PATH="$PATH:/usr/sbin" command -v krb5kdc >/dev/null || ! command -v kinit >/dev/null; then
             missing "The Kerberos KDC is missing: run 'make deps' first, or install it (Debian: apt-get install krb5-kdc krb5-admin-server krb5-user)."
+        fi
+        ;;
+    shellcheck)
+        command -v shellcheck >/dev/null ||
+            missing "shellcheck is missing: run 'make deps' first, or install it (Debian: apt-get install shellcheck)."
+        ;;
+    systemd)
+        command -v systemd-analyze >/dev/null ||
+            missing "systemd-analyze is missing: run 'make deps' first, or install it (Debian: apt-get install systemd)."
+        ;;
+    buildah | debootstrap)
+        PATH="$PATH:/usr/sbin" command -v "$tool" >/dev/null ||
+            missing "$tool is missing: run 'make deps-images' first, or install it (Debian: apt-get install $tool)."
         ;;
     go)
         command -v go >/dev/null ||
