@@ -52,13 +52,11 @@ for tool in "$@"; do
             missing "The Kerberos KDC is missing: run 'make deps' first, or install it (Debian: apt-get install krb5-kdc krb5-admin-server krb5-user)."
         fi
         ;;
-    shellcheck)
-        command -v shellcheck >/dev/null ||
-            missing "shellcheck is missing: run 'make deps' first, or install it (Debian: apt-get install shellcheck)."
-        ;;
-    systemd)
-        command -v systemd-analyze >/dev/null ||
-            missing "systemd-analyze is missing: run 'make deps' first, or install it (Debian: apt-get install systemd)."
+    packages)
+        for package in cloud-init docker-compose shellcheck systemd-analyze; do
+            command -v "$package" >/dev/null ||
+                missing "$package is missing: run 'make deps' first, or install it (Debian: apt-get install ${package%-analyze})."
+        done
         ;;
     buildah | debootstrap)
         PATH="$PATH:/usr/sbin" command -v "$tool" >/dev/null ||
