@@ -19,9 +19,14 @@ metadata() { # NAME DEFAULT
 role=$(metadata dataproc-role '')
 deb=$(metadata firesteel-deb '')
 packages=$(metadata firesteel-packages '')
-python=/opt/conda/default/bin/python
-[ -x "$python" ] || python=$(command -v python3)
-python=$(metadata firesteel-python "$python")
+python=$(metadata firesteel-python '')
+if [ -z "$python" ]; then
+    python=/opt/conda/default/bin/python
+    [ -x "$python" ] || python=$(command -v python3) || {
+        echo "There is no python3: name one in the metadata firesteel-python." >&2
+        exit 1
+    }
+fi
 spark=/usr/lib/spark
 changed=
 
@@ -54,7 +59,7 @@ block() { # FILE
     local mark='# firesteel' kept
     kept=$(sed "/^$mark begin\$/,/^$mark end\$/d" "$1" 2>/dev/null || true)
     # No pipe: put says whether something has changed.
-    put "$1" < <([ -z "$kept" ] || echo "$kept"; echo "$mark begin"; cat; echo "$mark end")
+    put "$1" <<<"${kept:+$kept$'\n'}$mark begin"$'\n'"$(cat)"$'\n'"$mark end"
 }
 
 # One Python everywhere, and strings that hash the same in each: joins and groupings of Python objects are wrong otherwise.
