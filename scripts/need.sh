@@ -62,6 +62,10 @@ for tool in "$@"; do
         PATH="$PATH:/usr/sbin" command -v "$tool" >/dev/null ||
             missing "$tool is missing: run 'make deps-images' first, or install it (Debian: apt-get install $tool)."
         ;;
+    promtool)
+        command -v promtool >/dev/null ||
+            missing "promtool is missing: run 'make deps' first, or install it (Debian: apt-get install prometheus)."
+        ;;
     go)
         command -v go >/dev/null ||
             missing "Go is missing: install Go 1.26 or newer (https://go.dev/dl)."

@@ -16,7 +16,7 @@ pub enum Cap {
 }
 
 /// Every limit, in the order of its count.
-const ALL: [Cap; 4] = [Cap::Text, Cap::Structured, Cap::Rows, Cap::Outbox];
+pub const ALL: [Cap; 4] = [Cap::Text, Cap::Structured, Cap::Rows, Cap::Outbox];
 
 static COUNTS: [AtomicU64; ALL.len()] = [const { AtomicU64::new(0) }; ALL.len()];
 

@@ -56,6 +56,7 @@ const START_STEP: Duration = Duration::from_secs(300);
 /// Something that the server needs is not there; the error says what, and nothing is left running.
 pub async fn serve(mut config: Config, handed_in: Vec<OwnedFd>) -> Result<()> {
     crate::sys::return_large_memory();
+    crate::metrics::begin();
     let umask = service::keep_files_private();
     let mut signals = Signals::listen()?;
     let lock = StateDir::take(&config.server.state_dir)?;

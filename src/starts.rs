@@ -83,6 +83,12 @@ impl Starts {
         waits.has_come().then(|| waits.come().now_or_never()).flatten()
     }
 
+    /// How many drivers wait until they may start, and how many start.
+    #[must_use]
+    pub fn lengths(&self) -> (usize, usize) {
+        self.line.lengths()
+    }
+
     fn enter(&self, owner: Option<&str>, kind: Kind, most: Duration) -> Waits {
         let claim = Claim::new(owner.map(str::to_owned), kind, Cost::default());
         Waits {

@@ -128,6 +128,12 @@ impl Gate {
         self.admission.take_back(claim, owner);
     }
 
+    /// How many wait for a place, and how many have one.
+    #[must_use]
+    pub fn lengths(&self) -> (usize, usize) {
+        self.admission.lengths()
+    }
+
     /// The GPUs.
     #[must_use]
     pub fn gpus(&self) -> &Gpus {

@@ -12,6 +12,7 @@ const LEAVES: &[&str] = &[
     "sys",
     "failpoint",
     "counters",
+    "metrics",
     "ready",
     "ownership",
     "peer",

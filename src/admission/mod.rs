@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::oneshot;
 
+use crate::metrics;
 use crate::quota::{Claim, Freed, Lease, Over, Quotas};
 
 /// The gate in front of drivers. Clones are the same.
@@ -127,12 +128,23 @@ impl Admission {
         let (all, own) = line.before(&waits.claim.owner(), waits.id);
         drop(line);
         if all >= queue_limit {
+            metrics::QUEUE_REFUSED.with_label_values(&[what]).inc();
             return Err(QueueFull::All(what));
         }
         match self.gate.quotas.queued(claim.owner().as_deref()) {
-            Some((most, by)) if own >= most => Err(QueueFull::Own { what, count: own, by }),
+            Some((most, by)) if own >= most => {
+                metrics::QUEUE_REFUSED.with_label_values(&[what]).inc();
+                Err(QueueFull::Own { what, count: own, by })
+            }
             _ => Ok(ticket),
         }
+    }
+
+    /// How many wait, and how many have their turn.
+    #[must_use]
+    pub fn lengths(&self) -> (usize, usize) {
+        let line = self.gate.line();
+        (line.waiting.values().map(VecDeque::len).sum(), line.running)
     }
 
     /// Takes a place for one that was accepted by an earlier server, however many wait.

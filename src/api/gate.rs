@@ -11,6 +11,7 @@ use actix_web::{Error, HttpMessage as _, ResponseError as _, web};
 use super::App;
 use super::error::ApiError;
 use super::headers::{self, cors_origin};
+use super::metrics::Clock;
 use super::trail::Trail;
 use crate::access::{host_allowed, origin_allowed};
 use crate::authentication::Proved;
@@ -29,6 +30,7 @@ pub async fn pass(
         let refusal = ApiError::Unavailable("The server is not set up.".to_owned());
         return Ok(request.error_response(refusal).map_into_boxed_body());
     };
+    let clock = Clock::begin(&request);
     let cors = &app.config.server.cors;
     let origin = cors_origin(&request, cors);
     let (mut answered, trail) = match Trail::begin(&app, &request) {
@@ -39,6 +41,7 @@ pub async fn pass(
     if let Some(trail) = trail {
         trail.end(&mut answered);
     }
+    clock.end(&app, &answered);
     Ok(answered)
 }
 

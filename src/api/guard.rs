@@ -3,7 +3,7 @@
 //! `OnServer<Create>` and `OnSession<Modify>` are extractors. Each finds out who calls, looks the session up, and asks `access`
 //! whether that caller may; a handler without one has nothing to work on.
 
-use std::future::Future;
+use std::future::{Future, ready};
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use super::pages::number;
 use super::trail::Notes;
 use crate::access::{Action, Caller, Reach, Verdict, effective, may};
 use crate::batch::Batch;
+use crate::config::MetricsAccess;
 use crate::ownership::Ownership;
 use crate::session::Session;
 use crate::store::{SessionRow, Subject};
@@ -179,6 +180,13 @@ pub struct OnSession<A> {
     act: PhantomData<A>,
 }
 
+/// The server, for who may ask for its metrics: everybody with `metrics.access = "open"`, else as [`OnServer<Administer>`].
+#[derive(Debug)]
+pub struct OnMetrics {
+    /// The server.
+    pub app: Data<App>,
+}
+
 /// The parts of the query that say as whom to act, and whose session a name is of.
 #[derive(Default, Deserialize)]
 struct Acting {
@@ -228,6 +236,20 @@ impl<A: Act + 'static> FromRequest for OnServer<A> {
                 act: PhantomData,
             })
         })
+    }
+}
+
+impl FromRequest for OnMetrics {
+    type Error = ApiError;
+    type Future = Extracted<Self>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let is_open = app(request).map(|app| app.config.metrics.access == MetricsAccess::Open);
+        let asked = match is_open {
+            Ok(true) => return Box::pin(ready(app(request).map(|app| Self { app }))),
+            _ => OnServer::<Administer>::from_request(request, payload),
+        };
+        Box::pin(async move { asked.await.map(|on| Self { app: on.app }) })
     }
 }
 

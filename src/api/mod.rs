@@ -19,6 +19,7 @@ mod history;
 mod jobs;
 mod json;
 mod login;
+mod metrics;
 mod multipart;
 mod named_uploads;
 mod openapi;
@@ -176,6 +177,7 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(service::ping)
         .service(service::healthcheck)
         .service(service::readiness)
+        .service(metrics::show)
         .service(service::metrics_ping)
         .service(service::metrics_healthcheck)
         .service(service::version)

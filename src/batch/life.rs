@@ -16,6 +16,7 @@ use crate::clock::now_ms;
 use crate::cluster::{Report, Watched};
 use crate::driver::{self, Driver, DriverEvent, Events, Exit, diagnose_application};
 use crate::gpu::{Usage, Waiting, listed, stored};
+use crate::metrics;
 use crate::store::{DriverRow, Op};
 use crate::turn::{Held, Turn};
 
@@ -415,6 +416,9 @@ impl Life {
     /// The one place where the state changes: logged, published, stored.
     pub(super) async fn become_(&mut self, state: BatchState) {
         info!(batch.id = self.id, old = %self.snapshot.state, new = %state, "the batch's state changed");
+        if state.is_final() {
+            metrics::BATCHES_ENDED.with_label_values(&[state.as_str()]).inc();
+        }
         self.snapshot.state = state;
         self.publish();
         let op = Op::UpdateBatch {

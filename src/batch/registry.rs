@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::driver::{Drivers, NoUser};
 use crate::gpu::{Gpus, Wanted};
 use crate::idempotency::{Begun, IdempotencyKey, KeyReused, Keys};
+use crate::metrics;
 use crate::ownership::{Ownership, Share, Whose};
 use crate::quota::{Claim, Kind};
 use crate::sharing::{Names, Sharing, Shelf};
@@ -308,6 +309,7 @@ impl Batches {
         }
         crate::kill_point!("batch.inserted");
         info!(batch.id = id, "a batch was created");
+        metrics::BATCHES_CREATED.inc();
         let mut snapshot = Snapshot::new(BatchState::Starting);
         snapshot.notes = Arc::new(request.notes.clone());
         let turn = turn.with_gpus(wanted(id, &request));
@@ -413,6 +415,17 @@ impl Batches {
         let mut all: Vec<Batch> = table.map(|entry| entry.value().clone()).collect();
         all.sort_unstable_by_key(|batch| batch.id);
         all
+    }
+
+    /// How many wait for their turn, and how many have it.
+    #[must_use]
+    pub fn lengths(&self) -> (usize, usize) {
+        self.gate.lengths()
+    }
+
+    /// Shows each batch in memory, without waiting.
+    pub fn each(&self, mut look: impl FnMut(&Batch)) {
+        self.shared.table.by_id.iter().for_each(|batch| look(&batch));
     }
 
     /// Shows each batch that has not ended, without waiting.

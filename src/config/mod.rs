@@ -30,9 +30,9 @@ pub use error::{ConfigError, Place};
 pub use keys::{
     Access, AccessMode, AtShutdown, Audit, Batch, Cluster, ConfDir, ConfMode, DeployMode, Driver, Durability,
     Events, Files, Gpu, Hadoop, IdleGpus, Job, Jwt, Kerberos, Key, Ldap, Limits, Link, Lists, Log, LogFormat,
-    Login, NamedCluster, Oidc, Output, PolicyConf, PolicyRule, Pool, Profile, Proxy, Quota, ResultStreams,
-    Retention, RunAs, RunAsMode, Server, Session, Shutdown, Spark, Sql, Statement, Store, Table, Throttle,
-    Tls, Token, Upload, UserCase, Yarn, all as tables,
+    Login, Metrics, MetricsAccess, NamedCluster, Oidc, Output, PolicyConf, PolicyRule, Pool, Profile, Proxy,
+    Quota, ResultStreams, Retention, RunAs, RunAsMode, Server, Session, Shutdown, Spark, Sql, Statement,
+    Store, Table, Throttle, Tls, Token, Upload, UserCase, Yarn, all as tables,
 };
 pub use modes::Modes;
 pub use reference::reference;
@@ -89,6 +89,8 @@ pub struct Config {
     pub sql: Sql,
     /// `[log]`
     pub log: Log,
+    /// `[metrics]`
+    pub metrics: Metrics,
     /// `[limits]`
     pub limits: Limits,
     /// `[link]`

@@ -25,6 +25,7 @@ use super::run_dir::RunDir;
 use super::staging::{Remover, Staging};
 use crate::background::Background;
 use crate::cluster::Application;
+use crate::metrics;
 
 /// Frames that are no results and that the agent keeps because it has not been told that they are stored.
 const UNACKNOWLEDGED: u64 = 32;
@@ -109,11 +110,16 @@ pub(super) struct LinkState {
     connection: Option<Connection>,
     questions: HashMap<i64, oneshot::Sender<Frame>>,
     next_question: i64,
+    /// Whether an agent has called.
+    has_called: bool,
+    /// When the phase of the driver's start began that is under way; none once it is ready, and for an adopted one.
+    phase: Option<Instant>,
 }
 
 impl Supervisor {
     /// Runs until nothing of the driver is left.
     pub(super) async fn run(mut self) {
+        self.link.phase = (!self.keeper.is_adopted).then(Instant::now);
         let mut terminate_at: Option<Instant> = None;
         let mut session_is_there = true;
         let stopping = self.background.stopping().clone();
@@ -324,6 +330,11 @@ impl Supervisor {
 
     /// A connection replaces the one before it; what the agent has not received is sent again.
     fn connect(&mut self, call: Call) {
+        if std::mem::replace(&mut self.link.has_called, true) {
+            metrics::LINK_RECONNECTS.inc();
+        } else if let Some(began) = self.link.phase {
+            self.link.phase = Some(started("jvm", began));
+        }
         self.link.connection = Some(call.connection);
         self.link.write(Frame::new("welcome", json!({}), ""));
         if self.link.unnumbered {
@@ -369,6 +380,11 @@ impl Supervisor {
             return;
         }
         self.has_failed |= frame.kind() == "failed";
+        if matches!(frame.kind(), "ready" | "warm")
+            && let Some(began) = self.link.phase.take()
+        {
+            started("context", began);
+        }
         match DriverEvent::read(&mut frame) {
             // The session is gone only when it has been deleted: the driver is ending then.
             Some(event) => drop(self.events.send((seq, event)).await),
@@ -416,6 +432,15 @@ impl Supervisor {
             kind => debug!(frame.kind = kind, "a frame without a number was ignored"),
         }
     }
+}
+
+/// Counts a phase of a driver's start, and gives when the next begins.
+fn started(phase: &str, began: Instant) -> Instant {
+    let elapsed = began.elapsed();
+    metrics::START
+        .with_label_values(&[phase])
+        .observe(elapsed.as_secs_f64());
+    began + elapsed
 }
 
 impl LinkState {

@@ -8,7 +8,7 @@ use tracing::{debug, info, warn};
 
 use super::shelves::{Place, Shelf};
 use super::warm::Warm;
-use super::{NOBODY, Pool};
+use super::{Fate, NOBODY, Pool};
 use crate::driver::NoUser;
 use crate::gpu::Lease;
 use crate::starts::Start;
@@ -77,8 +77,8 @@ fn sort_out(pool: &Pool) {
             // One at a time: the line may be served by then.
             is_waited_for &= !yields;
             match lives {
-                true => shelf.counts.retired += 1,
-                false => shelf.counts.failed += 1,
+                true => shelf.counts.add(Fate::Retired),
+                false => shelf.counts.add(Fate::Failed),
             }
             info!(driver = %warm.driver.id, lives, is_old, yields, "a warm driver is ended");
             pool.discard(warm);
@@ -165,7 +165,7 @@ fn put(pool: &Pool, place: &Place, started: Result<Warm, String>) -> Option<Warm
         (Ok(warm), Some(shelf)) if !is_draining => {
             info!(driver = %warm.driver.id, user = warm.user, "a warm driver is ready");
             shelf.failures = 0;
-            shelf.counts.started += 1;
+            shelf.counts.add(Fate::Started);
             shelf.ready.push_back(warm);
         }
         // Or its user has no shelf any more.
@@ -177,7 +177,7 @@ fn put(pool: &Pool, place: &Place, started: Result<Warm, String>) -> Option<Warm
                 .1
                 .min(AGAIN.0 * 2_u32.saturating_pow(shelf.failures.min(10)));
             warn!(reason, user = place.user, again_in = ?pause, "a warm driver did not start");
-            shelf.counts.failed += 1;
+            shelf.counts.add(Fate::Failed);
             shelf.failures = shelf.failures.saturating_add(1);
             shelf.not_before = Some(Instant::now() + pause);
         }

@@ -24,6 +24,7 @@ use crate::background::Background;
 use crate::config::{Clusters, Config, RunAsMode};
 use crate::driver::{Claim, Claimed, Driver, DriverSpec, Drivers, Events};
 use crate::gpu::{Gpus, Lease, Wanted};
+use crate::metrics;
 use crate::starts::Starts;
 use crate::store::{Op, Store};
 use shelves::{Place, Shelves};
@@ -78,6 +79,30 @@ pub struct Counts {
     pub failed: u64,
     /// They became too old, or left their GPUs to one that waited.
     pub retired: u64,
+}
+
+/// What can become of a warm driver.
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    Started,
+    Claimed,
+    Missed,
+    Failed,
+    Retired,
+}
+
+impl Counts {
+    fn add(&mut self, fate: Fate) {
+        let (count, word) = match fate {
+            Fate::Started => (&mut self.started, "started"),
+            Fate::Claimed => (&mut self.claimed, "claimed"),
+            Fate::Missed => (&mut self.missed, "missed"),
+            Fate::Failed => (&mut self.failed, "failed"),
+            Fate::Retired => (&mut self.retired, "retired"),
+        };
+        *count += 1;
+        metrics::POOL_EVENTS.with_label_values(&[word]).inc();
+    }
 }
 
 /// The warm drivers of one profile, and of one user where drivers run as their users, for people.
@@ -245,7 +270,7 @@ impl Pool {
             .filter(|_| is_last)
             .and_then(|place| state.shelves.get(&place))
         {
-            shelf.counts.missed += 1;
+            shelf.counts.add(Fate::Missed);
         }
         None
     }
@@ -341,7 +366,7 @@ impl Reserved {
                     "a warm driver could not be taken and is ended"
                 );
                 if let Some(shelf) = pool.lock().shelves.get(&self.place) {
-                    shelf.counts.failed += 1;
+                    shelf.counts.add(Fate::Failed);
                 }
                 if warm.lease.is_none() {
                     pool.discard(warm);
@@ -378,7 +403,7 @@ impl Pool {
     /// A session has one: after a while there will be another.
     fn taken(&self, place: &Place, driver: &Driver) {
         if let Some(shelf) = self.lock().shelves.get(place) {
-            shelf.counts.claimed += 1;
+            shelf.counts.add(Fate::Claimed);
             shelf.not_before = Some(Instant::now() + self.0.config.pool.refill_delay.get());
         }
         let driver = driver.clone();

@@ -16,6 +16,7 @@ use nix::sys::socket::{Shutdown, shutdown};
 use tracing::warn;
 
 use crate::background::Background;
+use crate::metrics;
 
 /// Descriptors that connections leave to the store and to drivers. What is read for an answer takes as many as connections do.
 const REST: u64 = 1024;
@@ -192,6 +193,7 @@ impl Shared {
 impl Refused {
     fn one_more(&mut self, address: IpAddr) {
         self.count += 1;
+        metrics::HTTP_CONNECTIONS_REFUSED.inc();
         if self.said.is_none_or(|said| said.elapsed() >= SAY_EVERY) {
             warn!(
                 http.refused = self.count,

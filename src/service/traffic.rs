@@ -19,6 +19,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::connections::{Asked, Connections, Place};
+use crate::metrics;
 
 /// The counts. Clones share them.
 #[derive(Clone, Debug)]
@@ -77,6 +78,7 @@ impl Traffic {
         let counts = Arc::clone(&self.counts);
         counts.open.fetch_add(1, Ordering::AcqRel);
         counts.silent.fetch_add(1, Ordering::AcqRel);
+        metrics::HTTP_CONNECTIONS.inc();
         Connection {
             counts,
             is_silent: AtomicBool::new(true),
@@ -150,6 +152,7 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.speaks();
+        metrics::HTTP_CONNECTIONS.dec();
         self.counts.open.fetch_sub(1, Ordering::AcqRel);
         self.counts.fewer.notify_waiters();
     }

@@ -23,11 +23,13 @@ use crate::config::Config;
 use crate::driver::{Drivers, NoUser};
 use crate::gpu::{Gpus, Wanted};
 use crate::idempotency::{Begun, IdempotencyKey, KeyReused};
+use crate::metrics;
 use crate::output::Outputs;
 use crate::ownership::{Ownership, Whose};
 use crate::pool::Pool;
 use crate::quota::{Claim, Kind as Counted, Quotas};
 use crate::sharing::Sharing;
+use crate::starts::Starts;
 use crate::store::{IdempotencyRow, Op, SessionRow, Store, StoreError};
 use crate::turn::{Gate, Scarce};
 
@@ -201,6 +203,7 @@ impl Sessions {
             session.kind = request.kind.as_str(),
             "a session was created"
         );
+        metrics::SESSIONS_CREATED.inc();
         crate::kill_point!("create.inserted");
         let past = Past::none(&request);
         let has_place = turn.has_place();
@@ -228,6 +231,18 @@ impl Sessions {
     #[must_use]
     pub fn gpus(&self) -> &Gpus {
         self.gate.gpus()
+    }
+
+    /// How many wait for their turn, and how many have it.
+    #[must_use]
+    pub fn lengths(&self) -> (usize, usize) {
+        self.gate.lengths()
+    }
+
+    /// Who starts, of sessions, batches and the pool.
+    #[must_use]
+    pub fn starts(&self) -> &Starts {
+        &self.shared.starts
     }
 
     /// What each user may use, and uses.
@@ -396,6 +411,15 @@ impl Sessions {
         let table = self.shared.sessions.by_id.iter();
         table
             .filter(|session| !session.has_ended())
+            .for_each(|session| look(&session));
+    }
+
+    /// Shows each session in memory, without waiting.
+    pub fn each(&self, mut look: impl FnMut(&Session)) {
+        self.shared
+            .sessions
+            .by_id
+            .iter()
             .for_each(|session| look(&session));
     }
 

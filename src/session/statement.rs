@@ -70,6 +70,19 @@ impl Statement {
         }
     }
 
+    /// In a word, how one has ended of which the driver has told: `ok`, `error` or `cancelled`.
+    pub(super) fn outcome(&self) -> &'static str {
+        // The status stands first in what agents send; the rest may be large.
+        let status = |output: &Arc<RawValue>| {
+            let rest = output.get().strip_prefix("{\"status\":")?.trim_start();
+            rest.starts_with("\"error\"").then_some("error")
+        };
+        match self.state {
+            StatementState::Cancelled => "cancelled",
+            _ => self.output.as_ref().and_then(status).unwrap_or("ok"),
+        }
+    }
+
     pub(super) fn is_job(&self) -> bool {
         self.id < 0
     }

@@ -17,6 +17,7 @@ use tracing::{debug, error, info, warn};
 use super::database::Database;
 use super::error::{StoreError, Trouble};
 use super::ops::{self, Op};
+use crate::metrics;
 
 /// The most writes that share a commit.
 const BATCH: usize = 256;
@@ -36,6 +37,16 @@ const TELL_AGAIN: Duration = Duration::from_secs(60);
 pub(super) struct Write {
     pub op: Arc<Op>,
     pub done: oneshot::Sender<Result<(), StoreError>>,
+}
+
+impl Write {
+    fn answer(self, outcome: Result<(), StoreError>) {
+        if outcome.is_err() {
+            metrics::STORE_FAILED.inc();
+        }
+        // A caller that has left does not need its answer.
+        let _ = self.done.send(outcome);
+    }
 }
 
 /// What others see of the store's health: none, or why it can't be written.
@@ -110,6 +121,7 @@ impl Committer {
         if self.empty_log.is_none() && together.iter().any(|op| op.leaves_traces()) {
             self.empty_log = Some(Instant::now() + TRACES);
         }
+        metrics::STORE_WRITES.observe(f64::from(u16::try_from(together.len()).unwrap_or(u16::MAX)));
         let outcome = self.attempt(&together).await;
         let each_alone = match &outcome {
             Err(StoreError::Refused(_)) => true,
@@ -130,14 +142,16 @@ impl Committer {
                 _ => self.attempt(std::slice::from_ref(&write.op)).await,
             };
             self.found(alone.as_ref().err());
-            // A caller that has left does not need its answer.
-            let _ = write.done.send(alone);
+            write.answer(alone);
         }
     }
 
     /// Writes all of `ops` or none. Where it is not known which, finds out by doing it again on a new connection.
     async fn attempt(&mut self, ops: &[Arc<Op>]) -> Result<(), StoreError> {
-        let failed = match self.once(ops).await {
+        let begun = Instant::now();
+        let done = self.once(ops).await;
+        metrics::STORE_COMMIT.observe(begun.elapsed().as_secs_f64());
+        let failed = match done {
             Ok(()) => return Ok(()),
             Err(error) => error,
         };
@@ -296,8 +310,7 @@ impl Committer {
 
 fn answer(batch: &mut Vec<Write>, outcome: &Result<(), StoreError>) {
     for write in batch.drain(..) {
-        // A caller that has left does not need its answer.
-        let _ = write.done.send(outcome.clone());
+        write.answer(outcome.clone());
     }
 }
 

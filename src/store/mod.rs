@@ -105,6 +105,21 @@ impl Store {
         self.health.borrow().clone()
     }
 
+    /// How many writes wait for the writer.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.writes.max_capacity() - self.writes.capacity()
+    }
+
+    /// The database, and its write-ahead log: how long each is, in bytes. Asks the file system, not SQLite.
+    #[must_use]
+    pub fn file_bytes(&self) -> [u64; 2] {
+        let file = self.database.file();
+        let mut log = file.as_os_str().to_owned();
+        log.push("-wal");
+        [file, Path::new(&log)].map(|path| std::fs::metadata(path).map_or(0, |found| found.len()))
+    }
+
     /// Why the server can't start, where it could not read what it needs: a sentence that names the file and says what to do.
     pub async fn explain(&self, error: StoreError) -> StoreError {
         self.database.explain(error).await

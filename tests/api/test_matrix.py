@@ -130,6 +130,7 @@ ROWS: dict[str, Row] = {
     "GET /ping": Row("open", has="pong"),
     "GET /healthcheck": Row("open", has="healthy"),
     "GET /readiness": Row("open", has="ready"),
+    "GET /metrics": Row("admin", has="firesteel_sessions"),
     "GET /metrics/ping": Row("open", has="pong"),
     "GET /metrics/healthcheck": Row("open", has="healthy"),
     "GET /version": Row("caller", has="version"),

@@ -24,7 +24,7 @@ use session::{check_limits, check_result, check_session, check_sizes, check_uplo
 use spark::{check_cluster, check_spark, check_submits};
 
 use super::error::ConfigError;
-use super::keys::{Events, Files, Job, PolicyConf, Shutdown};
+use super::keys::{Events, Files, Job, Metrics, PolicyConf, Shutdown};
 use super::sources::Origins;
 use super::values::{Size, Span};
 use super::{Config, Policy};
@@ -162,6 +162,7 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Result<(), ConfigErro
         pool,
         sql,
         log,
+        metrics: Metrics { access: _ },
         limits,
         link,
         files: Files { allow },

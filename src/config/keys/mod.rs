@@ -18,11 +18,12 @@ pub use clusters::NamedCluster;
 pub use driver::{Driver, Gpu, Link, Pool, Profile, RunAs};
 pub use output::{Events, Output, ResultStreams};
 pub use policy::{Files, Limits, PolicyConf, PolicyRule, Quota};
-pub use server::{Log, Retention, Server, Shutdown, Store, Tls};
+pub use server::{Log, Metrics, Retention, Server, Shutdown, Store, Tls};
 pub use session::{Batch, Job, Session, Sql, Statement, Upload};
 pub use spark::{Cluster, ConfDir, Hadoop, Kubernetes, Spark, Yarn};
 pub use words::{
-    AccessMode, AtShutdown, ConfMode, DeployMode, Durability, IdleGpus, Lists, LogFormat, RunAsMode, UserCase,
+    AccessMode, AtShutdown, ConfMode, DeployMode, Durability, IdleGpus, Lists, LogFormat, MetricsAccess,
+    RunAsMode, UserCase,
 };
 
 /// What stands in a table's path for a name that is the administrator's.

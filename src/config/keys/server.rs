@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::words::{AtShutdown, Durability, LogFormat};
+use super::words::{AtShutdown, Durability, LogFormat, MetricsAccess};
 use super::{Key, Table, tables};
 use crate::config::values::{KeyType, Listen, Size, Span};
 
@@ -103,6 +103,12 @@ tables! {
         format: LogFormat = LogFormat::Text;
         /// Whether it has a line for each request that was answered (docs/access.md).
         access: bool = false;
+    }
+
+    /// What Prometheus is told (docs/metrics.md).
+    Metrics at "metrics" {
+        /// Who may ask for /metrics where callers are authenticated.
+        access: MetricsAccess = MetricsAccess::Admin;
     }
 
     /// The end of the server.

@@ -90,6 +90,14 @@ choices! {
         Owner = "owner",
     }
 
+    /// Who may ask for the metrics.
+    MetricsAccess {
+        /// Administrators, and their tokens.
+        Admin = "admin",
+        /// Everybody who can reach the server.
+        Open = "open",
+    }
+
     /// What happens to sessions when the server is shut down.
     AtShutdown {
         /// They run on and wait for the next server.

@@ -13,6 +13,7 @@ use tokio_util::codec::{Encoder as _, Framed, FramedRead};
 
 use super::frame::{Frame, FrameCodec, FrameError};
 use super::stream::Stream;
+use crate::metrics;
 
 /// Frames both ways. What the socket does not take at once is kept, bounded, and goes out while [`Connection::next`] waits.
 #[derive(Debug)]
@@ -28,11 +29,18 @@ impl From<Framed<Stream, FrameCodec>> for Connection {
         let mut incoming = FramedRead::new(parts.io, parts.codec);
         // The agent may have sent frames right behind its proof.
         *incoming.read_buffer_mut() = parts.read_buf;
+        metrics::LINK_CONNECTIONS.inc();
         Self {
             incoming,
             unsent: parts.write_buf,
             codec: parts.codec,
         }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        metrics::LINK_CONNECTIONS.dec();
     }
 }
 

@@ -1,9 +1,14 @@
 //! Frames: a length, a JSON header, raw bytes.
 
+use std::sync::LazyLock;
+
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use prometheus::IntCounter;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tokio_util::codec::{Decoder, Encoder};
+
+use crate::metrics;
 
 /// The longest header.
 const HEADER_MAX: usize = 1024 * 1024;
@@ -11,6 +16,25 @@ const HEADER_MAX: usize = 1024 * 1024;
 const LARGE: usize = 256 * 1024;
 /// The two length fields.
 const LENGTH: usize = 4;
+
+/// The counts of one direction: looked up once, since frames are many.
+struct Direction(LazyLock<(IntCounter, IntCounter)>);
+
+static SENT: Direction = Direction(LazyLock::new(|| counters("sent")));
+static RECEIVED: Direction = Direction(LazyLock::new(|| counters("received")));
+
+fn counters(direction: &str) -> (IntCounter, IntCounter) {
+    let frames = metrics::LINK_FRAMES.with_label_values(&[direction]);
+    (frames, metrics::LINK_BYTES.with_label_values(&[direction]))
+}
+
+impl Direction {
+    fn count(&self, length: usize) {
+        let (frames, bytes) = &*self.0;
+        frames.inc();
+        bytes.inc_by(length as u64);
+    }
+}
 
 /// Why a peer's bytes are no frame, or why a frame can't be sent. The connection is closed.
 #[derive(Debug, thiserror::Error)]
@@ -116,6 +140,7 @@ impl Decoder for FrameCodec {
         payload.advance(LENGTH);
         let header = serde_json::from_slice(&payload.split_to(header_length))
             .map_err(|error| FrameError::Malformed(error.to_string()))?;
+        RECEIVED.count(LENGTH + length);
         Ok(Some(Frame {
             header,
             body: payload,
@@ -144,6 +169,7 @@ impl Encoder<Frame> for FrameCodec {
         bytes.put_u32(as_field(header.len())?);
         bytes.put_slice(&header);
         bytes.put_slice(&frame.body);
+        SENT.count(LENGTH + length);
         Ok(())
     }
 }

@@ -21,6 +21,7 @@ use super::results::ResultStream;
 use super::stream::Stream;
 use crate::background::Background;
 use crate::driver::process::descends;
+use crate::metrics;
 
 /// How long nobody is let in after a call could not be taken.
 const REST: Duration = Duration::from_millis(100);
@@ -51,9 +52,15 @@ impl Greeter {
                 greeter.hello(stream, peer).await
             };
             match tokio::time::timeout(greeter.hello_timeout, greeted).await {
-                Ok(Ok(())) => {}
-                Ok(Err(reason)) => warn!(%reason, "a call on the link was refused"),
-                Err(_) => warn!("a call on the link did not complete its hello in time"),
+                Ok(Ok(())) => called("welcome"),
+                Ok(Err(reason)) => {
+                    called("refused");
+                    warn!(%reason, "a call on the link was refused");
+                }
+                Err(_) => {
+                    called("timeout");
+                    warn!("a call on the link did not complete its hello in time");
+                }
             }
             drop(permit);
         });
@@ -115,6 +122,10 @@ impl Greeter {
         hello::prove(connection, &hello, &slot.secret, stored, self.epoch).await?;
         Ok(Admitted::Link(slot, hello.received))
     }
+}
+
+fn called(outcome: &str) {
+    metrics::LINK_CALLS.with_label_values(&[outcome]).inc();
 }
 
 /// Who was let in.

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
+use super::driving::{count_end, overhead};
 use super::{Accepted, Actor, Done, Reply};
 use crate::clock::now_ms;
 use crate::session::command::{Command, SubmitError, Submitted, Work};
@@ -62,6 +64,7 @@ impl Actor {
             let _ = reply.send(Err(refusal));
             return;
         }
+        let since = Instant::now();
         let statement = Arc::new(self.number(work));
         let key = key.map(|key| {
             Box::new(IdempotencyRow {
@@ -76,6 +79,7 @@ impl Actor {
                 Err(error) => Err(error),
             };
             Accepted {
+                since,
                 stored,
                 statement,
                 reply,
@@ -101,6 +105,7 @@ impl Actor {
     pub(super) async fn accepted(
         &mut self,
         Accepted {
+            since,
             stored,
             statement,
             reply,
@@ -110,6 +115,7 @@ impl Actor {
             let _ = reply.send(Err(error.into()));
             return;
         }
+        overhead("accept", since);
         crate::kill_point!("statement.inserted");
         if !self.snapshot.state.is_open() {
             // The session ended between the write and its commit. What is stored is never refused: clients would send it again.
@@ -146,6 +152,7 @@ impl Actor {
         }
         if let Some(statement) = waiting.and_then(|at| self.queue.remove(at)) {
             let statement = Arc::new(statement.cancelled());
+            count_end(self.id, &statement, "cancelled");
             self.store_and_reply(statement.end(self.id), reply);
             self.remember(statement);
             self.publish();

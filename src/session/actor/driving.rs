@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
 use tracing::{debug, info};
 
 use super::{Actor, Done, Running, one_line};
+use crate::clock::now_ms;
 use crate::cluster::Links;
 use crate::counters::Cap;
 use crate::driver::{DriverEvent, Exit, StatementResult, diagnose};
+use crate::metrics;
 use crate::ready::Kept;
 use crate::session::snapshot::{RECENT, RECENT_BYTES};
 use crate::session::state::{SessionEvent, SessionState, StatementState};
@@ -22,11 +25,15 @@ impl Actor {
         if ready && self.running.is_none() {
             if let (Some(driver), Some(statement)) = (self.driver.clone(), self.queue.pop_front()) {
                 let code = Arc::clone(&statement.code);
+                let waited = u32::try_from(now_ms() - statement.accepted).unwrap_or(0);
+                metrics::STATEMENT_WAIT.observe(f64::from(waited) / 1e3);
+                let sent = Some(Instant::now());
                 driver.run(statement.id, statement.kind.as_str(), code).await;
                 let statement = Arc::new(statement.sent());
                 self.feed.statement(&statement);
                 self.running = Some(Running {
                     statement,
+                    sent,
                     cancel_asked: false,
                     answered: false,
                 });
@@ -73,6 +80,10 @@ impl Actor {
             DriverEvent::Failed { reason } => self.reason = Some(one_line(&reason)),
             DriverEvent::Started { id, at } => {
                 self.driver_has(id);
+                let running = self.running.as_mut().filter(|running| running.statement.id == id);
+                if let Some(sent) = running.and_then(|running| running.sent.take()) {
+                    overhead("send", sent);
+                }
                 self.update_running(id, |statement| statement.started = at);
                 crate::kill_point!("statement.started");
             }
@@ -179,6 +190,7 @@ impl Actor {
             self.running = self.queue.pop_front().map(|statement| Running {
                 cancel_asked: statement.state == StatementState::Cancelling,
                 statement: Arc::new(statement.sent()),
+                sent: None,
                 answered: false,
             });
             if let Some(running) = &self.running {
@@ -259,10 +271,12 @@ impl Actor {
         let output = result.output.take();
         let statement = running.statement.ended(&result);
         let (shared, session) = (Arc::clone(&self.shared), self.id);
+        let came = Instant::now();
         self.work.push(Box::pin(async move {
             // The file first: a row that names one that is not there would hide the output.
             let statement = Arc::new(statement.with_output(output, session, &shared.outputs).await);
             shared.store.insist(statement.end(session)).await;
+            overhead("store", came);
             crate::kill_point!("statement.result_stored");
             Done::ResultStored(statement)
         }));
@@ -282,6 +296,8 @@ impl Actor {
             self.running = None;
             self.contacts.active();
             let is_job = statement.is_job();
+            count_end(self.id, &statement, statement.outcome());
+            count_time(&statement);
             self.remember(statement);
             self.drop_old(is_job);
             self.dispatch().await;
@@ -290,6 +306,13 @@ impl Actor {
 
     /// A statement that ends without the driver's word.
     pub(super) fn finish(&mut self, statement: &Statement) {
+        // What else ends without the driver's word was lost.
+        let is_cancelled = statement.state == StatementState::Cancelled;
+        count_end(
+            self.id,
+            statement,
+            if is_cancelled { "cancelled" } else { "lost" },
+        );
         self.store_later(statement.end(self.id));
         self.remember(Arc::new(statement.clone()));
     }
@@ -330,6 +353,34 @@ impl Actor {
             self.shared.outputs.drop_below(self.id, below);
         }
     }
+}
+
+/// Counts and logs an end.
+pub(super) fn count_end(session: i64, statement: &Statement, outcome: &str) {
+    debug!(
+        session.id = session,
+        statement.id = statement.id,
+        outcome,
+        "a statement has ended"
+    );
+    metrics::STATEMENTS_ENDED
+        .with_label_values(&[outcome, statement.kind.as_str()])
+        .inc();
+}
+
+/// Counts what a statement took in its driver.
+fn count_time(statement: &Statement) {
+    let took = u32::try_from(statement.completed - statement.started).unwrap_or(0);
+    metrics::STATEMENT_DURATION
+        .with_label_values(&[statement.kind.as_str()])
+        .observe(f64::from(took) / 1e3);
+}
+
+/// Counts what the server or the link added to a statement.
+pub(super) fn overhead(part: &str, since: Instant) {
+    metrics::STATEMENT_OVERHEAD
+        .with_label_values(&[part])
+        .observe(since.elapsed().as_secs_f64());
 }
 
 /// Counts the limits that a result met.

@@ -77,11 +77,13 @@ impl Actor {
         match warm {
             Some(warm) => {
                 self.launching = true;
+                self.start.passed("queue");
                 self.work
                     .push(Box::pin(claimed(shared, session, spec, held, warm)));
             }
             None if held.may_start() => {
                 self.launching = true;
+                self.start.passed("queue");
                 self.work.push(Box::pin(async move {
                     Done::Launched(with_driver(&shared, session, spec, held).await.map(Box::new))
                 }));
@@ -104,6 +106,7 @@ impl Actor {
         let Launched { driver, events, held } = launched;
         crate::kill_point!("create.named");
         self.launching = false;
+        self.start.passed("spawn");
         self.ready_by = Some(self.start_limit());
         if !self.snapshot.state.is_open() {
             driver.kill().await;

@@ -35,6 +35,7 @@ use super::times::Contacts;
 use crate::clock::now_ms;
 use crate::driver::{self, Driver, DriverEvent, Events};
 use crate::gpu::{Lease, Waiting};
+use crate::metrics::{self, StartClock};
 use crate::ownership::Share;
 use crate::pool::Reserved;
 use crate::store::{Op, StoreError};
@@ -70,6 +71,7 @@ struct Launched {
 
 /// A statement whose row has been written, or not.
 struct Accepted {
+    since: Instant,
     stored: Result<(), StoreError>,
     statement: Arc<Statement>,
     reply: oneshot::Sender<Result<Submitted, SubmitError>>,
@@ -77,6 +79,8 @@ struct Accepted {
 
 struct Running {
     statement: Arc<Statement>,
+    /// When it was handed to the driver, until that tells that it has begun.
+    sent: Option<Instant>,
     cancel_asked: bool,
     /// Its result has come and is being stored: nothing else ends it.
     answered: bool,
@@ -165,6 +169,7 @@ pub(super) struct Actor {
     next_job: i64,
     was_ready: bool,
     begun: Instant,
+    start: StartClock,
     /// How long it had lived before this server, or how long ago it had ended.
     age: Duration,
     launching: bool,
@@ -214,6 +219,7 @@ impl Actor {
             next_job: past.next_job,
             was_ready: past.was_ready,
             begun: Instant::now(),
+            start: StartClock::begin(past.age.is_zero()),
             age: past.age,
             launching: false,
             ready_by: None,
@@ -297,7 +303,16 @@ impl Actor {
             info!(session.id = self.id, %old, new = %next, "the session's state changed");
         }
         self.snapshot.state = next;
+        if next == SessionState::Idle {
+            self.start.ready();
+        }
         if next == SessionState::Dead {
+            let outcome = match old {
+                SessionState::ShuttingDown => "stopped",
+                SessionState::Starting => "not_started",
+                _ => "died",
+            };
+            metrics::SESSIONS_ENDED.with_label_values(&[outcome]).inc();
             self.link_history();
         }
         self.feed.state(next);
