@@ -66,12 +66,12 @@ test-yarn: ## real clusters on loopback: YARN, standalone masters and workers, 2
 	@scripts/yarn_jars.sh >/dev/null
 	FIRESTEEL_TEST_CLUSTERS=1 .venv/test/bin/python -m pytest --timeout 1800 $(or $(PYTEST),tests/clusters)
 
-test-k8s: ## batches on a real Kubernetes API server, scheduler and controllers, with a kubelet of the tests' own, on loopback (PYTEST='tests/clusters/test_kubernetes.py -k killed')
+test-k8s: ## batches and sessions on a real Kubernetes API server, scheduler and controllers, with a kubelet of the tests' own, on loopback (PYTEST='tests/clusters/test_kubernetes.py -k killed')
 	@scripts/need.sh java python cc cargo go
 	@scripts/envs test spark-3.5 spark-4.1
 	@scripts/binaries.sh
 	@scripts/kubernetes.sh >/dev/null
-	FIRESTEEL_TEST_KUBERNETES=1 .venv/test/bin/python -m pytest --timeout 600 $(or $(PYTEST),tests/clusters/test_kubernetes.py)
+	FIRESTEEL_TEST_KUBERNETES=1 .venv/test/bin/python -m pytest --timeout 600 $(or $(PYTEST),tests/clusters/test_kubernetes.py tests/clusters/test_kubernetes_sessions.py)
 
 chaos: ## the fault tests with twice the rounds, on the release build, stated times asserted (SEED=, SCALE=2)
 	@scripts/need.sh java python cc cargo

@@ -32,9 +32,6 @@ pub const LOG_LINES: usize = 10;
 /// Why there is no session where drivers run in the cluster.
 const IN_CLUSTER: &str = "this server runs drivers in the cluster (spark.deploy_mode = \"cluster\"), from where a session's can't call it: \
                           send a batch, or ask the administrator to set link.listen";
-/// Why there is none where that is Kubernetes.
-const IN_KUBERNETES: &str = "this server runs drivers in Kubernetes (spark.deploy_mode = \"cluster\"), where it runs batches only: send a batch, or \
-                             ask the administrator for a server with spark.deploy_mode = \"client\"";
 /// Livy's conf key for the rows of a SQL result.
 const SQL_ROWS: &str = "livy.rsc.sql.num-rows";
 
@@ -190,9 +187,6 @@ fn accept(
             },
         },
     )?;
-    if in_cluster.spark.runs_in_cluster() && in_cluster.spark.is_kubernetes() {
-        return Err(ApiError::Rejected(IN_KUBERNETES.to_owned()));
-    }
     if in_cluster.spark.runs_in_cluster() && config.link.address().is_none() {
         return Err(ApiError::Rejected(IN_CLUSTER.to_owned()));
     }

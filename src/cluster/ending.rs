@@ -95,5 +95,9 @@ impl Cluster {
             warn!(application.id, "an application that nobody has is ended");
             self.end(driver, stopping).await;
         }
+        tokio::select! {
+            () = self.clear_strays() => {}
+            () = stopping.cancelled() => {}
+        }
     }
 }

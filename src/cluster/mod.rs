@@ -81,6 +81,15 @@ pub fn label_conf(driver: Uuid, group: Option<&str>) -> Vec<(String, String)> {
     kubernetes::labels(driver, group)
 }
 
+/// Why something could not be had from a cluster manager.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// One sentence, without its stop.
+    pub why: String,
+    /// Whether the answer is no, rather than that there is none now.
+    pub is_final: bool,
+}
+
 impl Cluster {
     /// Finds the cluster manager of `spark.master`, of the cluster with this name, and starts the task that asks it. None where nobody has to be asked: no other
     /// master is asked than YARN and, about drivers that run there, Kubernetes; without deploy mode `cluster` a YARN whose address is not known is left
@@ -187,6 +196,39 @@ impl Cluster {
         match &self.0 {
             Manager::Yarn(_) => {}
             Manager::Kubernetes(kubernetes) => kubernetes.release(application).await,
+        }
+    }
+
+    /// Whether what a driver must have is brought by the cluster manager ([`Cluster::give`]) rather than by its submit.
+    #[must_use]
+    pub fn gives(&self) -> bool {
+        matches!(self.0, Manager::Kubernetes(_))
+    }
+
+    /// Has these files, at most 1 MiB in all, mounted into the driver's pod, whose conf names the Secret ([`tag_of`]). Once they are there this changes nothing.
+    ///
+    /// # Errors
+    /// The cluster manager does not answer, or refuses.
+    pub async fn give(&self, driver: Uuid, files: &[(&str, Vec<u8>)]) -> Result<(), Refused> {
+        match &self.0 {
+            Manager::Yarn(_) => Ok(()),
+            Manager::Kubernetes(kubernetes) => kubernetes.give(driver, files).await,
+        }
+    }
+
+    /// Takes them back, once the driver has ended.
+    pub async fn take_back(&self, driver: Uuid) {
+        match &self.0 {
+            Manager::Yarn(_) => {}
+            Manager::Kubernetes(kubernetes) => kubernetes.take_back(driver).await,
+        }
+    }
+
+    /// Takes back what drivers were given that nobody has.
+    async fn clear_strays(&self) {
+        match &self.0 {
+            Manager::Yarn(_) => {}
+            Manager::Kubernetes(kubernetes) => kubernetes.clear_strays().await,
         }
     }
 

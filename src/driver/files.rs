@@ -63,7 +63,10 @@ impl Drivers {
             if self.is_remote(spec) {
                 run_dir.note_remote()?;
                 package::write(run_dir, &settings, secret)?;
-                package::conf(&mut conf, run_dir);
+                match config.spark.is_kubernetes() {
+                    true => package::kubernetes_conf(&mut conf, id),
+                    false => package::conf(&mut conf, run_dir),
+                }
             } else {
                 submit::own_python(&mut conf, config, &site.spark);
                 run_dir.write_own("secret", secret.expose().as_bytes())?;
@@ -98,7 +101,7 @@ impl Drivers {
                 &site.spark,
                 spec,
                 &run_dir.own().join("spark.properties"),
-                &self.agent(run_dir, spec),
+                &self.agent(run_dir, spec, config),
                 submit::hadoop_user(config, spec),
             ),
             environment: submit::environment(
@@ -134,9 +137,13 @@ impl Drivers {
     }
 
     /// The agent's program, and its argument.
-    fn agent(&self, run_dir: &RunDir, spec: &DriverSpec) -> [PathBuf; 2] {
+    fn agent(&self, run_dir: &RunDir, spec: &DriverSpec, config: &Config) -> [PathBuf; 2] {
         match self.is_remote(spec) {
-            true => [self.agent.join("remote.py"), package::UNPACKED.into()],
+            true if config.spark.is_kubernetes() => {
+                let program = format!("local://{}/{}", package::MOUNTED, package::PROGRAM);
+                [program.into(), package::MOUNTED.into()]
+            }
+            true => [self.agent.join(package::PROGRAM), package::UNPACKED.into()],
             false => [self.agent.join("main.py"), run_dir.own()],
         }
     }

@@ -1,20 +1,31 @@
 //! The agent with what it must know, as one archive: a cluster manager takes it to where the driver runs, and shows it to nobody but the
-//! application's user.
+//! application's user. YARN has it from the submit; in Kubernetes the driver's pod mounts a Secret with it.
 //!
-//! Called by `files`; calls `agent`.
+//! Called by `files` and `remote`; calls `agent`.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::Path;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use uuid::Uuid;
 
 use super::agent;
 use super::link::Secret;
 use super::run_dir::RunDir;
+use crate::cluster::tag_of;
 
 /// The archive's file, in the driver's part of its directory.
 const FILE: &str = "agent.tar";
 /// The directory of the driver's working directory in which it is unpacked.
 pub(super) const UNPACKED: &str = "__firesteel__";
+/// The program that unpacks it where no cluster manager does.
+pub(super) const PROGRAM: &str = "remote.py";
+/// The directory of the driver's container with the Secret's files.
+pub(super) const MOUNTED: &str = "/var/firesteel";
+/// The archive among them (remote.py).
+const PACKED: &str = "agent.tar.gz";
 /// The conf key of archives that YARN unpacks.
 const ARCHIVES: &str = "spark.yarn.dist.archives";
 /// The conf key of the driver's JVM options.
@@ -48,7 +59,31 @@ pub(super) fn conf(conf: &mut BTreeMap<String, String>, run_dir: &RunDir) {
     let archives = others.map_or(archive.clone(), |others| format!("{archive},{others}"));
     conf.insert(ARCHIVES.to_owned(), archives);
     conf.insert("spark.yarn.maxAppAttempts".to_owned(), "1".to_owned());
-    // The Scala compiler is recursive: with 1 MiB a sum of 300 numbers is too deep for it.
+    deep_stack(conf);
+}
+
+/// Has the driver's pod mount the Secret that is called as the driver is tagged; executors don't.
+pub(super) fn kubernetes_conf(conf: &mut BTreeMap<String, String>, driver: Uuid) {
+    let secret = format!("spark.kubernetes.driver.secrets.{}", tag_of(driver));
+    conf.insert(secret, MOUNTED.to_owned());
+    deep_stack(conf);
+}
+
+/// What that Secret holds: the program, and the archive that it unpacks. Reads the archive.
+///
+/// # Errors
+/// The disk says no.
+pub(super) fn secret_files(run_dir: &RunDir) -> io::Result<Vec<(&'static str, Vec<u8>)>> {
+    let archive = std::fs::read(run_dir.own().join(FILE))?;
+    let mut packed = GzEncoder::new(Vec::new(), Compression::best());
+    packed.write_all(&archive)?;
+    let program = agent::files().find(|(name, _)| name == PROGRAM);
+    let program = program.map_or_else(Vec::new, |(_, content)| content.into_owned());
+    Ok(vec![(PROGRAM, program), (PACKED, packed.finish()?)])
+}
+
+/// The Scala compiler is recursive: with 1 MiB a sum of 300 numbers is too deep for it.
+fn deep_stack(conf: &mut BTreeMap<String, String>) {
     let options = conf.entry(OPTIONS.to_owned()).or_default();
     *options = format!("-Xss4m {options}").trim_end().to_owned();
 }
@@ -90,5 +125,25 @@ mod tests {
             "{archives}"
         );
         assert_eq!(made[OPTIONS], "-Xss4m");
+    }
+
+    #[test]
+    fn a_secret_has_room_for_it() {
+        let temp = tempfile::tempdir().unwrap();
+        let run_dir = RunDir::create(temp.path().join("x")).unwrap();
+        let driver = Uuid::nil();
+        let secret = LinkKey::generate().unwrap().secret(driver);
+        write(&run_dir, "{}", &secret).unwrap();
+        let files = secret_files(&run_dir).unwrap();
+        let bytes: usize = files.iter().map(|(_, content)| content.len()).sum();
+        assert!(bytes < 512 << 10, "{bytes}");
+        assert!(files.iter().all(|(_, content)| !content.is_empty()));
+        let mut made = BTreeMap::from([(OPTIONS.to_owned(), "-Da=b".to_owned())]);
+        kubernetes_conf(&mut made, driver);
+        assert_eq!(
+            made[&format!("spark.kubernetes.driver.secrets.firesteel-{driver}")],
+            MOUNTED
+        );
+        assert_eq!(made[OPTIONS], "-Xss4m -Da=b");
     }
 }

@@ -1,7 +1,7 @@
 //! A session's driver that runs in a cluster: its submit ends once the application is there, and from then on the cluster manager says
 //! what becomes of it. What it says is told, and it is ended by its word alone.
 //!
-//! Called by `supervise`; calls `cluster`.
+//! Called by `supervise`; calls `cluster` and `package`.
 
 use std::io;
 use std::sync::Arc;
@@ -13,9 +13,12 @@ use uuid::Uuid;
 use super::diagnosis::exception_in;
 use super::event::DriverEvent;
 use super::log::{self, Segments};
+use super::package;
 use super::run_dir::{Exit, RunDir};
 use crate::background::Background;
-use crate::cluster::{Application, Cluster, Ending, LATE, LOOK, Links, Outcome, Report, State, Watched};
+use crate::cluster::{
+    Application, Cluster, Ending, LATE, LOOK, Links, Outcome, Refused, Report, State, Watched,
+};
 use crate::config::Config;
 
 /// The most lines of a session's log about why nothing of it runs yet.
@@ -27,6 +30,7 @@ const STREAMS: [&str; 2] = ["stdout", "stderr"];
 
 /// What is known of a driver's application.
 pub(super) struct Remote {
+    id: Uuid,
     cluster: Cluster,
     watched: Watched,
     ending: Ending,
@@ -37,7 +41,15 @@ pub(super) struct Remote {
     pub is_to_end: bool,
     told: Option<(String, bool, Links)>,
     reasons: Vec<String>,
+    /// What its pod has to be given still.
+    gift: Option<Gift>,
     pub log: RemoteLog,
+}
+
+/// The files that the driver's pod mounts, for as long as they are not known to be there.
+enum Gift {
+    Packed(RunDir),
+    Ready(Vec<(&'static str, Vec<u8>)>),
 }
 
 /// What has been seen in one look.
@@ -45,6 +57,8 @@ pub(super) struct Remote {
 pub(super) struct Seen {
     /// News for the session.
     pub events: Vec<DriverEvent>,
+    /// Why there can be no driver: it is to end.
+    pub failed: Option<String>,
     /// That it is over, and how the application was last; none where the cluster manager does not know it.
     pub over: Option<Option<Arc<Application>>>,
 }
@@ -54,13 +68,15 @@ impl Remote {
     pub(super) fn new(id: Uuid, cluster: Cluster, config: &Config, run_dir: &RunDir) -> Self {
         Self {
             watched: cluster.watch(id),
-            cluster,
             ending: Ending::default(),
             lookup_timeout: config.cluster.lookup_timeout.get(),
             submit: None,
             is_to_end: false,
             told: None,
             reasons: Vec::new(),
+            gift: cluster.gives().then(|| Gift::Packed(run_dir.clone())),
+            id,
+            cluster,
             log: RemoteLog::new(run_dir.clone(), config.log.max_bytes.bytes()),
         }
     }
@@ -85,11 +101,12 @@ impl Remote {
     }
 
     /// Looks at what the cluster manager says; an application that is to end is killed.
-    pub(super) async fn look(&mut self) -> Seen {
+    pub(super) async fn look(&mut self, background: &Background) -> Seen {
         let report = self.watched.report();
         let mut seen = Seen::default();
         if !self.is_to_end {
             self.tell(&report, &mut seen.events);
+            self.give(&report, background, &mut seen).await;
         }
         match &report.application {
             Some(application) if application.outcome().is_some() => {
@@ -112,6 +129,42 @@ impl Remote {
             }
         }
         seen
+    }
+
+    /// Sees to it that the driver's pod has what it mounts. One that runs has it.
+    async fn give(&mut self, report: &Report, background: &Background, seen: &mut Seen) {
+        let begins = |application: &Arc<Application>| application.state == State::Starting;
+        if !report.application.as_ref().is_none_or(begins) {
+            self.gift = None;
+        }
+        let files = match self.gift.take() {
+            None => return,
+            Some(Gift::Ready(files)) => files,
+            Some(Gift::Packed(run_dir)) => {
+                let read = background.blocking(move || package::secret_files(&run_dir)).await;
+                match read
+                    .map_err(|panicked| panicked.to_string())
+                    .and_then(|read| read.map_err(|error| error.to_string()))
+                {
+                    Ok(files) => files,
+                    Err(why) => {
+                        seen.failed = Some(format!("The agent's archive can't be read: {why}."));
+                        return;
+                    }
+                }
+            }
+        };
+        match self.cluster.give(self.id, &files).await {
+            Ok(()) => {}
+            Err(Refused { why, is_final: true }) => {
+                seen.failed = Some(format!("The driver can't be given its agent: {why}."));
+            }
+            Err(Refused { why, .. }) => {
+                self.gift = Some(Gift::Ready(files));
+                let text = format!("The driver waits for its agent: {why}.");
+                self.reason(text, &mut seen.events);
+            }
+        }
     }
 
     fn tell(&mut self, report: &Report, events: &mut Vec<DriverEvent>) {
@@ -157,6 +210,7 @@ impl Remote {
         knows_why: bool,
         background: &Background,
     ) -> Vec<DriverEvent> {
+        self.cluster.take_back(self.id).await;
         let exit = self.submit.clone().flatten();
         let is_known = self.is_to_end || knows_why;
         let Some(application) = application else {
@@ -181,8 +235,11 @@ impl Remote {
             false => None,
         };
         if !is_known {
+            // Of some ends the driver's own words know nothing.
+            let exception = exception.filter(|_| !application.is_decisive);
             events.push(why(&application, exception));
         }
+        self.cluster.release(&application).await;
         events.push(DriverEvent::Exited { exit: None });
         events
     }

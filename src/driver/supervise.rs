@@ -248,10 +248,16 @@ impl Supervisor {
 
     /// Looks at what the cluster manager says; once the driver is over, its application as it was last.
     async fn look(&mut self) -> Option<Option<Arc<Application>>> {
-        let seen = self.remote.as_mut()?.look().await;
+        let background = self.background.clone();
+        let seen = self.remote.as_mut()?.look(&background).await;
         for event in seen.events {
             // The session is gone only when it has been deleted: the driver is ending then.
             let _ = self.events.send((0, event)).await;
+        }
+        if let Some(reason) = seen.failed {
+            self.has_failed = true;
+            let _ = self.events.send((0, DriverEvent::Failed { reason })).await;
+            self.terminate();
         }
         seen.over
     }

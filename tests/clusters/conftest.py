@@ -13,7 +13,7 @@ from harness.yarn_batch import write_job
 REAL = ["test_yarn*.py", "test_standalone.py", "test_several_standalone.py", "test_conformance.py"]
 collect_ignore_glob = [] if os.environ.get("FIRESTEEL_TEST_CLUSTERS") else REAL
 if not os.environ.get("FIRESTEEL_TEST_KUBERNETES"):
-    collect_ignore_glob = [*collect_ignore_glob, "test_kubernetes.py"]
+    collect_ignore_glob = [*collect_ignore_glob, "test_kubernetes*.py"]
 
 
 @pytest.fixture(scope="module")

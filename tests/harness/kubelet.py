@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import parse_qs, urlsplit
 
 import requests
@@ -304,18 +304,26 @@ class _Pod(threading.Thread):
         # Whatever becomes of `unshare`, its process namespace ends with it.
         namespaces = ["--user", "--map-root-user", "--mount", "--pid", "--mount-proc"]
         namespaces += ["--fork", "--kill-child=KILL"]
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                ["unshare", *namespaces, HERE / "pod.sh", hosts, mounts, *argv],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=env,
-                cwd=self.container.get("workingDir") or self.home,
-                start_new_session=True,
-            )
+        self.log.touch()
+        # Both streams are a pipe, as a container's are.
+        self.process = subprocess.Popen(
+            ["unshare", *namespaces, HERE / "pod.sh", hosts, mounts, *argv],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=env,
+            cwd=self.container.get("workingDir") or self.home,
+            start_new_session=True,
+        )
+        self.copier = threading.Thread(target=self._copy, args=(self.process.stdout,), daemon=True)
+        self.copier.start()
         self._tell("Running", {"running": {"startedAt": self.started}})
         return True
+
+    def _copy(self, output: BinaryIO) -> None:
+        with output, self.log.open("wb", buffering=0) as log:
+            while data := output.read1(64 << 10):
+                log.write(data)
 
     def _wait(self) -> int:
         """Wait for the container's end, and see to it once the pod is deleted."""
@@ -347,6 +355,7 @@ class _Pod(threading.Thread):
 
     def _finish(self, code: int) -> None:
         """Tell how the container ended."""
+        self.copier.join(10)
         code = 128 - code if code < 0 else code
         reason, message = self.why or ("Completed" if code == 0 else "Error", "")
         if self.why:

@@ -46,6 +46,31 @@ def manifest() -> list[dict]:
     return list(yaml.safe_load_all((ROOT / "docker/kubernetes/rbac.yaml").read_text()))
 
 
+def _role(made: list[dict], name: str) -> dict:
+    return next(found for found in made if (found["kind"], found["metadata"]["name"]) == ("Role", name))
+
+
+def granted(role: str) -> set[tuple[str, str]]:
+    """What the manifest's role of this name allows: resources with their verbs."""
+    return {
+        (resource, verb)
+        for rule in _role(manifest(), role)["rules"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def without(resource: str, verb: str) -> list[dict]:
+    """The manifest with one permission of the server's less."""
+    made = manifest()
+    _role(made, "firesteel")["rules"] = [
+        {"apiGroups": [""], "resources": [one], "verbs": [other]}
+        for one, other in granted("firesteel")
+        if (one, other) != (resource, verb)
+    ]
+    return made
+
+
 def image(spark: Spark) -> Image:
     """An image of Spark's as the kubelet runs it."""
     java = os.environ.get("JAVA_HOME") or str(Path(program("java")).resolve().parent.parent)
@@ -177,6 +202,21 @@ class Kubernetes:
                 found.add((thing["resource"] + part, event["verb"]))
         return found
 
+    def allowed(self, resource: str, verb: str) -> bool:
+        """Whether the server's account may do this now."""
+        name, _, part = resource.partition("/")
+        spec = {
+            "user": f"system:serviceaccount:{NAMESPACE}:firesteel",
+            "resourceAttributes": {
+                "namespace": NAMESPACE,
+                "resource": name,
+                "subresource": part,
+                "verb": verb,
+            },
+        }
+        made = self.create("/apis/authorization.k8s.io/v1/subjectaccessreviews", {"spec": spec})
+        return made["status"]["allowed"]
+
     def wait_ready(self) -> None:
         """Wait until the API server works."""
 
@@ -273,9 +313,9 @@ class Kubernetes:
         self.call("DELETE", f"/api/v1/namespaces/{NAMESPACE}/{path}")
 
     def left(self) -> list[str]:
-        """What applications have left: pods, services and ConfigMaps, by kind and name."""
+        """What applications have left: pods, services, ConfigMaps and Secrets, by kind and name."""
         found = []
-        for kind in ("pods", "services", "configmaps"):
+        for kind in ("pods", "services", "configmaps", "secrets"):
             for item in self.call("GET", f"/api/v1/namespaces/{NAMESPACE}/{kind}")["items"]:
                 found.append(f"{kind}/{item['metadata']['name']}")
         return [name for name in found if name != "configmaps/kube-root-ca.crt"]

@@ -1,4 +1,4 @@
-//! What is asked of the API server: pods of one namespace, listed, watched, deleted, and their logs.
+//! What is asked of the API server: pods of one namespace, listed, watched, deleted, and their logs; and Secrets with what drivers are given.
 
 use std::time::Duration;
 
@@ -6,15 +6,17 @@ use anyhow::Context as _;
 use futures_util::io::AsyncReadExt as _;
 use futures_util::{FutureExt as _, Stream, StreamExt as _};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::core::params::{DeleteParams, ListParams, Preconditions, WatchParams};
+use kube::core::params::{DeleteParams, ListParams, PostParams, Preconditions, WatchParams};
 use kube::core::request::Request;
 use kube::core::subresource::LogParams;
 use kube::core::{Status, WatchEvent};
 use kube::{Client, Error};
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::time::timeout;
 
-use super::pod::Pod;
+use super::pod::{Metadata, Pod};
+use crate::cluster::Refused;
 use crate::cluster::application::Place;
 use crate::config::Config;
 
@@ -40,6 +42,7 @@ pub(super) enum Event {
 pub(super) struct Api {
     client: Client,
     pods: String,
+    secrets: String,
     address: String,
     pub timeout: Duration,
 }
@@ -116,6 +119,7 @@ impl Api {
         Ok(Self {
             client,
             pods: format!("/api/v1/namespaces/{namespace}/pods"),
+            secrets: format!("/api/v1/namespaces/{namespace}/secrets"),
             address,
             timeout: config.cluster.timeout.get(),
         })
@@ -231,6 +235,60 @@ impl Api {
             Ok(Err(Error::Api(status))) if [404, 409].contains(&status.code) => Ok(()),
             Ok(answer) => answer.map(drop).map_err(|error| self.failed(error)),
             Err(_) => Err(self.told("does not answer")),
+        }
+    }
+
+    /// Makes a Secret. One of this name that is there already is no error.
+    pub(super) async fn create_secret(&self, secret: &Value) -> Result<(), Refused> {
+        let request = serde_json::to_vec(secret)
+            .map_err(|error| error.to_string())
+            .and_then(|body| {
+                let request = Request::new(&self.secrets).create(&PostParams::default(), body);
+                request.map_err(|error| error.to_string())
+            });
+        let request = request.map_err(|why| Refused { why, is_final: true })?;
+        match timeout(self.timeout, self.client.request_text(request)).await {
+            Ok(Err(Error::Api(status))) if status.code == 409 => Ok(()),
+            Ok(Err(error)) => Err(Refused {
+                is_final: matches!(&error, Error::Api(status) if (400..429).contains(&status.code)),
+                why: self.failed(error),
+            }),
+            Ok(Ok(_)) => Ok(()),
+            Err(_) => Err(Refused {
+                why: self.told("does not answer"),
+                is_final: false,
+            }),
+        }
+    }
+
+    /// Has a Secret deleted. One that is not there is no error.
+    pub(super) async fn delete_secret(&self, name: &str) -> Result<(), String> {
+        let request = Request::new(&self.secrets)
+            .delete(name, &DeleteParams::default())
+            .map_err(|error| error.to_string())?;
+        match timeout(self.timeout, self.client.request_text(request)).await {
+            Ok(Err(Error::Api(status))) if status.code == 404 => Ok(()),
+            Ok(answer) => answer.map(drop).map_err(|error| self.failed(error)),
+            Err(_) => Err(self.told("does not answer")),
+        }
+    }
+
+    /// What the Secrets with these labels are called, and their labels: nothing of what they hold is asked for.
+    pub(super) async fn secrets(&self, labels: &str) -> Result<Vec<Metadata>, String> {
+        let mut secrets = Vec::new();
+        let mut params = ListParams::default().labels(labels).limit(PAGE);
+        loop {
+            let request = Request::new(&self.secrets)
+                .list_metadata(&params)
+                .map_err(|error| error.to_string())?;
+            let text = self.within(self.client.request_text(request)).await?;
+            let found: Found = serde_json::from_str(&text)
+                .map_err(|error| self.told(&format!("can't be understood: {error}")))?;
+            secrets.extend(found.items.into_iter().map(|item| item.metadata));
+            if found.metadata.more.is_empty() {
+                return Ok(secrets);
+            }
+            params = params.continue_token(&found.metadata.more);
         }
     }
 

@@ -1,4 +1,5 @@
-//! Kubernetes: the pods of drivers, followed by one watch for all of them, and none while nobody follows any.
+//! Kubernetes: the pods of drivers, followed by one watch for all of them, and none while nobody follows any; and the Secrets that sessions' drivers
+//! get their agent from.
 //!
 //! A pod that has not been seen yet, or is not seen any more, is asked for by its driver's label, so many at once, every
 //! `cluster.poll_interval`: an answer without it is what says that it is not there.
@@ -10,7 +11,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use futures_util::TryStreamExt as _;
+use serde_json::{Map, Value, json};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -19,6 +23,7 @@ use uuid::Uuid;
 
 use super::application::Application;
 use super::board::Board;
+use super::{Refused, tag_of};
 use crate::config::Config;
 use api::{Api, Event};
 use pod::{Addresses, Pod, server_label};
@@ -249,6 +254,56 @@ impl Kubernetes {
                 place.pod,
                 "the pod of an application that has ended is left: {why}"
             );
+        }
+    }
+
+    /// Makes the Secret that a driver's pod mounts; it is called as the driver is tagged.
+    pub(super) async fn give(&self, driver: Uuid, files: &[(&str, Vec<u8>)]) -> Result<(), Refused> {
+        let data: Map<String, Value> = files
+            .iter()
+            .map(|(name, content)| ((*name).to_owned(), BASE64.encode(content).into()))
+            .collect();
+        let secret = json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {
+                "name": tag_of(driver),
+                "labels": {DRIVER: driver.to_string(), SERVER: server_label(&self.group)},
+            },
+            "type": "Opaque",
+            "immutable": true,
+            "data": data,
+        });
+        let _turn = self.turns.acquire().await;
+        self.api.create_secret(&secret).await
+    }
+
+    /// Has a driver's Secret deleted.
+    pub(super) async fn take_back(&self, driver: Uuid) {
+        let _turn = self.turns.acquire().await;
+        let name = tag_of(driver);
+        if let Err(why) = self.api.delete_secret(&name).await {
+            warn!(
+                secret = name,
+                "the Secret of a session that has ended is left: {why}"
+            );
+        }
+    }
+
+    /// Has the Secrets of drivers deleted that nobody watches.
+    pub(super) async fn clear_strays(&self) {
+        let labels = format!("{DRIVER},{SERVER}={}", server_label(&self.group));
+        let found = match self.api.secrets(&labels).await {
+            Ok(found) => found,
+            Err(why) => {
+                warn!("{why}; whether Secrets of an earlier server are left is not known");
+                return;
+            }
+        };
+        let drivers = found.iter().filter_map(pod::Metadata::driver);
+        for driver in drivers.filter(|driver| !self.board.has(*driver)) {
+            info!(%driver, "a Secret that nobody has is deleted");
+            self.take_back(driver).await;
         }
     }
 

@@ -107,10 +107,17 @@ impl Addresses {
     }
 }
 
+impl Metadata {
+    /// Whose driver it is about, by its label.
+    pub(super) fn driver(&self) -> Option<Uuid> {
+        self.labels.get(DRIVER)?.parse().ok()
+    }
+}
+
 impl Pod {
     /// Whose driver it is, by its label.
     pub(super) fn driver(&self) -> Option<Uuid> {
-        self.metadata.labels.get(DRIVER)?.parse().ok()
+        self.metadata.driver()
     }
 
     /// The application, as it is now; `gone`: the pod has been deleted since.
