@@ -12,12 +12,13 @@ use utoipa::openapi::{Components, Content, HeaderBuilder, OpenApi, Ref, RefOr, R
 use super::error::ApiError;
 
 /// Routes that ask nobody for a name (`guard::Open`).
-pub const OPEN: [&str; 5] = [
+pub const OPEN: [&str; 6] = [
     "/ping",
     "/healthcheck",
     "/readiness",
     "/metrics/ping",
     "/metrics/healthcheck",
+    "/ui/assets/{version}/{file}",
 ];
 /// The schema of an answer that is an error.
 const ERROR: &str = "Error";

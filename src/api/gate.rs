@@ -3,14 +3,15 @@
 
 use actix_web::body::{BodySize, BoxBody, MessageBody, None as NoBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::Method;
 use actix_web::http::header::{ACCEPT, HOST, HeaderValue, ORIGIN, WWW_AUTHENTICATE};
+use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _, ResponseError as _, web};
 
 use super::App;
 use super::error::ApiError;
 use super::headers::{self, cors_origin};
+use super::login::has_login;
 use super::metrics::Clock;
 use super::trail::Trail;
 use crate::access::{host_allowed, origin_allowed};
@@ -65,6 +66,9 @@ async fn answer(
     }
     let mut answered = next.call(request).await?.map_into_boxed_body();
     prove_in_turn(&mut answered);
+    if has_login(app) {
+        spare_prompt(&mut answered);
+    }
     Ok(answered.map_body(|_, body| {
         // One that is made as it is taken may never come to its end.
         if is_head && matches!(body.size(), BodySize::Stream) {
@@ -81,6 +85,27 @@ fn prove_in_turn<B>(response: &mut ServiceResponse<B>) {
     let answer = proved.and_then(|proved| HeaderValue::from_str(&proved.answer?).ok());
     if let Some(answer) = answer {
         response.headers_mut().append(WWW_AUTHENTICATE, answer);
+    }
+}
+
+/// A page's own script that is nobody any more gets no challenge for a password: the browser would ask in a window of its own, and the script would wait for
+/// that instead of going to the login.
+fn spare_prompt<B>(response: &mut ServiceResponse<B>) {
+    let headers = response.request().headers();
+    let is = |name: &str, word: &[u8]| headers.get(name).is_some_and(|value| value.as_bytes() == word);
+    if response.status() != StatusCode::UNAUTHORIZED
+        || !is("sec-fetch-dest", b"empty")
+        || !is("sec-fetch-site", b"same-origin")
+    {
+        return;
+    }
+    let headers = response.headers_mut();
+    let kept: Vec<HeaderValue> = headers
+        .remove(WWW_AUTHENTICATE)
+        .filter(|challenge| !challenge.as_bytes().starts_with(b"Basic"))
+        .collect();
+    for challenge in kept {
+        headers.append(WWW_AUTHENTICATE, challenge);
     }
 }
 

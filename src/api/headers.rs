@@ -70,7 +70,10 @@ pub fn put<B>(response: &mut ServiceResponse<B>, origin: Option<HeaderValue>, ha
         headers.insert(STRICT_TRANSPORT_SECURITY, hsts);
     }
     for (name, value) in SECURITY {
-        headers.insert(name, HeaderValue::from_static(value));
+        // A page may have said something stricter itself.
+        if !headers.contains_key(&name) {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
     }
     if !headers.contains_key(CACHE_CONTROL) {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static(cache_control(headers)));

@@ -2,7 +2,7 @@
 //! identity provider is `sign_on.rs`.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, LOCATION, SET_COOKIE};
+use actix_web::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, LOCATION, REFERRER_POLICY, SET_COOKIE};
 use actix_web::web::{Payload, Query};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError as _, get, post};
 
@@ -127,7 +127,7 @@ pub(super) fn instead_of(request: &HttpRequest, error: &ApiError) -> Option<Http
 }
 
 /// Whether browsers can log in.
-fn has_login(app: &App) -> bool {
+pub(super) fn has_login(app: &App) -> bool {
     app.authentication.takes_passwords() || app.authentication.provider_name().is_some()
 }
 
@@ -186,6 +186,8 @@ pub(super) fn form(
         Ok(html) => HttpResponseBuilder::new(status)
             .content_type("text/html;charset=utf-8")
             .insert_header((CACHE_CONTROL, "no-store"))
+            // With `no-referrer` browsers send `Origin: null` with the form, which could be anybody's.
+            .insert_header((REFERRER_POLICY, "same-origin"))
             .body(html),
         Err(_) => HttpResponse::InternalServerError().finish(),
     }

@@ -188,7 +188,8 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(sign_on::begin)
         .service(sign_on::finish)
         .service(ui::root)
-        .service(ui::page);
+        .service(ui::page)
+        .service(ui::file);
 }
 
 /// A path of this server as the client must ask for it: below the base path, and below a proxy's prefix where that is believed.

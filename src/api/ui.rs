@@ -1,16 +1,28 @@
-//! The pages for people. They show what the API shows to the same caller.
+//! The web UI: one page, and its files. They are the same for everybody and tell nothing; what the page shows comes through the API, with the rights
+//! of whoever looks at it.
 
-use actix_web::web::Data;
+use actix_web::http::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, CROSS_ORIGIN_RESOURCE_POLICY,
+    VARY, X_FRAME_OPTIONS,
+};
+use actix_web::web::Path;
 use actix_web::{HttpRequest, HttpResponse, get};
 
 use super::App;
 use super::error::ApiError;
-use super::guard::{List, OnServer};
+use super::guard::{List, OnServer, Open};
+use super::json::takes_gzip;
 use super::{link_to, login};
-use crate::session::Session;
-use crate::web::{SessionLine, sessions_page};
+use crate::web::{asset, ui_page, version};
 
-/// The list of sessions, as a page.
+/// What the page may load: its own scripts and styles, images that a statement shows, and frames that have neither scripts nor an origin.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; \
+    frame-src 'self' blob:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'";
+
+/// The styles of the frames that show statements' HTML: they have no origin, so for a browser every file is another's.
+const FRAME: &str = "frame.css";
+
+/// The web UI.
 #[utoipa::path(operation_id = "getRootPage", tag = "service", responses((status = 200, content_type = "text/html"), (status = 303, description = "a browser that nobody knows yet: to the login")))]
 #[get("/")]
 pub async fn root(
@@ -20,8 +32,8 @@ pub async fn root(
     known(on, &request)
 }
 
-/// The list of sessions, as a page.
-#[utoipa::path(operation_id = "getSessionsPage", tag = "service", responses((status = 200, content_type = "text/html"), (status = 303, description = "a browser that nobody knows yet: to the login")))]
+/// The web UI.
+#[utoipa::path(operation_id = "getUiPage", tag = "service", responses((status = 200, content_type = "text/html"), (status = 303, description = "a browser that nobody knows yet: to the login")))]
 #[get("/ui")]
 pub async fn page(
     on: Result<OnServer<List>, ApiError>,
@@ -30,49 +42,55 @@ pub async fn page(
     known(on, &request)
 }
 
+/// A file of the web UI, which may be kept for ever.
+#[utoipa::path(
+    operation_id = "getUiFile",
+    tag = "service",
+    params(
+        ("version" = String, Path, description = "the digest of all files, as the page names it"),
+        ("file" = String, Path, description = "the file's name")
+    ),
+    responses((status = 200, description = "the file"), (status = 404, description = "there is none in this version of the server"))
+)]
+#[get("/ui/assets/{version}/{file}")]
+pub async fn file(_on: OnServer<Open>, path: Path<(String, String)>, request: HttpRequest) -> HttpResponse {
+    let (version, name) = path.into_inner();
+    let Some(asset) = asset(&version, &name) else {
+        return HttpResponse::NotFound()
+            .content_type("text/html;charset=utf-8")
+            .finish();
+    };
+    let mut response = HttpResponse::Ok();
+    response
+        .insert_header((CONTENT_TYPE, asset.kind))
+        .insert_header((CACHE_CONTROL, "public, max-age=31536000, immutable"))
+        .insert_header((VARY, "Accept-Encoding"));
+    if name == FRAME {
+        response.insert_header((CROSS_ORIGIN_RESOURCE_POLICY, "cross-origin"));
+    }
+    if takes_gzip(request.headers()) {
+        response.insert_header((CONTENT_ENCODING, "gzip"));
+        return response.body(asset.gzip.clone());
+    }
+    response.body(asset.plain.clone())
+}
+
 /// The page for a caller who is known; a browser of somebody who is not is sent to the login.
 fn known(on: Result<OnServer<List>, ApiError>, request: &HttpRequest) -> Result<HttpResponse, ApiError> {
     match on {
-        Ok(on) => Ok(answer(&on, request)),
+        Ok(on) => Ok(answer(&on.app, request)),
         Err(error) => login::instead_of(request, &error).ok_or(error),
     }
 }
 
-fn answer(on: &OnServer<List>, request: &HttpRequest) -> HttpResponse {
-    let app: &Data<App> = &on.app;
-    let mut shown: Vec<Session> = app
-        .sessions
-        .all()
-        .into_iter()
-        .filter(|session| on.may_see(session))
-        .collect();
-    let total = shown.len();
-    shown.truncate(app.config.limits.page);
-    let lines = shown.into_iter().map(|session| line(&session, request)).collect();
-    match sessions_page(lines, total) {
+fn answer(app: &App, request: &HttpRequest) -> HttpResponse {
+    let assets = link_to(request, &format!("/ui/assets/{}", version()));
+    match ui_page(assets, login::has_login(app)) {
         Ok(html) => HttpResponse::Ok()
             .content_type("text/html;charset=utf-8")
+            .insert_header((CONTENT_SECURITY_POLICY, POLICY))
+            .insert_header((X_FRAME_OPTIONS, "DENY"))
             .body(html),
         Err(_) => HttpResponse::InternalServerError().finish(),
-    }
-}
-
-fn line(session: &Session, request: &HttpRequest) -> SessionLine {
-    let snapshot = session.snapshot();
-    SessionLine {
-        id: session.id,
-        link: link_to(request, &format!("/sessions/{}", session.id)),
-        log: link_to(request, &format!("/sessions/{}/log", session.id)),
-        name: session.name.clone().unwrap_or_default(),
-        owner: session.owner().unwrap_or_default(),
-        kind: session.kind.as_str(),
-        state: snapshot.state.as_str(),
-        app_id: snapshot.app_id.clone().unwrap_or_default(),
-        // A driver says where its UI is; only a web address becomes a link.
-        ui: snapshot
-            .ui_url
-            .clone()
-            .filter(|url| url.starts_with("http://") || url.starts_with("https://")),
-        waiting: snapshot.live.len(),
     }
 }

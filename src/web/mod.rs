@@ -1,49 +1,30 @@
-//! Pages for people, made from templates that escape everything. Called by `api`; calls none.
+//! Pages for people: the web UI (`assets.rs` has its files), and those of the login, made from templates that escape everything. Called by `api`;
+//! calls none.
+
+mod assets;
 
 use askama::Template;
 
-/// A session in the list.
-#[derive(Debug)]
-pub struct SessionLine {
-    /// Its id.
-    pub id: i64,
-    /// Its JSON.
-    pub link: String,
-    /// Its log.
-    pub log: String,
-    /// Its name.
-    pub name: String,
-    /// Its owner.
-    pub owner: String,
-    /// Its language.
-    pub kind: &'static str,
-    /// Its state.
-    pub state: &'static str,
-    /// Spark's application id.
-    pub app_id: String,
-    /// Spark's UI.
-    pub ui: Option<String>,
-    /// Statements that have not ended.
-    pub waiting: usize,
-}
+pub use assets::{asset, version};
 
 #[derive(Template)]
-#[template(path = "sessions.html")]
-struct SessionsPage {
-    lines: Vec<SessionLine>,
-    total: usize,
+#[template(path = "ui.html")]
+struct UiPage {
+    assets: String,
     version: &'static str,
+    has_login: bool,
 }
 
-/// The list of sessions.
+/// The one page of the web UI, which is the same for everybody: its scripts ask the API for what it shows. `assets` is the path below which browsers find the
+/// files, `has_login` whether there is a page at which they log in.
 ///
 /// # Errors
 /// The template failed, which it does not for any text.
-pub fn sessions_page(lines: Vec<SessionLine>, total: usize) -> Result<String, askama::Error> {
-    SessionsPage {
-        lines,
-        total,
+pub fn ui_page(assets: String, has_login: bool) -> Result<String, askama::Error> {
+    UiPage {
+        assets,
         version: env!("CARGO_PKG_VERSION"),
+        has_login,
     }
     .render()
 }
@@ -60,7 +41,7 @@ struct LoginPage<'a> {
 /// was wrong with the last try.
 ///
 /// # Errors
-/// As of [`sessions_page`].
+/// As of [`ui_page`].
 pub fn login_page(
     action: Option<String>,
     provider: Option<(&str, String)>,
@@ -83,7 +64,7 @@ struct LoggedInPage<'a> {
 /// A page that goes on to another by itself, which needs no script.
 ///
 /// # Errors
-/// As of [`sessions_page`].
+/// As of [`ui_page`].
 pub fn logged_in_page(to: &str) -> Result<String, askama::Error> {
     LoggedInPage { to }.render()
 }
@@ -93,21 +74,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_escaped() {
-        let line = SessionLine {
-            id: 1,
-            link: "/sessions/1".into(),
-            log: "/sessions/1/log".into(),
-            name: "<script>alert(1)</script>".into(),
-            owner: "\"><img src=x onerror=alert(1)>".into(),
-            kind: "pyspark",
-            state: "idle",
-            app_id: String::new(),
-            ui: Some("http://127.0.0.1:4040/?a=\"onclick=x".into()),
-            waiting: 0,
-        };
-        let page = sessions_page(vec![line], 1).unwrap();
-        assert!(!page.contains("<script>") && !page.contains("<img") && !page.contains("\"onclick"));
+    fn a_path_is_escaped() {
+        let page = ui_page("/\"><script>alert(1)</script>".into(), true).unwrap();
+        assert!(!page.contains("<script>"), "{page}");
         assert!(page.contains("alert(1)"));
     }
 

@@ -188,7 +188,6 @@ def test_headers_of_every_answer(server: Server, alice: Api) -> None:
     answers = [
         alice.get("/sessions"),
         alice.get(session.path),
-        alice.get("/ui"),
         alice.get("/no/such"),
         alice.request("PATCH", "/sessions"),
         alice.get(f"{session.path}/log?follow=false"),

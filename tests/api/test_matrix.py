@@ -137,6 +137,8 @@ ROWS: dict[str, Row] = {
     "GET /openapi.json": Row("caller", has="paths"),
     "GET /": Row("caller", has="<html"),
     "GET /ui": Row("caller", has="<html"),
+    # Of another version than this; tests/ui/test_web.py has those of this.
+    "GET /ui/assets/{version}/{file}": Row("open", 404),
     # Without the way there is none; tests/api/test_oidc.py has those with it.
     "GET /login/oidc": Row("open", 404),
     "GET /login/oidc/callback": Row("open", 404),
@@ -330,6 +332,7 @@ def test_matrix(matrix: Matrix, role: str) -> None:
 def asked(api: Api, method: str, path: str, named: str, row: Row, file: Path, acting_as: str) -> Any:
     """One request."""
     parts = {"id": named, "statement": "0", "job": "1", "kind": "groups", "name": "ops", "user": "eve"}
+    parts |= {"version": "0", "file": "app.js"}
     concrete = re.sub(r"\{(\w+)\}", lambda found: parts[found.group(1)], path)
     query = "&".join(filter(None, [row.query, f"doAs={acting_as}" if acting_as else ""]))
     body = {key: str(file) if value == "FILE" else value for key, value in (row.body or {}).items()}

@@ -1,0 +1,174 @@
+"""A real browser without a window, driven over its DevTools connection: it opens pages, runs expressions in
+them, waits for what they become, and takes screenshots."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import websocket
+
+from harness import processes
+
+LIMIT = 60.0
+TOLD = ("Page.javascriptDialogOpening", "Runtime.exceptionThrown", "Log.entryAdded")
+
+
+class Chromium:
+    """One browser with one page, and a profile of its own."""
+
+    def __init__(self) -> None:
+        program = shutil.which("chromium")
+        if not program:
+            pytest.skip("chromium is not installed: run 'make deps'")
+        self.home = Path(tempfile.mkdtemp(prefix="firesteel-chromium-"))
+        argv = [program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        argv += ["--no-first-run", "--disable-background-networking", "--remote-debugging-port=0"]
+        argv += ["--remote-allow-origins=*", f"--user-data-dir={self.home}", "about:blank"]
+        self.process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        port_file = self.home / "DevToolsActivePort"
+        processes.wait_until(
+            "the browser listens", lambda: port_file.is_file() and len(port_file.read_text().split()) == 2, 60
+        )
+        port, path = port_file.read_text().split()
+        self.socket = websocket.create_connection(f"ws://127.0.0.1:{port}{path}", timeout=LIMIT)
+        self.count = 0
+        self.told: list[dict[str, Any]] = []
+        """Events of the page: errors, messages on its console, dialogs."""
+        self.session: str | None = None
+        targets = self.send("Target.getTargets")["targetInfos"]
+        page = next(target["targetId"] for target in targets if target["type"] == "page")
+        self.session = self.send("Target.attachToTarget", targetId=page, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.send(f"{domain}.enable")
+        self.size(1280, 900)
+
+    def send(self, method: str, **params: Any) -> dict[str, Any]:
+        """A command and its result; what the page tells meanwhile is kept."""
+        self.count += 1
+        message: dict[str, Any] = {"id": self.count, "method": method, "params": params}
+        if self.session:
+            message["sessionId"] = self.session
+        self.socket.send(json.dumps(message))
+        while True:
+            answer = json.loads(self.socket.recv())
+            if answer.get("id") == self.count:
+                assert "error" not in answer, f"{method}: {answer['error']}"
+                return answer["result"]
+            if answer.get("method") in TOLD:
+                self.told.append(answer)
+
+    def size(self, width: int, height: int) -> None:
+        """The page's size in pixels."""
+        self.send(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=False,
+        )
+
+    def theme(self, scheme: str) -> None:
+        """What the reader's system prefers: `light` or `dark`."""
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self.send("Emulation.setEmulatedMedia", features=features)
+
+    def open(self, url: str) -> None:
+        """Go to a page, and wait until it has loaded. What the one before told is forgotten."""
+        self.send("Page.navigate", url="about:blank")
+        self.until("location.href === 'about:blank'")
+        self.told = []
+        self.send("Page.navigate", url=url)
+        self.until(f"location.href.startsWith({json.dumps(url[:8])}) && document.readyState === 'complete'")
+
+    def js(self, expression: str) -> Any:
+        """The value of an expression; one that is a promise is waited for."""
+        result = self.send("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
+        assert "exceptionDetails" not in result, (expression, result["exceptionDetails"])
+        return result["result"].get("value")
+
+    def until(self, expression: str, limit: float = LIMIT) -> Any:
+        """Wait until an expression is true; the page's text is told where it does not become so."""
+        end = time.monotonic() + limit
+        while True:
+            found = self.send(
+                "Runtime.evaluate",
+                expression=f"(() => {expression})()",
+                awaitPromise=True,
+                returnByValue=True,
+            )
+            value = found["result"].get("value") if "exceptionDetails" not in found else None
+            if value:
+                return value
+            if time.monotonic() > end:
+                text = self.js("location.href + '\\n' + document.body.innerText")
+                raise AssertionError(
+                    f"not within {limit:.0f} s: {expression}\n{text[:3000]}\n{self.told[-5:]}"
+                )
+            time.sleep(0.03)
+
+    def shows(self, text: str, limit: float = LIMIT) -> None:
+        """Wait until the page has this text in sight."""
+        self.until(f"document.body.innerText.includes({json.dumps(text)})", limit)
+
+    def click(self, selector: str) -> None:
+        """Click what a selector finds, as its own handlers see it."""
+        self.until(f"document.querySelector({json.dumps(selector)}) !== null")
+        self.js(f"document.querySelector({json.dumps(selector)}).click()")
+
+    def type(self, selector: str, text: str) -> None:
+        """Put the focus on a field and enter a text, which replaces what is there."""
+        self.until(f"document.querySelector({json.dumps(selector)}) !== null")
+        found = f"document.querySelector({json.dumps(selector)})"
+        self.js(f"{found}.focus(); {found}.select?.()")
+        self.send("Input.insertText", text=text)
+
+    def key(self, key: str, code: int, modifiers: int = 0) -> None:
+        """Press and release a key; modifiers: 2 is Ctrl, 8 is Shift."""
+        facts = {"key": key, "code": key, "windowsVirtualKeyCode": code, "modifiers": modifiers}
+        if key == "Enter" and not modifiers:
+            facts["text"] = "\r"
+        self.send("Input.dispatchKeyEvent", type="keyDown", **facts)
+        self.send("Input.dispatchKeyEvent", type="keyUp", **facts)
+
+    def picture(self, path: Path) -> bytes:
+        """A screenshot, as a PNG file."""
+        data = base64.b64decode(self.send("Page.captureScreenshot", format="png")["data"])
+        path.write_bytes(data)
+        return data
+
+    def faults(self) -> list[str]:
+        """Exceptions that nobody caught, and what its policy kept the page from: since the last look."""
+        found = []
+        self.js("0")
+        for event in self.told:
+            if event["method"] == "Runtime.exceptionThrown":
+                found.append(json.dumps(event["params"]["exceptionDetails"])[:2000])
+            elif event["method"] == "Log.entryAdded":
+                entry = event["params"]["entry"]
+                if entry["level"] == "error":
+                    found.append(entry["text"] + " " + entry.get("url", ""))
+            else:
+                found.append(f"dialog: {event['params']}")
+        self.told = []
+        return found
+
+    def stop(self) -> None:
+        """End it and remove its profile."""
+        self.session = None
+        try:
+            self.send("Browser.close")
+            self.process.wait(20)
+        except Exception:
+            self.process.kill()
+            self.process.wait()
+        finally:
+            self.socket.close()
+            shutil.rmtree(self.home, ignore_errors=True)
