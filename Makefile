@@ -51,7 +51,7 @@ test-rust:
 
 test-python: ## the black-box suite alone, three files at a time; PYTEST='tests/api -k cancel' chooses
 	@scripts/need.sh java python cc cargo r maven slapd kdc packages promtool
-	@scripts/envs test spark-3.5 spark-4.1 airflow arrow fuzz
+	@scripts/envs test spark-3.5 spark-4.1 driver airflow arrow fuzz
 	@scripts/binaries.sh
 	.venv/test/bin/python -m pytest --numprocesses 3 --dist loadfile $(PYTEST)
 

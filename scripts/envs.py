@@ -17,6 +17,7 @@ REQUIREMENTS = {
     "spark-4.1": ROOT / "scripts/requirements/spark-4.1.txt",
     "spark-3.5": ROOT / "scripts/requirements/spark-3.5.txt",
     "test": ROOT / "tests/requirements.txt",
+    "driver": ROOT / "scripts/requirements/driver.txt",
     "arrow": ROOT / "scripts/requirements/arrow.txt",
     "airflow": ROOT / "scripts/requirements/airflow.txt",
     "fuzz": ROOT / "scripts/requirements/fuzz.txt",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.notebook import Notebook, errors, texts
-from harness.server import ROOT, Server
+from harness.server import Server
 
 
 def fine(notebook: Notebook, source: str) -> str:
@@ -19,8 +19,7 @@ def test_frames_of_the_notebooks_session(live_server: Server, tmp_path: Path) ->
     """A query's and a DataFrame's, all of their rows; an error says what Spark said."""
     with Notebook("pysparkkernel", tmp_path, live_server.url) as notebook:
         fine(notebook, "df = spark.range(3000).selectExpr('id', 'cast(id as string) as s')")
-        here = f"%%local\nimport sys\nsys.path.insert(0, {str(ROOT / 'sparkmagic_config')!r})\n"
-        fine(notebook, here + "from firesteel_frame import frame")
+        fine(notebook, "%%local\nfrom firesteel_frame import frame")
         assert "(3000, 2)" in fine(notebook, "%%local\nprint(frame(name='df').shape)")
         query = "select id, id % 7 as week from range(2000) order by id desc"
         shown = fine(notebook, f"%%local\nf = frame({query!r}, limit=1500)\nprint(len(f), f.id.iloc[0])")

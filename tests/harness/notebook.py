@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Sequence
 
 import nbformat
 from jupyter_client import AsyncKernelManager
@@ -19,11 +20,19 @@ from nbformat import NotebookNode
 from harness.server import ROOT, environment
 
 
-def environment_for(home: Path, url: str) -> dict[str, str]:
-    """Kernels and configuration below `home`, installed as a user does, with the endpoint replaced."""
-    script = ROOT / "scripts/sparkmagic_kernel.py"
-    options = ["--kernels", str(home / "data"), "--config", str(home / "config"), "--url", url]
-    subprocess.run([sys.executable, str(script), *options], check=True, timeout=60)
+def environment_for(home: Path, url: str, options: Sequence[str] = (), secret: str = "") -> dict[str, str]:
+    """Kernels, example notebooks and configuration below `home`, installed as a user does."""
+    script = ROOT / "sparkmagic_config/install.py"
+    places = [
+        "--kernels",
+        str(home / "data"),
+        "--config",
+        str(home / "config"),
+        "--notebooks",
+        str(home / "work"),
+    ]
+    argv = [sys.executable, str(script), *places, "--url", url, *options]
+    subprocess.run(argv, check=True, timeout=60, input=secret + "\n", text=True)
     python = home / "data/kernels/plain/kernel.json"
     python.parent.mkdir(parents=True)
     argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
@@ -38,8 +47,17 @@ def environment_for(home: Path, url: str) -> dict[str, str]:
 class Notebook:
     """One kernel, and the cells that it has run."""
 
-    def __init__(self, kernel: str, home: Path, url: str, limit: int = 180):
-        env = environment_for(home, url)
+    def __init__(
+        self,
+        kernel: str,
+        home: Path,
+        url: str,
+        limit: int = 180,
+        options: Sequence[str] = (),
+        secret: str = "",
+    ):
+        """`options` and `secret` are install.py's."""
+        env = environment_for(home, url, options, secret)
         specs = KernelSpecManager(kernel_dirs=[str(home / "data/kernels")], ensure_native_kernel=False)
         self.loop = asyncio.new_event_loop()
         self.book = nbformat.v4.new_notebook()
@@ -49,10 +67,10 @@ class Notebook:
         )
         # nbclient would play the front end's part for output widgets, and wait for the kernel inside a cell.
         self.client.comm_open_handlers.clear()
-        self.loop.run_until_complete(self._start(env))
+        self.loop.run_until_complete(self._start(env, home / "work"))
 
-    async def _start(self, env: dict[str, str]) -> None:
-        await self.client.async_start_new_kernel(env=env)
+    async def _start(self, env: dict[str, str], cwd: Path) -> None:
+        await self.client.async_start_new_kernel(env=env, cwd=str(cwd))
         await self.client.async_start_new_kernel_client()
 
     def run(self, source: str) -> NotebookNode:
