@@ -1,5 +1,5 @@
-"""Sessions in cluster mode on a real API server, scheduler and controllers: their drivers run in pods and call
-the server from there."""
+"""Sessions in cluster mode on a real API server, scheduler and controllers: their drivers run in pods and
+call the server from there."""
 
 from __future__ import annotations
 
