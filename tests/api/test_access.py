@@ -16,7 +16,12 @@ from harness.stub import Stub
 
 PASSWORDS = {"alice": "wonder land", "bob": "büilder", "root-of-all": "all and more"}
 PROBES = {"/ping", "/healthcheck", "/readiness", "/metrics/ping", "/metrics/healthcheck"}
-OPEN = {**dict.fromkeys([*PROBES, "/login", "/logout"], 200), "/login/oidc": 404, "/login/oidc/callback": 404}
+OPEN = {
+    **dict.fromkeys([*PROBES, "/login", "/logout"], 200),
+    "/login/oidc": 404,
+    "/login/oidc/callback": 404,
+    "/ui/assets/{version}/{file}": 404,
+}
 """What answers callers who have not said who they are, and how."""
 DOCUMENT = Path(__file__).parents[2] / "openapi/openapi.json"
 

@@ -23,6 +23,7 @@ PASSWORDS = {"alice": "wonder land", "bob": "builder", "chief": "all and more"}
 DOCUMENT = Path(__file__).parents[2] / "openapi/openapi.json"
 # What answers callers who have not said who they are, and how, without a body.
 OPEN = {
+    ("GET", "/ui/assets/{version}/{file}"): 404,
     ("GET", "/ping"): 200,
     ("GET", "/healthcheck"): 200,
     ("GET", "/readiness"): 200,
