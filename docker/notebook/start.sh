@@ -5,8 +5,8 @@ set -eu
 set -- "$@" --no-browser --notebook-dir "$HOME"
 config=$HOME/.sparkmagic
 configure() {
-    /opt/notebook/bin/python /opt/firesteel/scripts/sparkmagic_kernel.py \
-        --kernels /tmp/jupyter --config "$config" --url "${FIRESTEEL_URL:-http://127.0.0.1:8998}" "$@"
+    /opt/notebook/bin/python /opt/firesteel/sparkmagic_config/install.py \
+        --kernels /tmp/jupyter --config "$config" --notebooks "$HOME/firesteel" --url "${FIRESTEEL_URL:-http://127.0.0.1:8998}" "$@"
 }
 if [ -n "${FIRESTEEL_USER:-}" ]; then
     configure --user "$FIRESTEEL_USER" <"$FIRESTEEL_PASSWORD_FILE"
