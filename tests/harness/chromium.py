@@ -144,6 +144,29 @@ class Chromium:
         path.write_bytes(data)
         return data
 
+    def colours(self, selector: str) -> int:
+        """How many colours an element has on the screen, less its border: a frame's inside is seen only so."""
+        self.js(f"document.querySelector({json.dumps(selector)}).scrollIntoView({{block: 'center'}})")
+        rect = self.js(f"document.querySelector({json.dumps(selector)}).getBoundingClientRect().toJSON()")
+        top, left = self.js("[scrollY, scrollX]")
+        clip = {"x": rect["x"] + left + 8, "y": rect["y"] + top + 8, "scale": 1}
+        # The corner has a handle.
+        clip.update(width=rect["width"] - 32, height=rect["height"] - 32)
+        data = self.send("Page.captureScreenshot", format="png", clip=clip)["data"]
+        return self.js(
+            f"""(async () => {{
+                const image = new Image();
+                image.src = "data:image/png;base64,{data}";
+                await image.decode();
+                const canvas = document.createElement("canvas");
+                [canvas.width, canvas.height] = [image.width, image.height];
+                const context = canvas.getContext("2d");
+                context.drawImage(image, 0, 0);
+                const pixels = context.getImageData(0, 0, image.width, image.height).data;
+                return new Set(new Uint32Array(pixels.buffer)).size;
+            }})()"""
+        )
+
     def faults(self) -> list[str]:
         """Exceptions that nobody caught, and what its policy kept the page from: since the last look."""
         found = []

@@ -14,6 +14,7 @@ import requests
 from harness.api import Api, Session
 from harness.chromium import Chromium
 from harness.filled import KEEP, fill
+from harness.processes import wait_until
 from harness.roles import ADMIN, OWNER, password, settings
 from harness.server import Server
 from harness.spark import Spark
@@ -176,6 +177,7 @@ def test_tables_images_and_html(page: Chromium, pictures: Path) -> None:
     )
     ended(page, at)
     assert page.js(f"document.querySelector({at!r} + ' iframe').getAttribute('sandbox')") == ""
+    wait_until("the frame shows its table", lambda: page.colours(f"{at} iframe") > 2, 20)
     page.js("scrollTo(0, 0)")
     taken(page, pictures, "session")
     page.size(390, 844)
