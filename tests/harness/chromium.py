@@ -145,7 +145,7 @@ class Chromium:
         return data
 
     def colours(self, selector: str) -> int:
-        """How many colours an element has on the screen, less its border: a frame's inside is seen only so."""
+        """How many colours an element has on the screen, but for its edge: a frame's inside is seen so."""
         self.js(f"document.querySelector({json.dumps(selector)}).scrollIntoView({{block: 'center'}})")
         rect = self.js(f"document.querySelector({json.dumps(selector)}).getBoundingClientRect().toJSON()")
         top, left = self.js("[scrollY, scrollX]")
