@@ -133,14 +133,14 @@ deb: ## the Debian package, into target/
 	@scripts/deb.sh
 
 test-images: ## builds the images with buildah on a root of debootstrap's, and runs them; installs the package in it (root, minutes)
-	@scripts/need.sh python cc cargo packages buildah debootstrap
+	@scripts/need.sh python cc cargo packages buildah cloud-init debootstrap
 	@scripts/envs test
 	$(CARGO) build --release --locked
 	FIRESTEEL_TEST_IMAGES=1 FIRESTEEL_TEST_BIN=$(CURDIR)/target/release/firesteel .venv/test/bin/python -m pytest --timeout 1800 $(or $(PYTEST),tests/packages)
 
-DEPS := chromium cloud-init docker-compose haproxy krb5-admin-server krb5-kdc krb5-user ldap-utils libkrb5-dev maven nginx-light prometheus r-base-core shellcheck slapd systemd
+DEPS := chromium docker-compose haproxy krb5-admin-server krb5-kdc krb5-user ldap-utils libkrb5-dev maven nginx-light prometheus r-base-core shellcheck slapd systemd
 # What `make test-images` needs on top.
-DEPS_IMAGES := buildah debootstrap
+DEPS_IMAGES := buildah cloud-init debootstrap
 deps-images: DEPS += $(DEPS_IMAGES)
 deps-images: deps ## the same, and what test-images needs
 deps: ## install the Debian packages that the tests and the notebook need (as root or through sudo)

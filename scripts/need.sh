@@ -53,12 +53,12 @@ for tool in "$@"; do
         fi
         ;;
     packages)
-        for package in cloud-init docker-compose shellcheck systemd-analyze; do
+        for package in docker-compose shellcheck systemd-analyze; do
             command -v "$package" >/dev/null ||
                 missing "$package is missing: run 'make deps' first, or install it (Debian: apt-get install ${package%-analyze})."
         done
         ;;
-    buildah | debootstrap)
+    buildah | cloud-init | debootstrap)
         PATH="$PATH:/usr/sbin" command -v "$tool" >/dev/null ||
             missing "$tool is missing: run 'make deps-images' first, or install it (Debian: apt-get install $tool)."
         ;;
