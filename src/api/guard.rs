@@ -244,11 +244,13 @@ impl FromRequest for OnMetrics {
     type Future = Extracted<Self>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let is_open = app(request).map(|app| app.config.metrics.access == MetricsAccess::Open);
-        let asked = match is_open {
-            Ok(true) => return Box::pin(ready(app(request).map(|app| Self { app }))),
-            _ => OnServer::<Administer>::from_request(request, payload),
-        };
+        match app(request) {
+            Ok(app) if app.config.metrics.access == MetricsAccess::Open => {
+                return Box::pin(ready(Ok(Self { app })));
+            }
+            _ => {}
+        }
+        let asked = OnServer::<Administer>::from_request(request, payload);
         Box::pin(async move { asked.await.map(|on| Self { app: on.app }) })
     }
 }

@@ -170,18 +170,25 @@ impl Api {
 
     /// The pods with these labels, and from where a watch of them may go on.
     pub(super) async fn list(&self, labels: &str) -> Result<(Vec<Pod>, String), String> {
-        let mut pods = Vec::new();
+        self.all(&self.pods, labels, false).await
+    }
+
+    /// All below a path that have these labels, page by page, and the version of the list; without more than their metadata where `is_bare`.
+    async fn all(&self, path: &str, labels: &str, is_bare: bool) -> Result<(Vec<Pod>, String), String> {
+        let mut items = Vec::new();
         let mut params = ListParams::default().labels(labels).limit(PAGE);
         loop {
-            let request = Request::new(&self.pods)
-                .list(&params)
-                .map_err(|error| error.to_string())?;
+            let request = match is_bare {
+                true => Request::new(path).list_metadata(&params),
+                false => Request::new(path).list(&params),
+            };
+            let request = request.map_err(|error| error.to_string())?;
             let text = self.within(self.client.request_text(request)).await?;
             let found: Found = serde_json::from_str(&text)
                 .map_err(|error| self.told(&format!("can't be understood: {error}")))?;
-            pods.extend(found.items);
+            items.extend(found.items);
             if found.metadata.more.is_empty() {
-                return Ok((pods, found.metadata.resource_version));
+                return Ok((items, found.metadata.resource_version));
             }
             params = params.continue_token(&found.metadata.more);
         }
@@ -227,12 +234,23 @@ impl Api {
             }),
             ..DeleteParams::default()
         };
-        let request = Request::new(&self.pods)
-            .delete(&place.pod, &params)
+        // Gone, or another one has its name.
+        self.remove(&self.pods, &place.pod, &params, &[404, 409]).await
+    }
+
+    /// Has what is called so below a path deleted. Answers of these codes say that it is not there any more, which is no error.
+    async fn remove(
+        &self,
+        path: &str,
+        name: &str,
+        params: &DeleteParams,
+        gone: &[u16],
+    ) -> Result<(), String> {
+        let request = Request::new(path)
+            .delete(name, params)
             .map_err(|error| error.to_string())?;
         match timeout(self.timeout, self.client.request_text(request)).await {
-            // Gone, or another one has its name.
-            Ok(Err(Error::Api(status))) if [404, 409].contains(&status.code) => Ok(()),
+            Ok(Err(Error::Api(status))) if gone.contains(&status.code) => Ok(()),
             Ok(answer) => answer.map(drop).map_err(|error| self.failed(error)),
             Err(_) => Err(self.told("does not answer")),
         }
@@ -263,33 +281,14 @@ impl Api {
 
     /// Has a Secret deleted. One that is not there is no error.
     pub(super) async fn delete_secret(&self, name: &str) -> Result<(), String> {
-        let request = Request::new(&self.secrets)
-            .delete(name, &DeleteParams::default())
-            .map_err(|error| error.to_string())?;
-        match timeout(self.timeout, self.client.request_text(request)).await {
-            Ok(Err(Error::Api(status))) if status.code == 404 => Ok(()),
-            Ok(answer) => answer.map(drop).map_err(|error| self.failed(error)),
-            Err(_) => Err(self.told("does not answer")),
-        }
+        self.remove(&self.secrets, name, &DeleteParams::default(), &[404])
+            .await
     }
 
     /// What the Secrets with these labels are called, and their labels: nothing of what they hold is asked for.
     pub(super) async fn secrets(&self, labels: &str) -> Result<Vec<Metadata>, String> {
-        let mut secrets = Vec::new();
-        let mut params = ListParams::default().labels(labels).limit(PAGE);
-        loop {
-            let request = Request::new(&self.secrets)
-                .list_metadata(&params)
-                .map_err(|error| error.to_string())?;
-            let text = self.within(self.client.request_text(request)).await?;
-            let found: Found = serde_json::from_str(&text)
-                .map_err(|error| self.told(&format!("can't be understood: {error}")))?;
-            secrets.extend(found.items.into_iter().map(|item| item.metadata));
-            if found.metadata.more.is_empty() {
-                return Ok(secrets);
-            }
-            params = params.continue_token(&found.metadata.more);
-        }
+        let (found, _) = self.all(&self.secrets, labels, true).await?;
+        Ok(found.into_iter().map(|item| item.metadata).collect())
     }
 
     /// The last bytes of a pod's log, at most so many.
