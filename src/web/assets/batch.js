@@ -2,11 +2,9 @@
 
 import { call, every, get } from "./api.js";
 import { badge, confirmed, fill, h, toast } from "./dom.js";
-import { facts, missing, tabs } from "./details.js";
+import { facts, isEnd, missing, tabs } from "./details.js";
 import { logView } from "./log.js";
 import { shares } from "./share.js";
-
-const ENDED = ["dead", "success", "killed", "error"];
 
 export async function batch(place, [id], signal) {
     const path = `/batches/${id}`;
@@ -17,7 +15,7 @@ export async function batch(place, [id], signal) {
         if (!signal.aborted) missing(place, error, "/batches", "All batches");
         return;
     }
-    const hasEnded = () => ENDED.includes(view.state);
+    const hasEnded = () => isEnd(view.state);
     const tell = (error) => { if (!signal.aborted) toast(error.message, true); };
     const state = h("span", { id: "state", role: "status" });
     const details = h("div");

@@ -1,8 +1,12 @@
-// The facts of a session or batch as a list, and parts of a page that open by tabs.
+// What sessions' and batches' pages share: which states are ends, the facts as a list, parts of a page that open by tabs.
 
 import { fill, h, link } from "./dom.js";
 
+const ENDED = new Set(["dead", "error", "killed", "success"]);
 const LINKS = new Set(["sparkUiUrl", "driverLogUrl", "executorLogUrls"]);
+
+/** Whether a session or batch in this state has ended. */
+export const isEnd = (state) => ENDED.has(state);
 
 /** All that is known of a session or batch, but its log. */
 export function facts(view) {

@@ -2,13 +2,12 @@
 
 import { address, call, every, get } from "./api.js";
 import { add, badge, confirmed, fill, h, labelled, link, toast } from "./dom.js";
-import { facts, missing, tabs } from "./details.js";
+import { facts, isEnd, missing, tabs } from "./details.js";
 import { logView } from "./log.js";
 import { shares } from "./share.js";
 import { statementList } from "./statements.js";
 
 const KINDS = ["pyspark", "spark", "sql", "sparkr"];
-const ENDED = ["dead", "error", "killed", "success"];
 
 export async function session(place, [id], signal) {
     const path = `/sessions/${id}`;
@@ -21,7 +20,7 @@ export async function session(place, [id], signal) {
     }
     const kinds = new Map();
     const mainKind = view.kind === "shared" ? "pyspark" : view.kind;
-    const hasEnded = () => ENDED.includes(view.state);
+    const hasEnded = () => isEnd(view.state);
     const tell = (error) => { if (!signal.aborted) toast(error.message, true); };
 
     const state = h("span", { id: "state", role: "status" });
@@ -49,14 +48,14 @@ export async function session(place, [id], signal) {
     }
 
     function showState(now) {
-        const wasEnded = state.dataset.state && hasEnded();
+        const before = state.dataset.state;
         view.state = now;
-        if (state.dataset.state === now) return;
+        if (before === now) return;
         state.dataset.state = now;
         fill(state, badge(now));
-        const isOver = hasEnded();
+        const isOver = isEnd(now);
         for (const part of [runButton, interrupt, end]) part.disabled = isOver;
-        if (isOver && !wasEnded) log.restart();
+        if (isOver && !isEnd(before)) log.restart();
     }
 
     function showFacts() {
