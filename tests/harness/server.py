@@ -181,7 +181,8 @@ class Server:
         """Remove what is left of a server that has ended: its directory, and its drivers unless another
         server has them."""
         if drivers:
-            processes.kill(self.driver_processes())
+            # A keeper may have started one more when it was looked at.
+            processes.wait_until("its drivers are gone", self._kill_drivers, 30)
         shutil.rmtree(self.home, ignore_errors=True)
 
     def restart(self, **env: str) -> None:
@@ -260,6 +261,12 @@ class Server:
             if process.environ.get("FIRESTEEL_DRIVER_ID") in wanted:
                 found[process.pid] = process
         return list(found.values())
+
+    def _kill_drivers(self) -> bool:
+        """End them; whether there were none."""
+        left = self.driver_processes()
+        processes.kill(left)
+        return not left
 
     def running_drivers(self) -> set[str]:
         """The ids of the drivers that have processes."""
