@@ -12,7 +12,7 @@ from typing import Any, Iterator
 
 import pytest
 import requests
-from harness.api import Api
+from harness.api import Api, wait_line
 from harness.batch import LIMIT, ClusterBatch
 from harness.kubelet import Image
 from harness.kubernetes import IMAGE, NAMESPACE, Kubernetes, granted, image, manifest, without
@@ -88,37 +88,16 @@ class Batch(ClusterBatch):
     ):
         super().__init__(server, f"local://{jobs}/{job}.py", *args, **body)
 
-    def wait_line(self, text: str) -> str:
-        """Wait for a line of its log with this in it, and give that."""
-
-        def there() -> str | None:
-            return next((line for line in self.log() if text in line), None)
-
-        try:
-            return wait_until(f"the log says {text!r}", there, 90, 0.2)
-        except AssertionError as error:
-            raise AssertionError("\n".join(self.log())) from error
-
     def delete(self) -> None:
         """Delete it."""
         assert self.server.api.delete(self.path).status_code == 200
-
-    def pod(self, kubernetes: Kubernetes) -> dict:
-        """Its driver's pod, once it is there."""
-
-        def there() -> dict | None:
-            app_id = self.get()["appId"]
-            found = app_id and kubernetes.pods(**{"spark-app-selector": app_id})
-            return found[0] if found else None
-
-        return wait_until("its pod is known", there, LIMIT, 0.2)
 
 
 def test_batches_run_and_end(server: Server, kubernetes: Kubernetes, jobs: Path, tmp_path: Path):
     """One that succeeds and one that fails, across kills of the server and of the API server."""
     go = tmp_path / "go"
     good, bad = Batch(server, jobs, str(go)), Batch(server, jobs, str(go), "sales")
-    pods = [batch.pod(kubernetes)["metadata"] for batch in (good, bad)]
+    pods = [kubernetes.pod_of(batch)["metadata"] for batch in (good, bad)]
     for batch in (good, bad):
         shown = batch.wait("running")
         assert shown["appId"].startswith("spark-")
@@ -167,10 +146,10 @@ def test_why_nothing_runs_is_told(server: Server, kubernetes: Kubernetes, jobs: 
         server, jobs, job="plain", conf={"spark.kubernetes.container.image": "registry.test/missing:1"}
     )
     large = Batch(server, jobs, job="plain", conf={"spark.kubernetes.driver.request.cores": "64"})
-    line = unknown.wait_line("ErrImagePull")
+    line = wait_line(unknown, "ErrImagePull")
     assert line.startswith("Kubernetes: ErrImagePull: ") and "registry.test/missing:1" in line, line
-    assert "ImagePullBackOff" in unknown.wait_line("ImagePullBackOff")
-    line = large.wait_line("Unschedulable")
+    assert "ImagePullBackOff" in wait_line(unknown, "ImagePullBackOff")
+    line = wait_line(large, "Unschedulable")
     assert "Insufficient cpu" in line, line
     for batch in (unknown, large):
         assert batch.get()["state"] == "starting"
@@ -198,7 +177,7 @@ def test_ends_from_outside(server: Server, kubernetes: Kubernetes, jobs: Path):
     names = {}
     for batch in (killed, hungry, evicted):
         batch.wait("running")
-        names[batch] = batch.pod(kubernetes)["metadata"]["name"]
+        names[batch] = kubernetes.pod_of(batch)["metadata"]["name"]
     kubernetes.delete_pod(names[killed])
     killed.wait("killed")
     assert killed.log()[0] == "The application was killed in Kubernetes: its pod was deleted."
@@ -340,11 +319,11 @@ def test_a_verb_that_is_missing_is_named(
     elif (resource, verb) == ("pods/log", "get"):
         batch.wait("running")
         assert kubernetes.kubelet
-        kubernetes.kubelet.run_out_of_memory(batch.pod(kubernetes)["metadata"]["name"])
+        kubernetes.kubelet.run_out_of_memory(kubernetes.pod_of(batch)["metadata"]["name"])
         batch.wait("dead")
         assert any(sentence in line for line in batch.log()), batch.log()
     elif resource == "pods" and verb in ("list", "watch"):
-        line = batch.wait_line(sentence)
+        line = wait_line(batch, sentence)
         assert line.startswith("What has become of the application is not known: "), line
     else:
         batch.wait("dead")

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Iterator
 
 import pytest
-from harness.api import Session
+from harness.api import wait_line
 from harness.batch import LIMIT
+from harness.cluster_session import survives_a_kill
 from harness.kubernetes import IMAGE, NAMESPACE, Kubernetes, image, manifest, without
 from harness.processes import wait_until
 from harness.server import Server, free_port
@@ -48,24 +49,6 @@ def server(kubernetes: Kubernetes) -> Iterator[Server]:
     server.stop()
 
 
-def pod_of(session: Session, kubernetes: Kubernetes) -> dict:
-    """The pod of a session's driver, once it is there."""
-
-    def there() -> dict | None:
-        app_id = session.get()["appId"]
-        found = app_id and kubernetes.pods(**{"spark-app-selector": app_id})
-        return found[0] if found else None
-
-    return wait_until("its pod is known", there, LIMIT, 0.2)
-
-
-def wait_line(session: Session, text: str) -> str:
-    """Wait for a line of its log with this in it, and give that."""
-    return wait_until(
-        f"the log says {text!r}", lambda: next((line for line in session.log() if text in line), None), 90
-    )
-
-
 def packed(kubernetes: Kubernetes) -> bytes:
     """The secret in the one Secret that there is."""
     (found,) = kubernetes.call("GET", SECRETS)["items"]
@@ -91,7 +74,7 @@ def test_a_session_runs_in_a_pod(server: Server, kubernetes: Kubernetes):
     """Across a kill of the server; nothing secret is where others look, and nothing stays."""
     session = server.api.create()
     session.wait("idle", limit=LIMIT)
-    pod = pod_of(session, kubernetes)
+    pod = kubernetes.pod_of(session)
     assert session.text("import os\nos.environ['HOSTNAME']") == repr(pod["metadata"]["name"])
     where = (
         "sc.parallelize(range(2), 2).mapPartitions(lambda _: [os.environ['HOSTNAME']]).distinct().collect()"
@@ -121,15 +104,7 @@ def test_a_session_runs_in_a_pod(server: Server, kubernetes: Kubernetes):
         assert secret.decode() not in place
     assert secret not in argvs()
 
-    session.text("kept = 40")
-    statement = session.post("import time\ntime.sleep(8)\nkept + 2")
-    session.wait_statement(statement["id"], "running")
-    app_id = session.get()["appId"]
-    server.kill9()
-    server.start()
-    assert session.wait_statement(statement["id"], limit=LIMIT)["output"]["data"] == {"text/plain": "42"}
-    assert session.get()["appId"] == app_id
-    assert session.text("kept") == "40"
+    survives_a_kill(session, server)
     session.delete()
     wait_until("nothing of it is left", lambda: not kubernetes.left() and not server.run_files(), 60)
 
@@ -154,11 +129,11 @@ def test_ends_from_outside(server: Server, kubernetes: Kubernetes):
         session.wait("idle", limit=LIMIT)
     statement = killed.post("import time\ntime.sleep(600)")
     killed.wait_statement(statement["id"], "running")
-    kubernetes.delete_pod(pod_of(killed, kubernetes)["metadata"]["name"])
+    kubernetes.delete_pod(kubernetes.pod_of(killed)["metadata"]["name"])
     killed.wait("dead", "killed", limit=LIMIT)
     assert "its pod was deleted" in killed.log()[0], killed.log()[0]
     assert killed.wait_statement(statement["id"])["output"]["status"] == "error"
-    kubernetes.kubelet.run_out_of_memory(pod_of(hungry, kubernetes)["metadata"]["name"])
+    kubernetes.kubelet.run_out_of_memory(kubernetes.pod_of(hungry)["metadata"]["name"])
     hungry.wait("dead", limit=LIMIT)
     assert "OOMKilled" in hungry.log()[0], hungry.log()[0]
     wait_until("nothing of them is left", lambda: not kubernetes.left(), 60)
@@ -200,7 +175,7 @@ def test_a_verb_that_is_missing_is_named(server: Server, kubernetes: Kubernetes,
         assert sentence in session.log()[0], session.log()[0]
     elif verb == "delete":
         session = server.api.create()
-        pod_of(session, kubernetes)
+        kubernetes.pod_of(session)
         session.delete()
         wait_until("it is said", lambda: sentence in server.log(), 60)
         kubernetes.apply(manifest())

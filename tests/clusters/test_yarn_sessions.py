@@ -10,6 +10,7 @@ from typing import Callable, Iterator
 import pytest
 from harness.api import DONE, Session
 from harness.bad_proxy import BadProxy
+from harness.cluster_session import survives_a_kill
 from harness.processes import wait_until
 from harness.server import Server, free_port
 from harness.spark import sparks
@@ -113,15 +114,7 @@ def test_a_cancel_and_a_break(session: Session):
 
 
 def test_a_server_that_is_killed_takes_it_back(session: Session, server: Server):
-    session.text("kept = 40")
-    statement = session.post("import time\ntime.sleep(8)\nkept + 2")
-    session.wait_statement(statement["id"], "running")
-    app_id = session.get()["appId"]
-    server.kill9()
-    server.start()
-    assert session.wait_statement(statement["id"], limit=LIMIT)["output"]["data"] == {"text/plain": "42"}
-    assert session.get()["appId"] == app_id
-    assert session.text("kept") == "40"
+    survives_a_kill(session, server)
 
 
 def test_a_deleted_session_leaves_no_application(session: Session, yarn: Yarn):

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Iterator, Protocol
 
 import requests
+
+from harness.processes import wait_until
 
 ENDED = ("dead", "error", "killed", "success")
 DONE = ("available", "error", "cancelled")
@@ -175,3 +177,22 @@ class Session:
         """Delete the session; it may be gone already."""
         answer = self.api.delete(self.path)
         assert answer.status_code in (200, 404), answer.text
+
+
+class Logged(Protocol):
+    """A session or a batch."""
+
+    def log(self) -> list[str]:
+        """The lines of its log."""
+
+
+def wait_line(of: Logged, text: str, limit: float = 90.0) -> str:
+    """Wait for a line of its log with this in it, and give that."""
+
+    def there() -> str | None:
+        return next((line for line in of.log() if text in line), None)
+
+    try:
+        return wait_until(f"the log says {text!r}", there, limit, 0.2)
+    except AssertionError as error:
+        raise AssertionError("\n".join(of.log())) from error

@@ -17,6 +17,8 @@ from typing import Any, Iterator
 import requests
 import yaml
 
+from harness.api import Session
+from harness.batch import LIMIT, ClusterBatch
 from harness.certificates import Authority
 from harness.daemons import Daemon, program
 from harness.kubelet import Image, Kubelet, Refused
@@ -278,6 +280,16 @@ class Kubernetes:
     def pod(self, name: str) -> dict | None:
         """One of them."""
         return self.find(f"/api/v1/namespaces/{NAMESPACE}/pods/{name}")
+
+    def pod_of(self, of: Session | ClusterBatch) -> dict:
+        """The pod of a session's or batch's driver, once it is there."""
+
+        def there() -> dict | None:
+            app_id = of.get()["appId"]
+            found = app_id and self.pods(**{"spark-app-selector": app_id})
+            return found[0] if found else None
+
+        return wait_until("its pod is known", there, LIMIT, 0.2)
 
     def log(self, name: str) -> str:
         """What a pod's container has written."""
