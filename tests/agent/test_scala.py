@@ -276,6 +276,15 @@ def test_completion_while_a_statement_runs(driver):
     assert driver.result(number).state == "cancelled"
 
 
+def test_completion_while_a_statement_compiles(driver):
+    """Both use the compiler, whose symbols are no thread's own: neither may spoil the other's."""
+    for cell in range(20):
+        number = driver.submit(f"val compiled{cell} = {cell}", "spark")
+        driver.started(number)
+        assert ask(driver, "spark.ra") == ["range"]
+        assert driver.result(number).text.endswith(f"compiled{cell}: Int = {cell}\n")
+
+
 def test_languages_share_the_session(driver):
     scala(driver, 'Seq(1, 2).toDF("n").createOrReplaceTempView("from_scala")')
     rows = driver.run("select sum(n) as s from from_scala", "sql").output["data"]["application/json"]["data"]

@@ -12,7 +12,8 @@ import contextlib
 import functools
 import re
 import threading
-from typing import Any, Callable, List
+import time
+from typing import Any, Callable, Iterator, List
 
 from py4j.protocol import Py4JError, Py4JJavaError
 
@@ -40,6 +41,9 @@ SEVERITIES = tuple(f"scala.reflect.internal.Reporter${name}$" for name in ("INFO
 again after that."""
 
 MAX_CANDIDATES = 1000
+
+LOOK_SECONDS = 0.05
+"""How often a completion looks whether the compiler has come to a cell's code, which does not need it."""
 
 _CANDIDATE = re.compile(r"CompletionCandidate\((.*?),\w+,\w+,(true|false),")
 """Scala 2.13's candidate: its name, and whether every value has such a member."""
@@ -71,7 +75,9 @@ class ScalaRepl:
         self._has_magics = False
         self._known_jars = 0
         """How many of the jars that were added later the compiler knows."""
-        self._compiling = threading.Lock()
+        self._turns = threading.Condition()
+        self._interpreting = False
+        self._completing = False
 
     @_told
     def start(self, after: int) -> str:
@@ -143,7 +149,8 @@ class ScalaRepl:
         if self._context is None or self._context.isStopped():
             revived = spark.context_or_new(code)
             if spark.context() is not None:
-                self._predefine()
+                with self._compiling():
+                    self._predefine()
         spark.set_group(number)
         return revived
 
@@ -151,29 +158,43 @@ class ScalaRepl:
         """Tell the compiler of the jars that were added since."""
         new = self._spark.added_jars[self._known_jars :]
         if new:
-            with self._compiling:
+            with self._compiling():
                 self.intp.addUrlsToClassPath(self._spark.scala_list(map(self._spark.url_of, new)))
             self._known_jars += len(new)
 
     @_told
     def interpret(self, code: str) -> str:
         """Run a piece: `Success`, `Error` or `Incomplete`; what the REPL has to say goes to the echo."""
-        with self._compiling:
-            pass  # A completion uses the compiler.
         # An interrupted compiler fails: a piece before may have interrupted its own thread.
         self._spark.jvm.java.lang.Thread.interrupted()
-        return self.intp.interpret(code).toString()
+        with self._compiling():
+            return self.intp.interpret(code).toString()
+
+    @contextlib.contextmanager
+    def _compiling(self) -> Iterator[None]:
+        """Have the compiler, which a completion reads: what was compiled meanwhile would fail."""
+        with self._turns:
+            while self._completing:
+                self._turns.wait()
+            self._interpreting = True
+        try:
+            yield
+        finally:
+            with self._turns:
+                self._interpreting = False
+                self._turns.notify_all()
 
     @_told
     def magic(self, name: str, variable: str, limit: int) -> str:
         """What `magics.SOURCE` answers of a variable; an empty text where it can't be had."""
-        if not self._has_magics:
-            if not self.intp.compileString(SOURCE):
-                raise RuntimeError("the code of the magics does not compile")
-            self._has_magics = True
-        code = f"_root_.firesteel.Magics.{name}({variable}, {limit})"
-        if self.intp.interpretSynthetic(code).toString() != "Success":
-            return ""
+        with self._compiling():
+            if not self._has_magics:
+                if not self.intp.compileString(SOURCE):
+                    raise RuntimeError("the code of the magics does not compile")
+                self._has_magics = True
+            code = f"_root_.firesteel.Magics.{name}({variable}, {limit})"
+            if self.intp.interpretSynthetic(code).toString() != "Success":
+                return ""
         return self.intp.lastRequest().lineRep().call("$result", self._spark.scala_list([]))
 
     def interrupt(self) -> bool:
@@ -191,10 +212,21 @@ class ScalaRepl:
         shown.printStackTrace(jvm.java.io.PrintWriter(text))
         return IN_USER_CODE in text.toString()
 
-    def complete(self, code: str, cursor: int) -> List[str]:
-        """The names that may stand at the cursor."""
-        with self._compiling:
+    def complete(self, code: str, cursor: int, seconds: float) -> List[str]:
+        """The names that may stand at the cursor; none where the compiler is busy for so long."""
+        deadline = time.monotonic() + seconds
+        with self._turns:
+            while self._interpreting and not self.in_user_code():
+                if time.monotonic() > deadline:
+                    return []
+                self._turns.wait(LOOK_SECONDS)
+            self._completing = True
+        try:
             return self._complete(code, cursor)
+        finally:
+            with self._turns:
+                self._completing = False
+                self._turns.notify_all()
 
     def _complete(self, code: str, cursor: int) -> List[str]:
         spark = self._spark

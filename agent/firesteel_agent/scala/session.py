@@ -93,7 +93,7 @@ class ScalaSession(StatementInterpreter[ScalaStatement]):
         cursor = max(0, min(int(header["cursor"]), len(text)))
         # Java counts in UTF-16 code units.
         units = len(text[:cursor].encode("utf-16-le")) // 2
-        self._completions.ask(header, lambda: sorted(set(repl.complete(text, units))))
+        self._completions.ask(header, lambda: sorted(set(repl.complete(text, units, COMPLETION_SECONDS))))
 
     # The REPL
 
