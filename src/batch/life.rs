@@ -14,7 +14,7 @@ use super::snapshot::Snapshot;
 use super::state::BatchState;
 use crate::clock::now_ms;
 use crate::cluster::{Report, Watched};
-use crate::driver::{self, Driver, DriverEvent, Events, Exit, diagnose_application};
+use crate::driver::{self, Driver, DriverEvent, Events, Exit, PodLog, diagnose_application};
 use crate::gpu::{Usage, Waiting, listed, stored};
 use crate::metrics;
 use crate::store::{DriverRow, Op};
@@ -87,6 +87,8 @@ pub(super) struct Life {
     pub snapshot: Snapshot,
     /// Lines of its log about why nothing happens.
     pub reasons: usize,
+    /// The log of its driver's pod, while that is followed.
+    pub pod_log: Option<PodLog>,
 }
 
 impl Life {

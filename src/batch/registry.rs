@@ -355,6 +355,7 @@ impl Batches {
             publish,
             snapshot,
             reasons: 0,
+            pod_log: None,
         };
         shared.background.spawn(life.run(begin));
         batch

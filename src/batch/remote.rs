@@ -4,13 +4,14 @@
 use std::sync::Arc;
 
 use tokio::time::sleep;
+use tracing::warn;
 use uuid::Uuid;
 
 use super::life::{Ask, Fate, Life};
 use super::snapshot::Shown;
 use super::state::BatchState;
 use crate::cluster::{Application, Cluster, Ending, LATE, LOOK, Outcome, Report, State, Watched};
-use crate::driver::fetch_log;
+use crate::driver::{PodLog, fetch_log};
 
 /// The most lines of a batch's log about why nothing of it runs yet.
 const REASONS: usize = 20;
@@ -102,6 +103,22 @@ impl Life {
         }
     }
 
+    /// Follows what the driver writes, where that can be read while it runs.
+    fn follow_log(&mut self, report: &Report) {
+        let application = report.application.as_ref();
+        let Some(application) = application.filter(|application| application.state == State::Running) else {
+            return;
+        };
+        let log = self.cluster().and_then(|cluster| cluster.live_log(application));
+        if let (None, Some(log), Some(run_dir)) = (&self.pod_log, log, &self.snapshot.run_dir) {
+            let max_bytes = self.shared.config.log.max_bytes.bytes();
+            match PodLog::follow(log, run_dir, max_bytes, &self.shared.background) {
+                Ok(follower) => self.pod_log = Some(follower),
+                Err(error) => warn!(%error, "a driver's log can't be written"),
+            }
+        }
+    }
+
     /// Follows the application from the end of its submit to its own; it is killed once it is to end. None: the server stops, and it
     /// goes on; else as it was last, none where the cluster manager does not know it.
     pub(super) async fn follow(
@@ -117,6 +134,7 @@ impl Life {
             if !fate.deleted {
                 self.see(&report).await;
             }
+            self.follow_log(&report);
             let is_to_end = fate.deleted || fate.why.is_some();
             let patience = match fate.code() == Some(0) && !is_to_end {
                 true => self.shared.config.cluster.lookup_timeout.get(),
@@ -197,7 +215,9 @@ impl Life {
     async fn fetch_log(&mut self, application: &Application) -> Option<String> {
         let (cluster, run_dir) = (self.cluster().cloned()?, self.snapshot.run_dir.clone()?);
         let max_bytes = self.shared.config.log.max_bytes.bytes();
-        let kept = fetch_log(&cluster, application, run_dir, max_bytes, &self.shared.background).await;
+        let pod_log = self.pod_log.take();
+        let background = &self.shared.background;
+        let kept = fetch_log(&cluster, application, pod_log, run_dir, max_bytes, background).await;
         kept.unwrap_or_else(|why| {
             self.tell(format!("The driver's log is not here: {why}"));
             None

@@ -32,6 +32,7 @@ use crate::config::Config;
 pub use application::{Application, Links, Outcome, Place, State};
 pub use board::{Report, Watched};
 pub use ending::{Ending, LATE, LOOK};
+pub use kubernetes::LiveLog;
 
 use board::Board;
 use kubernetes::Kubernetes;
@@ -232,17 +233,25 @@ impl Cluster {
         }
     }
 
-    /// The end of what an application's driver has written, at most `most` bytes of each of its streams: stdout, then stderr. Kubernetes has both in one.
+    /// What an application's driver writes, where that can be read while it runs.
+    #[must_use]
+    pub fn live_log(&self, application: &Application) -> Option<LiveLog> {
+        match (&self.0, &application.place) {
+            (Manager::Kubernetes(kubernetes), Some(place)) => {
+                Some(LiveLog::new(Arc::clone(kubernetes), place.clone()))
+            }
+            _ => None,
+        }
+    }
+
+    /// The end of what an application's driver has written, where it is no [`Cluster::live_log`]: at most `most` bytes of each of its streams, stdout, then stderr.
     ///
     /// # Errors
     /// One sentence: the node does not answer, or has it no more.
     pub async fn driver_log(&self, application: &Application, most: u64) -> Result<[Vec<u8>; 2], String> {
         match &self.0 {
             Manager::Yarn(watcher) => watcher.yarn.driver_log(application, most).await,
-            Manager::Kubernetes(kubernetes) => {
-                let both = kubernetes.driver_log(application, most).await?;
-                Ok([both, Vec::new()])
-            }
+            Manager::Kubernetes(_) => Err("it had no pod".to_owned()),
         }
     }
 }

@@ -8,12 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::sleep;
+use tracing::warn;
 use uuid::Uuid;
 
 use super::diagnosis::exception_in;
 use super::event::DriverEvent;
 use super::log::{self, Segments};
 use super::package;
+use super::pod_log::PodLog;
 use super::run_dir::{Exit, RunDir};
 use crate::background::Background;
 use crate::cluster::{
@@ -43,6 +45,8 @@ pub(super) struct Remote {
     reasons: Vec<String>,
     /// What its pod has to be given still.
     gift: Option<Gift>,
+    /// Its pod's log, while that is followed.
+    pod_log: Option<PodLog>,
     pub log: RemoteLog,
 }
 
@@ -77,6 +81,7 @@ impl Remote {
             gift: cluster.gives().then(|| Gift::Packed(run_dir.clone())),
             id,
             cluster,
+            pod_log: None,
             log: RemoteLog::new(run_dir.clone(), config.log.max_bytes.bytes()),
         }
     }
@@ -118,6 +123,7 @@ impl Remote {
             }
             _ => {}
         }
+        self.follow_log(&report, background);
         if let Some(exit) = &self.submit {
             let is_sent = exit.as_ref().is_some_and(|exit| exit.code == Some(0));
             let patience = match is_sent && !self.is_to_end {
@@ -129,6 +135,20 @@ impl Remote {
             }
         }
         seen
+    }
+
+    /// Follows what the driver writes, once its submit writes no more.
+    fn follow_log(&mut self, report: &Report, background: &Background) {
+        let running = report.application.as_ref().filter(|application| {
+            self.submit.is_some() && self.pod_log.is_none() && application.state == State::Running
+        });
+        let Some(log) = running.and_then(|application| self.cluster.live_log(application)) else {
+            return;
+        };
+        match PodLog::follow(log, &self.log.run_dir, self.log.max_bytes, background) {
+            Ok(follower) => self.pod_log = Some(follower),
+            Err(error) => warn!(%error, "a driver's log can't be written"),
+        }
     }
 
     /// Sees to it that the driver's pod has what it mounts. One that runs has it.
@@ -205,7 +225,7 @@ impl Remote {
 
     /// Why the driver has ended, and last of all that it has. `knows_why`: it has told itself.
     pub(super) async fn ended(
-        self,
+        mut self,
         application: Option<Arc<Application>>,
         knows_why: bool,
         background: &Background,
@@ -228,7 +248,8 @@ impl Remote {
         };
         let outcome = application.outcome();
         // A server that is ending waits for no node, and a driver that was asked to end has said all.
-        let wants_log = outcome != Some(Outcome::Success) && !background.draining().is_cancelled();
+        let has_more = outcome != Some(Outcome::Success) || self.pod_log.is_some();
+        let wants_log = has_more && !background.draining().is_cancelled();
         let mut events = Vec::new();
         let exception = match wants_log {
             true => self.fetch_log(&application, background, &mut events).await,
@@ -246,17 +267,19 @@ impl Remote {
 
     /// Puts the end of what the driver wrote into the session's log; gives the last exception in it.
     async fn fetch_log(
-        &self,
+        &mut self,
         application: &Application,
         background: &Background,
         events: &mut Vec<DriverEvent>,
     ) -> Option<String> {
+        let pod_log = self.pod_log.take();
         let RemoteLog {
             run_dir, max_bytes, ..
         } = &self.log;
         let kept = fetch_log(
             &self.cluster,
             application,
+            pod_log,
             run_dir.clone(),
             *max_bytes,
             background,
@@ -270,11 +293,45 @@ impl Remote {
     }
 }
 
-/// Puts the end of what an application's driver wrote into the log of a directory; gives the last exception in it.
+/// Puts the end of what an application's driver wrote into the log of a directory; gives the last exception in it. `pod_log` has followed it so far.
 ///
 /// # Errors
 /// Why it is not here, and where it may be.
 pub async fn fetch_log(
+    cluster: &Cluster,
+    application: &Application,
+    pod_log: Option<PodLog>,
+    run_dir: RunDir,
+    max_bytes: u64,
+    background: &Background,
+) -> Result<Option<String>, String> {
+    let live = match pod_log {
+        None => cluster
+            .live_log(application)
+            .map(|live| PodLog::follow(live, &run_dir, max_bytes, background))
+            .transpose()
+            .map_err(|error| error.to_string())?,
+        followed => followed,
+    };
+    let kept = match live {
+        Some(live) => match live.finish().await {
+            Ok(()) => background
+                .blocking(move || exception_in(&log::lines(Some(&run_dir), &[], None, max_bytes)))
+                .await
+                .map_err(|panicked| panicked.to_string()),
+            Err(why) => Err(why),
+        },
+        None => fetch_end(cluster, application, run_dir, max_bytes, background).await,
+    };
+    kept.map_err(|why| {
+        let place = application.links.driver_log.as_deref();
+        let place = place.map_or(String::new(), |url| format!(" It may be at {url}"));
+        format!("{why}.{place}")
+    })
+}
+
+/// As [`fetch_log`], where the log could not be followed.
+async fn fetch_end(
     cluster: &Cluster,
     application: &Application,
     run_dir: RunDir,
@@ -282,7 +339,7 @@ pub async fn fetch_log(
     background: &Background,
 ) -> Result<Option<String>, String> {
     let most = log::segment_bytes(max_bytes);
-    let kept = match cluster.driver_log(application, most).await {
+    match cluster.driver_log(application, most).await {
         Ok([stdout, stderr]) => {
             let keep = move || -> io::Result<Option<String>> {
                 log::append(&run_dir, "stdout", &stdout, max_bytes)?;
@@ -295,12 +352,7 @@ pub async fn fetch_log(
                 .and_then(|kept| kept.map_err(|error| error.to_string()))
         }
         Err(why) => Err(why),
-    };
-    kept.map_err(|why| {
-        let place = application.links.driver_log.as_deref();
-        let place = place.map_or(String::new(), |url| format!(" It may be at {url}"));
-        format!("{why}.{place}")
-    })
+    }
 }
 
 /// Why a driver has ended that nobody has asked to.

@@ -105,6 +105,7 @@ def test_batches_run_and_end(server: Server, kubernetes: Kubernetes, jobs: Path,
     assert len({pod["labels"]["firesteel-driver"] for pod in pods}) == 2
     assert len({pod["labels"]["firesteel-server"] for pod in pods}) == 1
     wait_until("the submits have ended", lambda: not server.driver_processes())
+    wait_line(good, "sum 45")  # Its log is followed while it runs.
     wait_until("executors run", lambda: len(kubernetes.pods("executor")) == 2, LIMIT)
     for pod in kubernetes.pods("executor"):
         assert pod["metadata"]["labels"]["firesteel-server"] == pods[0]["labels"]["firesteel-server"]

@@ -109,6 +109,28 @@ def test_a_session_runs_in_a_pod(server: Server, kubernetes: Kubernetes):
     wait_until("nothing of it is left", lambda: not kubernetes.left() and not server.run_files(), 60)
 
 
+def test_what_the_driver_writes_is_followed(server: Server, kubernetes: Kubernetes):
+    """While it runs; each line once, also those that come while there is no server."""
+    session = server.api.create()
+    session.wait("idle", limit=LIMIT)
+    pod = kubernetes.pod_of(session)["metadata"]["name"]
+    session.text("say = sc._jvm.org.slf4j.LoggerFactory.getLogger('test').warn")
+    session.text("say('line one')")
+    wait_line(session, "line one")
+    session.post("import time\ntime.sleep(4)\nsay('line two')")
+    server.kill9()
+    wait_until("it is written", lambda: "line two" in kubernetes.log(pod), 60)
+    server.start()
+    wait_line(session, "line two")
+    session.text("say('line three')")
+    wait_line(session, "line three")
+    lines = [line for line in session.log() if "WARN test: line" in line]
+    assert [line.rsplit(" ", 1)[1] for line in lines] == ["one", "two", "three"], lines
+    session.post("import os\nos.kill(os.getppid(), 9)")
+    session.wait("dead", limit=LIMIT)
+    assert sum("WARN test: line" in line for line in session.log()) == 3
+
+
 def test_why_nothing_runs_is_told(server: Server, kubernetes: Kubernetes):
     """More cores than the node has; an image that is not there. Both are deleted while they wait."""
     large = server.api.create(conf={"spark.kubernetes.driver.request.cores": "64"})

@@ -31,6 +31,8 @@ HERE = Path(__file__).resolve().parent
 # How long it goes on trying to pull before it says that it backs off.
 BACK_OFF = 0.5
 LOG_BYTES = 10 << 20
+# How often somebody who follows a log is told what is new.
+FOLLOW_SECONDS = 0.1
 
 
 def now() -> str:
@@ -321,9 +323,11 @@ class _Pod(threading.Thread):
         return True
 
     def _copy(self, output: BinaryIO) -> None:
+        """Each line with its time, when it is whole."""
         with output, self.log.open("wb", buffering=0) as log:
-            while data := output.read1(64 << 10):
-                log.write(data)
+            for line in output:
+                time = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
+                log.write(f"{time} ".encode() + line.rstrip(b"\n") + b"\n")
 
     def _wait(self) -> int:
         """Wait for the container's end, and see to it once the pod is deleted."""
@@ -492,7 +496,7 @@ class _Logs(BaseHTTPRequestHandler):
         """Say nothing."""
 
     def do_GET(self) -> None:
-        """/containerLogs/NAMESPACE/POD/CONTAINER?tailLines=&limitBytes=&follow="""
+        """/containerLogs/NAMESPACE/POD/CONTAINER?sinceTime=&timestamps=&follow="""
         url = urlsplit(self.path)
         asked = {key: texts[0] for key, texts in parse_qs(url.query).items()}
         parts = url.path.strip("/").split("/")
@@ -503,15 +507,22 @@ class _Logs(BaseHTTPRequestHandler):
         if not found or not found[0].log.exists():
             self.send_error(404, "no such container")
             return
-        with found[0].log.open("rb") as log:
-            log.seek(max(0, log.seek(0, os.SEEK_END) - LOG_BYTES))
-            text = log.read()
-        if "tailLines" in asked:
-            lines = text.splitlines(keepends=True)
-            text = b"".join(lines[max(0, len(lines) - int(asked["tailLines"])) :])
-        text = text[: int(asked["limitBytes"])] if "limitBytes" in asked else text
+        pod = found[0]
+        since = asked.get("sinceTime", "").removesuffix("Z").encode()
+        has_times = asked.get("timestamps") == "true"
         self.send_response(200)
         self.send_header("Content-Type", "text/plain")
-        self.send_header("Content-Length", str(len(text)))
+        self.send_header("Connection", "close")
         self.end_headers()
-        self.wfile.write(text)
+        with pod.log.open("rb") as log, contextlib.suppress(OSError):
+            log.seek(max(0, log.seek(0, os.SEEK_END) - LOG_BYTES))
+            while True:
+                ended = not pod.copier.is_alive()
+                while line := log.readline():
+                    time, text = line.split(b" ", 1)
+                    if time >= since:
+                        self.wfile.write(line if has_times else text)
+                self.wfile.flush()
+                if ended or asked.get("follow") != "true":
+                    return
+                pod.copier.join(FOLLOW_SECONDS)

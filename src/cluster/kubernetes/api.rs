@@ -1,10 +1,10 @@
 //! What is asked of the API server: pods of one namespace, listed, watched, deleted, and their logs; and Secrets with what drivers are given.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use futures_util::io::AsyncReadExt as _;
-use futures_util::{FutureExt as _, Stream, StreamExt as _};
+use futures_util::{AsyncRead, FutureExt as _, Stream, StreamExt as _};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::params::{DeleteParams, ListParams, PostParams, Preconditions, WatchParams};
 use kube::core::request::Request;
@@ -22,8 +22,6 @@ use crate::config::Config;
 
 /// The most pods of one answer; more come in further ones.
 const PAGE: u32 = 500;
-/// No line of a log is taken for shorter than this: so many at most are asked for.
-const SHORT_LINE: usize = 16;
 
 /// What a watch says.
 pub(super) enum Event {
@@ -291,34 +289,25 @@ impl Api {
         Ok(found.into_iter().map(|item| item.metadata).collect())
     }
 
-    /// The last bytes of a pod's log, at most so many.
-    pub(super) async fn log(&self, place: &Place, most: usize) -> Result<Vec<u8>, String> {
+    /// A pod's log with the time of each line, from those on that were written in the second of `after`, else from the first that there is;
+    /// where it is followed, to its end, else to where it has come.
+    pub(super) async fn log(
+        &self,
+        place: &Place,
+        after: Option<&str>,
+        follow: bool,
+    ) -> Result<Pin<Box<dyn AsyncRead + Send>>, String> {
         let params = LogParams {
             container: place.container.clone(),
-            tail_lines: Some(i64::try_from(most / SHORT_LINE).unwrap_or(i64::MAX)),
+            follow,
+            since_time: after.and_then(|after| after.parse().ok()),
+            timestamps: true,
             ..LogParams::default()
         };
         let request = Request::new(&self.pods)
             .logs(&place.pod, &params)
             .map_err(|error| error.to_string())?;
-        let read = async {
-            let answer = self.client.request_stream(request).await?;
-            futures_util::pin_mut!(answer);
-            let (mut kept, mut chunk) = (Vec::new(), vec![0; 64 << 10]);
-            loop {
-                let count = answer.read(&mut chunk).await.map_err(Error::ReadEvents)?;
-                if count == 0 {
-                    break;
-                }
-                kept.extend_from_slice(&chunk[..count]);
-                // Cut now and then, not with each part.
-                if kept.len() > most.saturating_mul(2) {
-                    kept.drain(..kept.len() - most);
-                }
-            }
-            kept.drain(..kept.len().saturating_sub(most));
-            Ok(kept)
-        };
-        self.within(read).await
+        let answer = self.within(self.client.request_stream(request)).await?;
+        Ok(Box::pin(answer))
     }
 }

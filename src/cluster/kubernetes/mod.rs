@@ -5,6 +5,7 @@
 //! `cluster.poll_interval`: an answer without it is what says that it is not there.
 
 mod api;
+mod log;
 mod pod;
 
 use std::collections::HashSet;
@@ -26,6 +27,7 @@ use super::board::Board;
 use super::{Refused, tag_of};
 use crate::config::Config;
 use api::{Api, Event};
+pub use log::LiveLog;
 use pod::{Addresses, Pod, server_label};
 
 /// The labels of all pods of an application: whose driver, and of which server.
@@ -37,7 +39,7 @@ const SERVER_MAX: usize = 63;
 const WATCH: Duration = Duration::from_secs(60);
 /// The most drivers whose pods are asked for by name at once.
 const NAMED: usize = 64;
-/// Kills and logs that are asked for at the same time; more wait.
+/// Kills and the like that are asked for at the same time; more wait.
 const AT_ONCE: usize = 4;
 
 /// The conf that labels an application's pods.
@@ -64,6 +66,8 @@ pub(super) struct Kubernetes {
     grace: Duration,
     keeps_pods: bool,
     turns: Semaphore,
+    /// One for each log that may be followed at the same time.
+    follows: Arc<Semaphore>,
 }
 
 impl Kubernetes {
@@ -88,6 +92,7 @@ impl Kubernetes {
             grace: settings.grace.get(),
             keeps_pods: settings.keep_pods,
             turns: Semaphore::new(AT_ONCE),
+            follows: Arc::new(Semaphore::new(settings.followed_logs.min(Semaphore::MAX_PERMITS))),
         })
     }
 
@@ -305,17 +310,6 @@ impl Kubernetes {
             info!(%driver, "a Secret that nobody has is deleted");
             self.take_back(driver).await;
         }
-    }
-
-    /// The end of what a driver's container wrote to both of its streams.
-    pub(super) async fn driver_log(&self, application: &Application, most: u64) -> Result<Vec<u8>, String> {
-        let Some(place) = &application.place else {
-            return Err("it had no pod".to_owned());
-        };
-        let _turn = self.turns.acquire().await;
-        self.api
-            .log(place, usize::try_from(most).unwrap_or(usize::MAX))
-            .await
     }
 }
 

@@ -126,6 +126,7 @@ fn check_kubernetes(kubernetes: &Kubernetes, fail: &Fail<'_>) -> Result<(), Conf
         context,
         grace,
         keep_pods: _,
+        followed_logs: _,
         driver_log_url,
         ui_url,
     } = kubernetes;

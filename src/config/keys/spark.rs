@@ -88,6 +88,9 @@ tables! {
         grace: Span = Span::secs(10);
         /// Whether the pods of applications that have ended stay. Else they are deleted once their log is in the batch's.
         keep_pods: bool = false;
+        /// How many drivers' logs are followed while they run, each on a connection or stream of its own to the API server; those of others are taken once they have
+        /// ended.
+        followed_logs: usize = 200;
         /// `driverLogUrl` of a batch, with `{namespace}`, `{pod}` and `{app}` in it, such as a page of the cluster's log store. Empty: none.
         driver_log_url: String = String::new();
         /// `sparkUiUrl` of a batch, the same way, such as an ingress's. Empty: none.
