@@ -17,6 +17,11 @@ const UNCAUGHT: &str = "Exception in thread \"main\" ";
 /// before.
 const ONLY_AN_EXIT: [&str; 2] = ["SparkUserAppException", "Exception thrown in awaitResult"];
 
+/// All that Spark's client of Kubernetes says of an answer that did not come; why is told by the exception that this one was caused by.
+const SAYS_NOTHING: &str = "An error has occurred.";
+/// How the JVM begins the line about such an exception, below the stack of the one it has caused.
+const CAUSE: &str = "Caused by: ";
+
 /// What a log line tells. The first rule that finds its words, in the order of this table, gives the sentence.
 struct Rule {
     words: &'static str,
@@ -217,8 +222,15 @@ pub fn exception_in(lines: &[String]) -> Option<String> {
     let at = lines.iter().rposition(tells)?;
     // Py4J has the JVM's exception in a line of its own, after a colon; R a long message.
     let next = lines.get(at + 1).map_or("", |line| line.trim());
-    let goes_on = next.starts_with(": ") || lines[at].trim_end().ends_with(':');
-    let words = format!("{} {}", lines[at].trim_end(), if goes_on { next } else { "" });
+    let line = lines[at].trim_end();
+    let goes_on = next.starts_with(": ") || line.ends_with(':');
+    let cause = |line: &&String| line.trim_start().starts_with(CAUSE);
+    let more = match line.ends_with(SAYS_NOTHING) {
+        true => lines[at..].iter().rfind(cause).map_or("", |line| line.trim()),
+        false if goes_on => next,
+        false => "",
+    };
+    let words = format!("{line} {more}");
     Some(quote(of_kubernetes(&words).unwrap_or(&words)))
 }
 
@@ -359,6 +371,24 @@ mod tests {
             exception_in(&log(quota)).as_deref(),
             Some("pods \"p\" is forbidden: exceeded quota: few.")
         );
+    }
+
+    #[test]
+    fn an_exception_that_says_nothing_is_followed_by_its_cause() {
+        let lines = [
+            "Exception in thread \"main\" io.fabric8.kubernetes.client.KubernetesClientException: An error has occurred.",
+            "\tat io.fabric8.kubernetes.client.X.y(X.java:1)",
+            "Caused by: java.io.IOException: timeout",
+            "\t... 8 more",
+            "Caused by: java.net.SocketTimeoutException: timed out",
+        ]
+        .map(str::to_owned);
+        assert_eq!(
+            diagnose_application(Some(&exited(1)), &lines),
+            "The application ended with exit code 1: io.fabric8.kubernetes.client.KubernetesClientException: An error has occurred. \
+             Caused by: java.net.SocketTimeoutException: timed out"
+        );
+        assert!(exception_in(&lines[..2]).is_some_and(|words| words.ends_with("An error has occurred.")));
     }
 
     #[test]
