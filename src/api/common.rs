@@ -10,6 +10,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, Secur
 use utoipa::openapi::{Components, Content, HeaderBuilder, OpenApi, Ref, RefOr, Response};
 
 use super::error::ApiError;
+use super::examples::Examples;
 
 /// Routes that ask nobody for a name (`guard::Open`).
 pub const OPEN: [&str; 6] = [
@@ -42,6 +43,7 @@ pub fn describe(document: &mut OpenApi) {
     }
     let basic = SecurityScheme::Http(Http::new(HttpAuthScheme::Basic));
     components.add_security_scheme("basic", basic);
+    let examples = Examples::read();
     for (path, item) in &mut document.paths.paths {
         let is_open = OPEN.contains(&path.as_str());
         for operation in operations(item) {
@@ -83,6 +85,7 @@ pub fn describe(document: &mut OpenApi) {
                 );
                 add(operation, "413", "the body is too large");
             }
+            examples.add(operation);
         }
     }
 }

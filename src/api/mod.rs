@@ -10,6 +10,7 @@ mod caller;
 mod common;
 mod error;
 mod events;
+mod examples;
 mod followed_log;
 mod gate;
 mod gpus;
