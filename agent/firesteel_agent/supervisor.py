@@ -145,6 +145,7 @@ class Supervisor:
                 )
             return
         self._described = described
+        self._link.tell({"type": "context_made"})
         for interpreter in list(self._interpreters.values()):
             interpreter.attach(self._spark, self._worker)
 

@@ -7,6 +7,7 @@ use actix_web::{HttpRequest, HttpResponse, delete, get, post};
 use super::App;
 use super::accepted::{self, Accepted, Wanted};
 use super::answered::answered;
+use super::drain;
 use super::error::ApiError;
 use super::followed_log::{Follow, follow};
 use super::guard::{Create, List, Modify, OnBatch, OnServer, See, View};
@@ -89,13 +90,13 @@ pub async fn create(
     let (body, key) = read_keyed(&request, payload, scope).await?;
     // Held until what the request makes is found among the live ones.
     let mut uploads = NamedUploads::new(&app.uploads, on.caller.user.as_deref());
-    let (batch, replayed) = match accept(&on, &mut uploads, query.into_inner().do_as, body) {
-        Ok(_) if app.background.draining().is_cancelled() => {
-            return Err(ApiError::Unavailable(
-                "The server is stopping and starts no batches any more. Try again once it is back."
-                    .to_owned(),
-            ));
-        }
+    let accepted = accept(&on, &mut uploads, query.into_inner().do_as, body);
+    if accepted.is_ok()
+        && let Some(refusal) = drain::refusal(&app, "batches")
+    {
+        return Err(refusal);
+    }
+    let (batch, replayed) = match accepted {
         Ok(new) => app.batches.create(new, key).await?,
         Err(refusal) => (app.batches.made_before(key).await?.ok_or(refusal)?, true),
     };

@@ -17,7 +17,7 @@ use utoipa::IntoParams;
 use super::App;
 use super::error::ApiError;
 use super::guard::{OnSession, View};
-use crate::session::{Because, Event, EventId, Mark, News, Piece, Reader, Reset, Run, Session};
+use crate::session::{Because, Event, EventId, Mark, News, Phase, Piece, Reader, Reset, Run, Session};
 
 /// How often a client hears something, so that proxies keep the connection and a client that is gone is noticed.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -44,7 +44,7 @@ pub struct Resume {
         Resume,
     ),
     responses(
-        (status = 200, content_type = "text/event-stream", body = String, description = "server-sent events: reset, state, statement, progress, output, dropped"),
+        (status = 200, content_type = "text/event-stream", body = String, description = "server-sent events: reset, state, start, statement, progress, output, dropped"),
         (status = 403),
         (status = 404),
         (status = 503, description = "too many clients follow (events.clients), or the server is stopping"),
@@ -169,6 +169,7 @@ fn events_text(first: EventId, events: &[Event]) -> Bytes {
     for event in events {
         let (name, data) = match event {
             Event::State(state) => ("state", json!({"state": state.as_str()})),
+            Event::Start(phase) => ("start", phase_view(phase)),
             Event::Statement(mark) => ("statement", mark_view(mark)),
             Event::Progress(mark) => ("progress", json!({"id": mark.id, "progress": mark.progress})),
             Event::Output(piece) => ("output", piece_view(piece)),
@@ -181,6 +182,10 @@ fn events_text(first: EventId, events: &[Event]) -> Bytes {
 
 fn mark_view(mark: &Mark) -> serde_json::Value {
     json!({"id": mark.id, "state": mark.state.as_str(), "progress": mark.progress})
+}
+
+fn phase_view(phase: &Phase) -> serde_json::Value {
+    json!({"phase": phase.name, "ms": u64::try_from(phase.took.as_millis()).unwrap_or(u64::MAX)})
 }
 
 fn piece_view(piece: &Piece) -> serde_json::Value {
@@ -206,5 +211,6 @@ fn reset_view(reset: &Reset) -> serde_json::Value {
         text.runs().into_iter().map(view)
     });
     let output: Vec<_> = runs.collect();
-    json!({"reason": reason, "state": reset.state.as_str(), "statements": statements, "output": output})
+    let start: Vec<_> = reset.start.iter().map(phase_view).collect();
+    json!({"reason": reason, "state": reset.state.as_str(), "start": start, "statements": statements, "output": output})
 }

@@ -95,6 +95,12 @@ impl<A> OnServer<A> {
         self.verdict(of) == Verdict::Emptied
     }
 
+    /// Whether the caller may ask about the server itself.
+    pub fn is_admin(&self) -> bool {
+        let nobodys = Ownership::default();
+        may(&self.acting, Action::Admin, &nobodys, &self.app.config.access) == Verdict::Allowed
+    }
+
     /// Whose ended sessions the caller may see, with the groups that some are shared with; none for everybody's.
     pub fn only_owner(&self) -> Option<(&str, &[String])> {
         let user = self.acting.user.as_deref()?;

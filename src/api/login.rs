@@ -15,7 +15,7 @@ use super::link_to;
 use super::trail::Notes;
 use super::wire::{LoginForm, LoginView, Message};
 use crate::authentication::{NoLogin, Refusal};
-use crate::web::login_page;
+use crate::web::{login_page, version};
 
 /// The page with the form for name and password, and the link to the identity provider, of which a server has either or both.
 #[utoipa::path(operation_id = "getLoginPage", tag = "service", responses((status = 200, content_type = "text/html"), (status = 404, description = "no way of access.mode has browsers log in")))]
@@ -182,7 +182,8 @@ pub(super) fn form(
         .then(|| link_to(request, "/login"));
     let provider = authentication.provider_name();
     let provider = provider.map(|name| (name, link_to(request, "/login/oidc")));
-    match login_page(action, provider, wrong) {
+    let assets = link_to(request, &format!("/ui/assets/{}", version()));
+    match login_page(assets, action, provider, wrong) {
         Ok(html) => HttpResponseBuilder::new(status)
             .content_type("text/html;charset=utf-8")
             .insert_header((CACHE_CONTROL, "no-store"))

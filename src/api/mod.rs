@@ -5,9 +5,11 @@
 
 mod accepted;
 mod answered;
+mod audited;
 mod batches;
 mod caller;
 mod common;
+mod drain;
 mod error;
 mod events;
 mod examples;
@@ -34,6 +36,7 @@ mod sessions;
 mod shares;
 mod sign_on;
 mod statement_body;
+mod statement_html;
 mod statement_text;
 mod statements;
 mod tagged;
@@ -81,6 +84,8 @@ pub struct App {
     pub authentication: Authentication,
     /// What is told of each request afterwards.
     pub audit: Audit,
+    /// Whether sessions and batches are taken.
+    drain: drain::Drain,
     /// Places of clients that follow events or logs.
     followers: Arc<Semaphore>,
     /// One change of quotas at a time, so that what is stored is what holds.
@@ -102,6 +107,7 @@ impl App {
         let config = Arc::clone(clusters.whole());
         Self {
             followers: Arc::new(Semaphore::new(config.events.clients)),
+            drain: drain::Drain::default(),
             quota_changes: Mutex::default(),
             config,
             clusters,
@@ -139,6 +145,7 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(statements::run)
         .service(statements::cancel)
         .service(statement_text::show_text)
+        .service(statement_html::show)
         .service(results::fetch)
         .service(jobs::submit)
         .service(jobs::run)
@@ -166,6 +173,7 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(history::list)
         .service(history::log)
         .service(history::statement)
+        .service(statement_html::show_ended)
         .service(history::statements)
         .service(history::show)
         .service(tokens::list)
@@ -175,6 +183,9 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(pool::show)
         .service(quotas::list)
         .service(quotas::change)
+        .service(audited::list)
+        .service(drain::show)
+        .service(drain::change)
         .service(service::ping)
         .service(service::healthcheck)
         .service(service::readiness)

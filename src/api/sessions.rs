@@ -11,6 +11,7 @@ use utoipa::IntoParams;
 use super::App;
 use super::accepted::{self, Accepted, Wanted, rejected};
 use super::answered::answered;
+use super::drain;
 use super::error::ApiError;
 use super::followed_log::{Follow, follow};
 use super::guard::{Create, List, Modify, OnServer, OnSession, See, View};
@@ -109,13 +110,13 @@ pub async fn create(
     let (body, key) = read_keyed(&request, payload, scope).await?;
     // Held until what the request makes is found among the live ones.
     let mut uploads = NamedUploads::new(&app.uploads, on.caller.user.as_deref());
-    let (session, replayed) = match accept(&on, &mut uploads, query.into_inner().do_as, body) {
-        Ok(_) if app.background.draining().is_cancelled() => {
-            return Err(ApiError::Unavailable(
-                "The server is stopping and starts no sessions any more. Try again once it is back."
-                    .to_owned(),
-            ));
-        }
+    let accepted = accept(&on, &mut uploads, query.into_inner().do_as, body);
+    if accepted.is_ok()
+        && let Some(refusal) = drain::refusal(&app, "sessions")
+    {
+        return Err(refusal);
+    }
+    let (session, replayed) = match accepted {
         Ok(new) => {
             crate::kill_point!("create.parsed");
             let created = app.sessions.create(new, key).await?;

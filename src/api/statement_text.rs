@@ -110,7 +110,7 @@ pub async fn show_text(
 }
 
 /// The output's JSON; of one whose file has gone, what is left.
-fn reader(statement: &Statement) -> Box<dyn Read> {
+pub fn reader(statement: &Statement) -> Box<dyn Read> {
     if let Some(output) = statement.file.as_ref().and_then(|file| file.open()) {
         return Box::new(output);
     }

@@ -2,13 +2,11 @@
 //! of whoever looks at it.
 
 use actix_web::http::header::{
-    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, CROSS_ORIGIN_RESOURCE_POLICY,
-    VARY, X_FRAME_OPTIONS,
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, VARY, X_FRAME_OPTIONS,
 };
 use actix_web::web::Path;
 use actix_web::{HttpRequest, HttpResponse, get};
 
-use super::App;
 use super::error::ApiError;
 use super::guard::{List, OnServer, Open};
 use super::json::takes_gzip;
@@ -17,10 +15,7 @@ use crate::web::{asset, ui_page, version};
 
 /// What the page may load: its own scripts and styles, images that a statement shows, and frames that have neither scripts nor an origin.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; \
-    frame-src 'self' blob:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'";
-
-/// The styles of the frames that show statements' HTML: they have no origin, so for a browser every file is another's.
-const FRAME: &str = "frame.css";
+    frame-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'";
 
 /// The web UI.
 #[utoipa::path(operation_id = "getRootPage", tag = "service", responses((status = 200, content_type = "text/html"), (status = 303, description = "a browser that nobody knows yet: to the login")))]
@@ -65,9 +60,6 @@ pub async fn file(_on: OnServer<Open>, path: Path<(String, String)>, request: Ht
         .insert_header((CONTENT_TYPE, asset.kind))
         .insert_header((CACHE_CONTROL, "public, max-age=31536000, immutable"))
         .insert_header((VARY, "Accept-Encoding"));
-    if name == FRAME {
-        response.insert_header((CROSS_ORIGIN_RESOURCE_POLICY, "cross-origin"));
-    }
     if takes_gzip(request.headers()) {
         response.insert_header((CONTENT_ENCODING, "gzip"));
         return response.body(asset.gzip.clone());
@@ -78,14 +70,14 @@ pub async fn file(_on: OnServer<Open>, path: Path<(String, String)>, request: Ht
 /// The page for a caller who is known; a browser of somebody who is not is sent to the login.
 fn known(on: Result<OnServer<List>, ApiError>, request: &HttpRequest) -> Result<HttpResponse, ApiError> {
     match on {
-        Ok(on) => Ok(answer(&on.app, request)),
+        Ok(on) => Ok(answer(&on, request)),
         Err(error) => login::instead_of(request, &error).ok_or(error),
     }
 }
 
-fn answer(app: &App, request: &HttpRequest) -> HttpResponse {
+fn answer(on: &OnServer<List>, request: &HttpRequest) -> HttpResponse {
     let assets = link_to(request, &format!("/ui/assets/{}", version()));
-    match ui_page(assets, login::has_login(app)) {
+    match ui_page(assets, login::has_login(&on.app), on.is_admin()) {
         Ok(html) => HttpResponse::Ok()
             .content_type("text/html;charset=utf-8")
             .insert_header((CONTENT_SECURITY_POLICY, POLICY))

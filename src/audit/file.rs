@@ -1,9 +1,37 @@
 //! The file of a log: appended to, renamed when it is full, made anew when somebody has taken it away. Only this user may read it.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write as _;
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+
+/// How far from its end a file is read for its last lines, in bytes.
+const TAIL_BYTES: u64 = 4 * 1024 * 1024;
+
+/// The last whole lines of a file, oldest first.
+///
+/// # Errors
+/// The system's. A file that is not there has none.
+pub(super) fn last_lines(path: &Path, count: usize) -> std::io::Result<Vec<String>> {
+    let mut file = match File::open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        opened => opened?,
+    };
+    let from = file.metadata()?.len().saturating_sub(TAIL_BYTES);
+    file.seek(SeekFrom::Start(from))?;
+    let mut bytes = Vec::new();
+    file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    // What is written just now has no end yet; what comes first has no beginning.
+    let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+    let whole = if from > 0 {
+        whole.split_once('\n').map_or("", |(_, rest)| rest)
+    } else {
+        whole
+    };
+    let lines: Vec<&str> = whole.lines().rev().take(count).collect();
+    Ok(lines.into_iter().rev().map(str::to_owned).collect())
+}
 
 #[derive(Debug)]
 pub(super) struct LogFile {
@@ -102,6 +130,19 @@ mod tests {
             .collect();
         names.sort();
         names
+    }
+
+    #[test]
+    fn the_last_lines_are_whole_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit");
+        assert_eq!(last_lines(&path, 9).unwrap(), [""; 0]);
+        std::fs::write(&path, "one\ntwo\nthree\nfou").unwrap();
+        assert_eq!(last_lines(&path, 2).unwrap(), ["two", "three"]);
+        assert_eq!(last_lines(&path, 9).unwrap(), ["one", "two", "three"]);
+        let long = format!("cut{}\nlast\n", "x".repeat(5 * 1024 * 1024));
+        std::fs::write(&path, long).unwrap();
+        assert_eq!(last_lines(&path, 9).unwrap(), ["last"]);
     }
 
     #[test]

@@ -118,6 +118,17 @@ impl Audit {
         Ok(Some(Place { shared, permit }))
     }
 
+    /// The file's last lines, oldest first; none where there is no log. Reads the file, its last 4 MiB at most.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn last(&self, count: usize) -> std::io::Result<Vec<String>> {
+        match &self.0 {
+            Some(shared) => file::last_lines(&shared.config.file, count),
+            None => Ok(Vec::new()),
+        }
+    }
+
     /// Writes a line where there is room, for what is known only when it is over.
     pub fn note(&self, record: &Record<'_>) {
         if let Some(shared) = &self.0 {

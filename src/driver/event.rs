@@ -16,6 +16,10 @@ const PIECE_MAX: usize = 64 * 1024;
 /// A driver's news, in the order in which it came.
 #[derive(Debug)]
 pub enum DriverEvent {
+    /// The JVM is up: its agent has called.
+    Called,
+    /// The SparkContext is made; its interpreter may not be there yet.
+    ContextMade,
     /// The SparkContext and the session's interpreter are there.
     Ready {
         /// Spark's application id.
@@ -152,6 +156,7 @@ impl DriverEvent {
                 last_job: frame.number("last_job"),
                 running: frame.number("running"),
             },
+            "context_made" => Self::ContextMade,
             "warm" => Self::Warm {
                 failed: frame
                     .header
@@ -244,7 +249,7 @@ mod tests {
         })
     }
 
-    const KINDS: &str = "ready|warm|failed|started|progress|output|context|notice|result|.{0,6}";
+    const KINDS: &str = "context_made|ready|warm|failed|started|progress|output|context|notice|result|.{0,6}";
     const FIELDS: &str = "id|at|done|total|from|text|reason|failed|state|cut|rows_cut|started|completed|last_run|running|app_id|.{0,4}";
 
     proptest! {

@@ -340,6 +340,8 @@ impl Supervisor {
             metrics::LINK_RECONNECTS.inc();
         } else if let Some(began) = self.link.phase {
             self.link.phase = Some(started("jvm", began));
+            // Told to who looks at the start; one that is full of news tells more than this.
+            let _ = self.events.try_send((0, DriverEvent::Called));
         }
         self.link.connection = Some(call.connection);
         self.link.write(Frame::new("welcome", json!({}), ""));
@@ -419,7 +421,7 @@ impl Supervisor {
                 }
             }
             // While a session does not take it, nothing is read from the link, and the agent sends no more pieces.
-            "progress" | "output" => {
+            "context_made" | "progress" | "output" => {
                 if let Some(event) = DriverEvent::read(&mut frame) {
                     // The session is gone only when it has been deleted: the driver is ending then.
                     let _ = self.events.send((0, event)).await;

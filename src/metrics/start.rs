@@ -1,6 +1,6 @@
 //! The start of one session, phase by phase.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::table::START;
 
@@ -24,13 +24,18 @@ impl StartClock {
         }
     }
 
-    /// This phase has ended, and the next begins.
-    pub fn passed(&mut self, phase: &str) {
-        if !self.is_over {
-            let elapsed = self.phase.elapsed();
-            START.with_label_values(&[phase]).observe(elapsed.as_secs_f64());
-            self.phase = Instant::now();
-        }
+    /// This phase has ended, which took so long, and the next begins.
+    pub fn passed(&mut self, phase: &str) -> Option<Duration> {
+        let took = self.step()?;
+        START.with_label_values(&[phase]).observe(took.as_secs_f64());
+        Some(took)
+    }
+
+    /// The same for a phase that the driver's part of the server counts.
+    pub fn step(&mut self) -> Option<Duration> {
+        let now = Instant::now();
+        let began = std::mem::replace(&mut self.phase, now);
+        (!self.is_over).then(|| now - began)
     }
 
     /// The session is ready.

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -34,11 +35,22 @@ pub struct Mark {
     pub progress: f64,
 }
 
+/// A phase of the session's start that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Phase {
+    /// `queue`, `spawn`, `jvm`, `context` or `interpreter` (docs/live.md).
+    pub name: &'static str,
+    /// How long it took.
+    pub took: Duration,
+}
+
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// The session's state changed.
     State(SessionState),
+    /// A phase of its start has ended.
+    Start(Phase),
     /// A statement was accepted, or its state changed.
     Statement(Mark),
     /// More tasks of a running statement's are done.
@@ -101,6 +113,8 @@ pub struct Reset {
     pub because: Because,
     /// The session's state.
     pub state: SessionState,
+    /// The phases of its start that have ended, where it has started under this server.
+    pub start: Vec<Phase>,
     /// Statements that have not ended, by number.
     pub statements: Vec<Mark>,
     /// What is kept of what the statement printed that printed last.
@@ -128,6 +142,7 @@ struct Ring {
     last: u64,
     is_closed: bool,
     state: SessionState,
+    start: Vec<Phase>,
     statements: BTreeMap<i64, Mark>,
     texts: VecDeque<Text>,
 }
@@ -168,6 +183,7 @@ impl Feed {
                 last: 0,
                 is_closed: false,
                 state,
+                start: Vec::new(),
                 statements,
                 texts: VecDeque::new(),
             }),
@@ -196,6 +212,15 @@ impl Feed {
         let mut ring = self.ring();
         ring.state = state;
         self.push(ring, Event::State(state));
+    }
+
+    /// A phase of the start has ended. Each is told once.
+    pub(super) fn started(&self, phase: Phase) {
+        let mut ring = self.ring();
+        if ring.start.iter().all(|told| told.name != phase.name) {
+            ring.start.push(phase);
+            self.push(ring, Event::Start(phase));
+        }
     }
 
     /// A statement as it is now. Jobs are not told: no list of statements has them.
@@ -307,6 +332,7 @@ impl Feed {
         let reset = Reset {
             because,
             state: ring.state,
+            start: ring.start.clone(),
             statements: ring.statements.values().copied().collect(),
             text: ring.texts.back().cloned(),
         };

@@ -32,7 +32,7 @@ pub use crate::driver::{
 pub use crate::sharing::SharingError;
 pub use command::{AddError, SubmitError};
 pub use download::{Download, FetchError};
-pub use feed::{Because, Event, EventId, Feed, Mark, News, Reader, Reset};
+pub use feed::{Because, Event, EventId, Feed, Mark, News, Phase, Reader, Reset};
 pub use handle::Session;
 pub use kind::{BadKind, Kind};
 pub use registry::{CreateError, Sessions};

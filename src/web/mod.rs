@@ -13,41 +13,58 @@ struct UiPage {
     assets: String,
     version: &'static str,
     has_login: bool,
+    is_admin: bool,
 }
 
-/// The one page of the web UI, which is the same for everybody: its scripts ask the API for what it shows. `assets` is the path below which browsers find the
-/// files, `has_login` whether there is a page at which they log in.
+/// The one page of the web UI: its scripts ask the API for what it shows. `assets` is the path below which browsers find the
+/// files, `has_login` whether there is a page at which they log in, `is_admin` whether the reader is an administrator, who is shown
+/// the way to what only those may do.
 ///
 /// # Errors
 /// The template failed, which it does not for any text.
-pub fn ui_page(assets: String, has_login: bool) -> Result<String, askama::Error> {
+pub fn ui_page(assets: String, has_login: bool, is_admin: bool) -> Result<String, askama::Error> {
     UiPage {
         assets,
         version: env!("CARGO_PKG_VERSION"),
         has_login,
+        is_admin,
     }
     .render()
+}
+
+/// A page of HTML that a statement has made, with the styles that are meant for it. It is not escaped: who sends it sees to it that nothing in it runs.
+#[must_use]
+pub fn html_page(html: &str, is_dark: bool) -> String {
+    let styles = asset(version(), "frame.css").map_or(&b""[..], |styles| &styles.plain);
+    let styles = String::from_utf8_lossy(styles);
+    let theme = if is_dark { "dark" } else { "light" };
+    format!(
+        "<!doctype html><meta charset=\"utf-8\"><title>Output</title><style>{styles}</style><body class=\"{theme}\">{html}"
+    )
 }
 
 #[derive(Template)]
 #[template(path = "login.html")]
 struct LoginPage<'a> {
+    assets: String,
     action: Option<String>,
     provider: Option<(&'a str, String)>,
     wrong: Option<&'a str>,
 }
 
 /// How a browser can log in: by a form for name and password, which is sent to `action`, and at an identity provider, by name and link. With what
-/// was wrong with the last try.
+/// was wrong with the last try. `assets` as of [`ui_page`].
 ///
 /// # Errors
 /// As of [`ui_page`].
 pub fn login_page(
+    assets: String,
     action: Option<String>,
     provider: Option<(&str, String)>,
     wrong: Option<&str>,
 ) -> Result<String, askama::Error> {
     LoginPage {
+        assets,
         action,
         provider,
         wrong,
@@ -75,7 +92,7 @@ mod tests {
 
     #[test]
     fn a_path_is_escaped() {
-        let page = ui_page("/\"><script>alert(1)</script>".into(), true).unwrap();
+        let page = ui_page("/\"><script>alert(1)</script>".into(), true, true).unwrap();
         assert!(!page.contains("<script>"), "{page}");
         assert!(page.contains("alert(1)"));
     }
@@ -83,7 +100,7 @@ mod tests {
     #[test]
     fn what_a_provider_says_is_escaped() {
         let evil = "\"><script>alert(1)</script>";
-        let page = login_page(None, Some((evil, evil.to_owned())), Some(evil)).unwrap();
+        let page = login_page(evil.into(), None, Some((evil, evil.to_owned())), Some(evil)).unwrap();
         assert!(!page.contains("<script>") && page.contains("alert(1)"), "{page}");
         assert!(!page.contains("<form"));
         let page = logged_in_page(evil).unwrap();

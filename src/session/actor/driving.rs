@@ -71,10 +71,13 @@ impl Actor {
                 }
                 self.was_ready = true;
                 self.ready_by = None;
+                self.start_step("interpreter");
                 self.held.started();
                 self.contacts.active();
                 self.catch_up(last_run, last_job, running).await;
             }
+            DriverEvent::Called => self.start_step("jvm"),
+            DriverEvent::ContextMade => self.start_step("context"),
             // It is nobody's then, and no session takes its news.
             DriverEvent::Warm { .. } => {}
             DriverEvent::Failed { reason } => self.reason = Some(one_line(&reason)),

@@ -11,6 +11,7 @@ use crate::clock::now_ms;
 use crate::driver::{self, Driver, DriverSpec, Events};
 use crate::gpu::stored;
 use crate::pool::{Outcome, Reserved};
+use crate::session::feed::Phase;
 use crate::session::shared::Shared;
 use crate::session::state::{SessionEvent, SessionState};
 use crate::session::times::{Ages, Limits, overdue};
@@ -77,13 +78,13 @@ impl Actor {
         match warm {
             Some(warm) => {
                 self.launching = true;
-                self.start.passed("queue");
+                self.start_passed("queue");
                 self.work
                     .push(Box::pin(claimed(shared, session, spec, held, warm)));
             }
             None if held.may_start() => {
                 self.launching = true;
-                self.start.passed("queue");
+                self.start_passed("queue");
                 self.work.push(Box::pin(async move {
                     Done::Launched(with_driver(&shared, session, spec, held).await.map(Box::new))
                 }));
@@ -106,7 +107,7 @@ impl Actor {
         let Launched { driver, events, held } = launched;
         crate::kill_point!("create.named");
         self.launching = false;
-        self.start.passed("spawn");
+        self.start_passed("spawn");
         self.ready_by = Some(self.start_limit());
         if !self.snapshot.state.is_open() {
             driver.kill().await;
@@ -115,6 +116,20 @@ impl Actor {
         self.holds(held);
         self.write_notes();
         self.publish();
+    }
+
+    /// A phase of the start has ended: it is counted, and told to those who watch.
+    fn start_passed(&mut self, name: &'static str) {
+        if let Some(took) = self.start.passed(name) {
+            self.feed.started(Phase { name, took });
+        }
+    }
+
+    /// The same for a phase that is counted elsewhere.
+    pub(super) fn start_step(&mut self, name: &'static str) {
+        if let Some(took) = self.start.step() {
+            self.feed.started(Phase { name, took });
+        }
     }
 
     /// When a driver that begins now must be ready, and the sentence for one that is not.
