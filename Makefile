@@ -50,7 +50,7 @@ test-rust:
 	$(CARGO) test --locked
 
 test-python: ## the black-box suite alone, three files at a time; PYTEST='tests/api -k cancel' chooses
-	@scripts/need.sh java python cc cargo r maven slapd kdc packages promtool
+	@scripts/need.sh java python cc cargo r maven slapd kdc packages promtool npm
 	@scripts/envs test spark-3.5 spark-4.1 driver airflow arrow fuzz
 	@scripts/binaries.sh
 	.venv/test/bin/python -m pytest --numprocesses 3 --dist loadfile $(PYTEST)
@@ -138,7 +138,8 @@ test-images: ## builds the images with buildah on a root of debootstrap's, and r
 	$(CARGO) build --release --locked
 	FIRESTEEL_TEST_IMAGES=1 FIRESTEEL_TEST_BIN=$(CURDIR)/target/release/firesteel .venv/test/bin/python -m pytest --timeout 1800 $(or $(PYTEST),tests/packages)
 
-DEPS := chromium docker-compose haproxy krb5-admin-server krb5-kdc krb5-user ldap-utils libkrb5-dev maven nginx-light prometheus r-base-core shellcheck slapd systemd
+# Node.js brings its own npm where it is no Debian package, and does not get on with Debian's.
+DEPS := $(if $(shell command -v npm),,npm) chromium docker-compose haproxy krb5-admin-server krb5-kdc krb5-user ldap-utils libkrb5-dev maven nginx-light prometheus r-base-core shellcheck slapd systemd
 # What `make test-images` needs on top.
 DEPS_IMAGES := buildah cloud-init debootstrap
 deps-images: DEPS += $(DEPS_IMAGES)

@@ -62,6 +62,10 @@ for tool in "$@"; do
         PATH="$PATH:/usr/sbin" command -v "$tool" >/dev/null ||
             missing "$tool is missing: run 'make deps-images' first, or install it (Debian: apt-get install $tool)."
         ;;
+    npm)
+        command -v npm >/dev/null ||
+            missing "npm is missing: run 'make deps' first, or install it (Debian: apt-get install npm)."
+        ;;
     promtool)
         command -v promtool >/dev/null ||
             missing "promtool is missing: run 'make deps' first, or install it (Debian: apt-get install prometheus)."

@@ -18,6 +18,12 @@ import websocket
 from harness import processes
 
 LIMIT = 60.0
+# What the focus is on, as a reader would call it.
+FOCUSED = """(() => {
+    const it = document.activeElement;
+    const label = it.labels?.[0]?.querySelector("span")?.innerText ?? it.labels?.[0]?.innerText;
+    return (it.getAttribute("aria-label") ?? label ?? it.innerText ?? "").trim();
+})()"""
 TOLD = ("Page.javascriptDialogOpening", "Runtime.exceptionThrown", "Log.entryAdded")
 
 
@@ -132,11 +138,30 @@ class Chromium:
 
     def key(self, key: str, code: int, modifiers: int = 0) -> None:
         """Press and release a key; modifiers: 2 is Ctrl, 8 is Shift."""
-        facts = {"key": key, "code": key, "windowsVirtualKeyCode": code, "modifiers": modifiers}
+        facts: dict[str, Any] = {
+            "key": key,
+            "code": key,
+            "windowsVirtualKeyCode": code,
+            "modifiers": modifiers,
+        }
         if key == "Enter" and not modifiers:
             facts["text"] = "\r"
         self.send("Input.dispatchKeyEvent", type="keyDown", **facts)
         self.send("Input.dispatchKeyEvent", type="keyUp", **facts)
+
+    def write(self, text: str) -> None:
+        """Enter a text where the focus is."""
+        self.send("Input.insertText", text=text)
+
+    def tab_to(self, name: str, back: bool = False, limit: int = 60) -> None:
+        """Press Tab until the focus is on what is called so, by its label or its text."""
+        seen = []
+        for _ in range(limit):
+            self.key("Tab", 9, 8 if back else 0)
+            seen.append(self.js(FOCUSED))
+            if seen[-1] == name:
+                return
+        raise AssertionError(f"Tab does not come to {name!r}, but to {seen}")
 
     def picture(self, path: Path) -> bytes:
         """A screenshot, as a PNG file."""
@@ -144,8 +169,9 @@ class Chromium:
         path.write_bytes(data)
         return data
 
-    def colours(self, selector: str) -> int:
-        """How many colours an element has on the screen, but for its edge: a frame's inside is seen so."""
+    def colours(self, selector: str) -> list[str]:
+        """The colours that an element has on the screen, but for its edge, such as `ff0000`. A frame's inside
+        is seen so."""
         self.js(f"document.querySelector({json.dumps(selector)}).scrollIntoView({{block: 'center'}})")
         rect = self.js(f"document.querySelector({json.dumps(selector)}).getBoundingClientRect().toJSON()")
         top, left = self.js("[scrollY, scrollX]")
@@ -163,7 +189,10 @@ class Chromium:
                 const context = canvas.getContext("2d");
                 context.drawImage(image, 0, 0);
                 const pixels = context.getImageData(0, 0, image.width, image.height).data;
-                return new Set(new Uint32Array(pixels.buffer)).size;
+                const hex = (one) => one.toString(16).padStart(2, "0");
+                const colours = new Set(new Uint32Array(pixels.buffer));
+                const parts = (one) => [0, 8, 16].map((shift) => hex((one >> shift) & 255));
+                return [...colours].map((one) => parts(one).join(""));
             }})()"""
         )
 

@@ -71,6 +71,9 @@ async function reason(answer) {
 /** Whether browsers log in by a page of the server. */
 export const hasLogin = document.querySelector("script[data-login]") !== null;
 
+/** Whether the reader is an administrator; without authentication everybody is. */
+export const isAdmin = document.querySelector("script[data-admin]") !== null;
+
 function toLogin() {
     if (leaving || !hasLogin) return;
     leaving = true;

@@ -1,7 +1,7 @@
 // The frame around the pages: navigation, theme, which page is shown. Each page is a function of (place, parts, signal): it fills the place and
 // stops all that it has going when the signal is aborted.
 
-import { address, call, hasLogin } from "./api.js";
+import { address, call, hasLogin, isAdmin } from "./api.js";
 import { fill, h, toast } from "./dom.js";
 import { overview } from "./overview.js";
 import { batches, ended, sessions } from "./lists.js";
@@ -10,6 +10,8 @@ import { batch } from "./batch.js";
 import { endedSession } from "./history.js";
 import { newBatch, newSession } from "./create.js";
 import { account } from "./account.js";
+import { admin } from "./admin.js";
+import { restyle } from "./output.js";
 
 const ROUTES = [
     [/^\/$/, overview, "Overview"],
@@ -21,9 +23,11 @@ const ROUTES = [
     [/^\/batches\/(\d+)$/, batch, "Batch"],
     [/^\/history$/, ended, "Ended sessions"],
     [/^\/history\/(\d+)$/, endedSession, "Ended session"],
-    [/^\/account$/, account, "Files, tokens, quotas"],
+    [/^\/account$/, account, "Account"],
+    [/^\/admin$/, admin, "Administration"],
 ];
-const LINKS = [["/", "Overview"], ["/sessions", "Sessions"], ["/batches", "Batches"], ["/history", "Ended"], ["/account", "Account"]];
+const LINKS = [["/", "Overview"], ["/sessions", "Sessions"], ["/batches", "Batches"], ["/history", "Ended"], ["/account", "Account"],
+    ...(isAdmin ? [["/admin", "Administration"]] : [])];
 const THEMES = ["auto", "light", "dark"];
 
 const version = document.querySelector("script[data-version]")?.dataset.version ?? "";
@@ -65,7 +69,9 @@ function theme() {
         fill(button, { auto: "◐", light: "☀", dark: "☾" }[chosen] ?? "◐");
         button.setAttribute("aria-label", `Theme: ${chosen}`);
         button.title = `Theme: ${chosen}`;
+        restyle();
     };
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", restyle);
     button.addEventListener("click", () => {
         chosen = THEMES[(THEMES.indexOf(chosen) + 1) % THEMES.length];
         try {
@@ -97,5 +103,6 @@ document.body.append(
     h("footer", null, `Firesteel ${version}`),
     h("div", { id: "toasts", "aria-live": "polite" }),
 );
-addEventListener("hashchange", () => { show(); main.focus(); scrollTo(0, 0); });
+// A page that has a field to begin with takes the focus from there.
+addEventListener("hashchange", () => { main.focus({ preventScroll: true }); show(); scrollTo(0, 0); });
 show();

@@ -24,8 +24,7 @@ export async function batch(place, [id], signal) {
 
     fill(place,
         h("div", { class: "row" }, h("h1", null, `Batch ${view.id}`, view.name && h("span", { class: "name" }, ` ${view.name}`)), state, h("span", { class: "grow" }), end),
-        tabs("Parts of the batch", [["Log", log.node], ["Details", details], ["Sharing", h("div")]]));
-    place.querySelector("#tab-2").addEventListener("click", () => fill(place.querySelector("#panel-2"), shares(path)));
+        tabs("Parts of the batch", [["Log", log.node], ["Details", details], ["Sharing", () => shares(path)]]));
 
     async function remove() {
         const question = hasEnded() ? `Remove batch ${view.id} and its log?` : `End batch ${view.id}, and remove it and its log?`;

@@ -26,9 +26,9 @@ export function facts(view) {
     return h("dl", { class: "facts" }, rows);
 }
 
-/** Tabs, as the keyboard works them: arrows go from one to the next. `parts` is a list of [name, node]. */
+/** Tabs, as the keyboard works them: arrows go from one to the next. `parts` is a list of [name, node]; a function makes its node when the part is opened. */
 export function tabs(label, parts) {
-    const panels = parts.map(([name, node], at) => h("div", { role: "tabpanel", id: `panel-${at}`, "aria-labelledby": `tab-${at}`, hidden: at > 0 }, node));
+    const panels = parts.map(([name, node], at) => h("div", { role: "tabpanel", id: `panel-${at}`, "aria-labelledby": `tab-${at}`, hidden: at > 0 }, typeof node === "function" ? null : node));
     const buttons = parts.map(([name], at) => h("button", { role: "tab", id: `tab-${at}`, "aria-controls": `panel-${at}`, "aria-selected": String(at === 0), tabindex: at ? -1 : 0,
         onclick: () => choose(at),
         onkeydown: (event) => {
@@ -42,6 +42,7 @@ export function tabs(label, parts) {
         button.setAttribute("aria-selected", String(at === chosen));
         button.tabIndex = at === chosen ? 0 : -1;
         panels[at].hidden = at !== chosen;
+        if (at === chosen && typeof parts[at][1] === "function") fill(panels[at], parts[at][1]());
     });
     return [h("div", { role: "tablist", "aria-label": label, class: "tabs" }, buttons), ...panels];
 }

@@ -121,6 +121,12 @@ export function labelled(text, field, hint) {
     return h("label", { class: "field" }, h("span", null, text), field, hint && h("small", null, hint));
 }
 
+/** A table that is moved sideways where it is too wide, with the keyboard too. `heads` are its columns' names, or their cells. */
+export function grid(label, heads, body) {
+    const head = h("tr", null, heads.map((name) => (typeof name !== "string" ? name : name ? h("th", { scope: "col" }, name) : h("td"))));
+    return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, h("table", null, h("thead", null, head), body));
+}
+
 /** A named section. */
 export function section(title, ...children) {
     return h("section", { class: "card", "aria-label": title }, h("h2", null, title), ...children);

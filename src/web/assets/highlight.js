@@ -25,6 +25,13 @@ function make(comment, string, keywords, anyCase = false) {
     return { pattern, keywords, anyCase };
 }
 
+/** The language of a statement that does not say its own: the session's, unless it looks like SQL. */
+export function guess(text, kind) {
+    const first = text.trimStart().split("\n", 1)[0];
+    const isSql = /^(?:select|with|insert\s+into|create|show|describe|drop|alter|explain|values|merge\s+into)\s+[\w*`(]/i.test(first) && !/:\s*(?:#.*)?$/.test(first);
+    return isSql ? "sql" : kind === "shared" ? "pyspark" : kind;
+}
+
 /** The code as an element; long code, and code of languages that are not known, has no colours. */
 export function code(text, kind) {
     const language = LANGUAGES[kind];

@@ -3,7 +3,7 @@
 import { call, get } from "./api.js";
 import { badge, fill, h, when } from "./dom.js";
 import { facts, missing, tabs } from "./details.js";
-import { code } from "./highlight.js";
+import { code, guess } from "./highlight.js";
 import { logView } from "./log.js";
 import { output } from "./output.js";
 
@@ -27,7 +27,7 @@ export async function endedSession(place, [id], signal) {
         for (const statement of page.statements) {
             list.append(h("article", { class: "statement", "aria-label": `Statement ${statement.id}` },
                 h("div", { class: "row head" }, h("strong", null, `[${statement.id}]`), badge(statement.output?.status === "error" ? "error" : statement.state)),
-                code(statement.code, view.kind), output(statement.output, null)));
+                code(statement.code, guess(statement.code, view.kind)), output(statement.output, { path: `${path}/statements/${statement.id}` })));
         }
         shown += page.statements.length;
         more.hidden = page.statements.length === 0 || shown >= page.total_statements;

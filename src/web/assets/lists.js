@@ -1,15 +1,19 @@
-// The lists of sessions, batches and ended sessions. All rows are fetched in pages, in the background; only those in sight are in the document.
+// The lists of sessions, batches and ended sessions. The newest rows come first, the others in the background; only those in sight are in the document.
 
 import { every, get } from "./api.js";
 import { add, badge, fill, h, link, toast, when } from "./dom.js";
 
-const PAGE = 1000;
+const FIRST = 100;
+const PAGE = 2500;
+const AT_ONCE = 3;
+const WORDS = new Intl.Collator();
 const ROW = 38;
 const AROUND = 12;
 
 /** A table with a filter, sortable columns, and rows that are made when they come into sight. */
 function listing(columns, noun) {
     let all = [];
+    let total = 0;
     let shown = [];
     let sort = { at: 0, down: true };
     const filter = h("input", { type: "search", placeholder: "Filter: words, or state:idle owner:ada", "aria-label": `Filter ${noun}`, oninput: () => apply() });
@@ -44,11 +48,11 @@ function listing(columns, noun) {
         shown = words.length ? all.filter(has) : all.slice();
         shown.sort((a, b) => {
             const [x, y] = [a[key] ?? "", b[key] ?? ""];
-            const order = typeof x === "number" && typeof y === "number" ? x - y : String(x).localeCompare(String(y));
+            const order = typeof x === "number" && typeof y === "number" ? x - y : x === y ? 0 : WORDS.compare(String(x), String(y));
             return way * order || b.id - a.id;
         });
         table.setAttribute("aria-rowcount", shown.length + 1);
-        count.textContent = words.length ? `${shown.length} of ${all.length}` : `${all.length}`;
+        count.textContent = `${words.length ? `${shown.length} of ` : ""}${total}${all.length < total ? ", being fetched" : ""}`;
         empty.hidden = shown.length > 0;
         empty.textContent = all.length ? "Nothing fits the filter." : `There are no ${noun}.`;
         drawn = "";
@@ -76,23 +80,31 @@ function listing(columns, noun) {
     heads();
     return {
         node: [h("div", { class: "row" }, filter, count), scroller, empty],
-        rows(rows) {
-            all = rows;
+        rows(rows, inAll = rows.length) {
+            [all, total] = [rows, inAll];
             apply();
         },
         resized: () => draw(),
     };
 }
 
-/** All rows of a list, page by page; `each` gets them as they come. */
-async function fetchAll(path, signal, slim, each) {
-    let rows = [];
-    for (let from = 0; ; from += PAGE) {
-        const page = await get(path, { from, size: PAGE }, signal);
-        rows = rows.concat(page.sessions.map(slim));
-        if (from === 0 || from + PAGE >= page.total) each(rows, page.total);
-        if (from + PAGE >= page.total || page.sessions.length === 0) return rows;
+/** All rows of a list. `first` gets the newest ones, and how many there are in all, where those are not all. */
+async function fetchAll(path, isNewestFirst, signal, first) {
+    const page = async (from, size) => {
+        const answer = await get(path, { from, size }, signal);
+        return { total: answer.total, rows: answer.sessions.map(slim) };
+    };
+    if (first) {
+        const { total, rows } = await page(0, FIRST);
+        if (rows.length >= total) return rows;
+        first(isNewestFirst ? rows : (await page(total - FIRST, FIRST)).rows, total);
     }
+    let { total, rows } = await page(0, PAGE);
+    for (let from = PAGE; from < total; from += PAGE * AT_ONCE) {
+        const froms = Array.from({ length: AT_ONCE }, (_, at) => from + at * PAGE).filter((one) => one < total);
+        rows = rows.concat(...(await Promise.all(froms.map((one) => page(one, PAGE)))).map((one) => one.rows));
+    }
+    return rows;
 }
 
 function slim(row) {
@@ -102,21 +114,19 @@ function slim(row) {
         text: [id, name, owner, proxyUser, kind, state, appId, gpus, row.diagnosis].filter((part) => part ?? false).join("\n").toLowerCase() };
 }
 
-function page(place, signal, { title, path, to, columns, create, fast }) {
+function page(place, signal, { title, path, columns, create, fast, isNewestFirst }) {
     const list = listing(columns, title.toLowerCase());
     add(place, [h("div", { class: "row" }, h("h1", null, title), h("span", { class: "grow" }), create && link(create[0], create[1], { class: "button primary" })), list.node]);
     addEventListener("resize", list.resized, { signal });
     let last = "";
     let isFirst = true;
     every(fast, signal, async () => {
-        const rows = await fetchAll(path, signal, slim, (some, total) => {
-            if (isFirst && some.length < total) list.rows(some);
-        });
+        const rows = await fetchAll(path, isNewestFirst, signal, isFirst && ((some, total) => { if (!signal.aborted) list.rows(some, total); }));
         if (signal.aborted) return undefined;
         const now = JSON.stringify(rows);
         if (isFirst || now !== last) list.rows(rows);
         [last, isFirst] = [now, false];
-        return rows.length > PAGE ? 20000 : fast;
+        return rows.length > 1000 ? 20000 : fast;
     }, (error) => toast(error.message, true));
 }
 
@@ -139,7 +149,7 @@ export function batches(place, _, signal) {
 }
 
 export function ended(place, _, signal) {
-    page(place, signal, { title: "Ended sessions", path: "/history", fast: 10000,
+    page(place, signal, { title: "Ended sessions", path: "/history", fast: 10000, isNewestFirst: true,
         columns: [idOf("/history"), named("/history"), STATE, KIND, OWNER,
             { key: "ended", name: "Ended", cell: (row) => when(row.ended) },
             { key: "diagnosis", name: "Why", class: "wide clip", cell: (row) => h("span", { title: row.diagnosis }, row.diagnosis ?? "") }] });

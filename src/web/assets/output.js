@@ -1,16 +1,15 @@
 // What a statement's output looks like: text, error, tables, images, HTML. Text is text; HTML goes into a frame that has no scripts, no forms and no
 // origin; images are shown as images, in which nothing runs.
 
-import { address, part } from "./api.js";
+import { address } from "./api.js";
 import { h } from "./dom.js";
 
 const TEXT_SHOWN = 100000;
 const ROWS_SHOWN = 100;
 const IMAGES = ["image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml"];
 const TABLE = "application/vnd.livy.table.v1+json";
-const STYLE = new URL("./frame.css", import.meta.url);
 
-/** The output of a statement. `place` has `session` and `id`, for the link to the whole result. */
+/** The output of a statement. `place` has its `path` in the API, and whether the `whole` result can be fetched. */
 export function output(output, place) {
     if (!output) return null;
     if (output.status === "error") return failure(output);
@@ -20,7 +19,7 @@ export function output(output, place) {
         if (kind === "text/plain") {
             if (value !== "" || Object.keys(data).length === 1) shown.unshift(longText(textOf(value)));
         } else if (IMAGES.includes(kind)) shown.push(image(kind, textOf(value)));
-        else if (kind === "text/html") shown.push(frame(textOf(value)));
+        else if (kind === "text/html") shown.push(frame(textOf(value), place));
         else if (kind === TABLE) shown.push(table((value.headers ?? []).map((column) => column.name), (value.headers ?? []).map((column) => column.type), value.data ?? [], place));
         else if (kind === "application/json") shown.push(json(value, place));
         else shown.push(h("div", null, h("small", null, kind), longText(textOf(value))));
@@ -66,17 +65,27 @@ function image(kind, value) {
     return made;
 }
 
-/** HTML of the statement's, where it can't do anything. The frame's policy is the page's: no scripts, and no styles but these. */
-function frame(html) {
-    const made = h("iframe", { title: "The statement's output, HTML" });
+/** HTML of the statement's: a page of the server's that can do nothing, in a frame that lets it do nothing. */
+function frame(html, place) {
+    const made = h("iframe", { title: "The statement's output, HTML", "data-html": `${place.path}/html` });
     made.setAttribute("sandbox", "");
+    made.setAttribute("loading", "lazy");
     made.setAttribute("referrerpolicy", "no-referrer");
-    const dark = getComputedStyle(document.documentElement).colorScheme.includes("dark") ? "dark" : "light";
-    made.srcdoc = `<!doctype html><meta charset="utf-8"><link rel="stylesheet" href="${STYLE.pathname}"><body class="${dark}">${html}`;
     const rows = (html.match(/<(?:tr|p|li|br|h\d|div)\b/gi) ?? []).length;
     made.style.height = `${Math.min(480, 60 + 26 * Math.max(rows, html.length / 400))}px`;
+    look(made);
     return made;
 }
+
+function look(frame) {
+    const theme = getComputedStyle(document.documentElement).colorScheme.includes("dark") ? "dark" : "light";
+    if (frame.dataset.look === theme) return;
+    frame.dataset.look = theme;
+    frame.src = address(frame.dataset.html, { theme });
+}
+
+/** Has the frames look as the page does now. */
+export const restyle = () => document.querySelectorAll("iframe[data-html]").forEach(look);
 
 function json(value, place) {
     const isRows = value && Array.isArray(value.data) && Array.isArray(value.schema?.fields);
@@ -116,12 +125,12 @@ function table(names, types, rows, place) {
     next();
     const download = (format) => {
         const made = h("a", { download: "" }, format);
-        made.href = address(`/sessions/${part(place.session)}/statements/${part(place.id)}/result`, { format });
+        made.href = address(`${place.path}/result`, { format });
         return made;
     };
+    const heads = names.map((name, at) => h("th", { scope: "col", class: isNumber[at] ? "number" : undefined }, name, types[at] && h("small", null, ` ${types[at]}`)));
     return h("div", null,
-        h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Rows" }, h("table", { class: "data" },
-            h("thead", null, h("tr", null, names.map((name, at) => h("th", { scope: "col" }, name, types[at] && h("small", null, ` ${types[at]}`))))), body)),
+        h("div", { class: "scroll tall", tabindex: "0", role: "region", "aria-label": "Rows" }, h("table", { class: "data" }, h("thead", null, h("tr", null, heads)), body)),
         h("div", { class: "row" }, h("small", null, `${rows.length} rows`), more,
-            place?.session !== undefined && h("small", null, "Whole result: ", download("csv"), " ", download("jsonl"), " ", download("parquet"), " ", download("arrow"))));
+            place.whole && h("small", null, "Whole result: ", download("csv"), " ", download("jsonl"), " ", download("parquet"), " ", download("arrow"))));
 }

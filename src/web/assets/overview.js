@@ -1,8 +1,8 @@
 // The overview: sessions and batches by state, GPUs, warm drivers, one's own quota.
 
-import { every, get } from "./api.js";
-import { add, badge, bytes, fill, h, link, section, toast } from "./dom.js";
-import { quotaTable } from "./account.js";
+import { every, get, isAdmin } from "./api.js";
+import { add, badge, bytes, fill, grid, h, link, section, toast } from "./dom.js";
+import { quotaTable } from "./quotas.js";
 
 const SHOWN = 1000;
 
@@ -35,9 +35,7 @@ function gpuTable({ gpus, waiting }) {
         h("td", null, gpu.held.length === 0 ? "free" : h("ul", { class: "plainlist" }, gpu.held.map((part) =>
             h("li", null, holder(part.by), ` ${bytes(part.memory)}`, part.shared && " (shared)"))))));
     return section("GPUs",
-        h("div", { class: "scroll" }, h("table", null,
-            h("thead", null, h("tr", null, ["GPU", "Use", "Memory", "Temperature", "Held by"].map((name) => h("th", { scope: "col" }, name)))),
-            h("tbody", null, rows))),
+        grid("GPUs", ["GPU", "Use", "Memory", "Temperature", "Held by"], h("tbody", null, rows)),
         h("p", { class: "quiet" }, waiting === 0 ? "Nobody waits for GPUs." : `${waiting} wait for GPUs.`));
 }
 
@@ -58,15 +56,8 @@ function poolTable({ pool }) {
     const rows = pool.map((stock) => h("tr", null,
         h("th", { scope: "row" }, stock.profile ?? "without a profile", stock.user && h("small", null, ` ${stock.user}`)),
         columns.map((column) => h("td", { class: "number" }, stock[column]))));
-    return section("Warm drivers", h("div", { class: "scroll" }, h("table", null,
-        h("thead", null, h("tr", null, ["profile", ...columns].map((name) => h("th", { scope: "col" }, name)))), h("tbody", null, rows))));
+    return section("Warm drivers", grid("Warm drivers", ["profile", ...columns].map((name) => h("th", { scope: "col", class: name === "profile" ? undefined : "number" }, name)), h("tbody", null, rows)));
 }
-
-/** What may be refused, such as the pool to those who are no administrators: then it is not shown. */
-const mayBe = (asked) => asked.catch((error) => {
-    if (error.status === 403) return null;
-    throw error;
-});
 
 export function overview(place, _, signal) {
     const content = h("div", { class: "tiles" }, h("p", { class: "quiet" }, "Loading…"));
@@ -74,7 +65,7 @@ export function overview(place, _, signal) {
     let last = "";
     every(3000, signal, async () => {
         const [sessions, batches, gpus, pool, quotas] = await Promise.all([
-            states("/sessions", signal), states("/batches", signal), get("/gpus", null, signal), mayBe(get("/pool", null, signal)), get("/quotas", { size: 100 }, signal)]);
+            states("/sessions", signal), states("/batches", signal), get("/gpus", null, signal), isAdmin && get("/pool", null, signal), get("/quotas", { size: 100 }, signal)]);
         if (signal.aborted) return;
         // What has not changed stays as it is: focus and selection with it.
         const now = JSON.stringify([[...sessions.counts], sessions, [...batches.counts], batches, gpus, pool, quotas]);

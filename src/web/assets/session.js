@@ -1,13 +1,14 @@
 // A session's page: its state, an editor, its statements as they run, its log, its facts, with whom it is shared.
 
 import { address, call, every, get } from "./api.js";
-import { add, badge, confirmed, fill, h, labelled, link, toast } from "./dom.js";
+import { add, badge, confirmed, fill, h, link, toast } from "./dom.js";
 import { facts, isEnd, missing, tabs } from "./details.js";
+import { editor } from "./editor.js";
+import { guess } from "./highlight.js";
 import { logView } from "./log.js";
 import { shares } from "./share.js";
 import { statementList } from "./statements.js";
-
-const KINDS = ["pyspark", "spark", "sql", "sparkr"];
+import { timeline } from "./timeline.js";
 
 export async function session(place, [id], signal) {
     const path = `/sessions/${id}`;
@@ -26,26 +27,19 @@ export async function session(place, [id], signal) {
     const state = h("span", { id: "state", role: "status" });
     const interrupt = h("button", { onclick: () => call("POST", `${path}/interrupt`).then(() => toast("Interrupted."), tell) }, "Interrupt");
     const end = h("button", { class: "danger", onclick: remove }, "End session");
-    const details = h("div");
-    const box = h("textarea", { id: "code", rows: 5, spellcheck: "false", autocapitalize: "none", autocomplete: "off", "aria-label": "Code", placeholder: "Code; Ctrl+Enter runs it", oninput: grow,
-        onkeydown: (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); run(); } } });
-    const kind = h("select", { id: "kind" }, KINDS.map((one) => h("option", { value: one, selected: one === mainKind }, one)));
-    const runButton = h("button", { class: "primary", id: "run", onclick: () => run() }, "Run");
-    const list = statementList(id, signal, (number) => kinds.get(number) ?? mainKind, (code) => { box.value = code; grow(); box.focus(); });
+    // Work asked for, or this, has the idle time begin anew.
+    const extend = h("button", { title: "Its idle time begins anew", onclick: () => call("POST", `${path}/connect`).then(() => toast("Its idle time begins anew."), tell) }, "Extend");
+    const start = timeline();
+    const [above, details, facing] = [h("div", { class: "above" }), h("div"), h("div")];
+    const code = editor(path, mainKind, run, tell);
+    const list = statementList(id, signal, (statement) => kinds.get(statement.id) ?? guess(statement.code, mainKind), code.edit);
     const log = logView(`${path}/log`, signal, hasEnded);
-    const editor = h("div", { class: "editor" }, box, h("div", { class: "row" }, labelled("Language", kind), h("span", { class: "grow" }), runButton));
 
     fill(place,
-        h("div", { class: "row" }, h("h1", null, `Session ${view.id}`, view.name && h("span", { class: "name" }, ` ${view.name}`)), state, h("span", { class: "grow" }), interrupt, end),
-        tabs("Parts of the session", [["Statements", [editor, ...list.node]], ["Log", log.node], ["Details", details], ["Sharing", h("div", { class: "lazy" })]]));
-    // Who may not share it is told so once they look.
-    place.querySelector("#tab-3").addEventListener("click", () => fill(place.querySelector("#panel-3"), shares(path)));
-    if (!hasEnded()) box.focus({ preventScroll: true });
-
-    function grow() {
-        box.style.height = "auto";
-        box.style.height = `${Math.min(600, box.scrollHeight + 4)}px`;
-    }
+        h("div", { class: "row" }, h("h1", null, `Session ${view.id}`, view.name && h("span", { class: "name" }, ` ${view.name}`)), state, h("span", { class: "grow" }), extend, interrupt, end),
+        above,
+        tabs("Parts of the session", [["Statements", [code.node, ...list.node]], ["Log", log.node], ["Details", [facing, details]], ["Sharing", () => shares(path)]]));
+    if (!hasEnded()) code.focus();
 
     function showState(now) {
         const before = state.dataset.state;
@@ -54,7 +48,11 @@ export async function session(place, [id], signal) {
         state.dataset.state = now;
         fill(state, badge(now));
         const isOver = isEnd(now);
-        for (const part of [runButton, interrupt, end]) part.disabled = isOver;
+        for (const part of [extend, interrupt, end]) part.disabled = isOver;
+        code.off(isOver);
+        start.starting(now === "starting");
+        // While it starts that is what one looks at; afterwards it is one of the facts.
+        (now === "starting" ? above : facing).append(start.node);
         if (isOver && !isEnd(before)) log.restart();
     }
 
@@ -63,20 +61,15 @@ export async function session(place, [id], signal) {
         fill(details, facts({ kind: language, owner, proxyUser, appId, ...view }));
     }
 
-    async function run() {
-        const code = box.value;
-        if (!code.trim() || runButton.disabled) return;
-        runButton.disabled = true;
+    async function run(text, kind) {
         try {
-            const made = await call("POST", `${path}/statements`, { body: { code, kind: kind.value } });
-            kinds.set(made.id, kind.value);
+            const made = await call("POST", `${path}/statements`, { body: { code: text, kind } });
+            kinds.set(made.id, kind);
             list.show(made);
-            box.value = "";
-            grow();
+            return true;
         } catch (error) {
             tell(error);
-        } finally {
-            runButton.disabled = hasEnded();
+            return false;
         }
     }
 
@@ -100,7 +93,8 @@ export async function session(place, [id], signal) {
         const source = new EventSource(address(`${path}/events`));
         signal.addEventListener("abort", () => source.close());
         const on = (name, act) => source.addEventListener(name, (event) => { if (!signal.aborted) act(JSON.parse(event.data)); });
-        on("reset", (data) => { showState(data.state); list.heard.reset(data); });
+        on("reset", (data) => { showState(data.state); start.all(data.start ?? []); list.heard.reset(data); });
+        on("start", start.add);
         on("state", (data) => showState(data.state));
         for (const name of ["statement", "progress", "output"]) on(name, list.heard[name]);
         source.addEventListener("error", () => {

@@ -3,9 +3,9 @@
 import { call, get, part } from "./api.js";
 import { add, fill, h, labelled, toast } from "./dom.js";
 
-/** The shares of what is at `path`, for who may share it. */
+/** The shares of what is at `path`. Who may not share it is told so. */
 export function shares(path) {
-    const place = h("div");
+    const place = h("div", { class: "card stack" });
     const list = h("ul", { class: "plainlist" });
     const tell = (error) => toast(error.message, true);
     const load = () => get(`${path}/shares`).then((view) => fill(list, view.shares.length === 0 ? h("li", { class: "quiet" }, "With nobody.") : view.shares.map(row)));

@@ -19,9 +19,13 @@ export function statementList(id, signal, kindOf, again) {
 
     function card(number) {
         if (cards.has(number)) return cards.get(number);
-        const parts = { head: h("div", { class: "row head" }), code: h("div"), bar: h("progress", { max: 1, value: 0, hidden: true, "aria-label": "Progress" }),
+        // These stay: whoever is on a button is not taken off it by the next news.
+        const cancel = h("button", { class: "danger cancel", onclick: () => call("POST", `${path}/${number}/cancel`).catch(tell) }, "Cancel");
+        const head = { state: h("span"), took: h("small"), cancel };
+        const parts = { head, code: h("div"), bar: h("progress", { max: 1, value: 0, hidden: true, "aria-label": "Progress" }),
             live: h("pre", { class: "text live", hidden: true, "aria-live": "off" }), output: h("div") };
-        const made = { parts, text: "", state: "", node: h("article", { class: "statement", "aria-label": `Statement ${number}`, "data-id": number }, parts.head, parts.code, parts.bar, parts.live, parts.output) };
+        const made = { parts, text: "", state: "", node: h("article", { class: "statement", "aria-label": `Statement ${number}`, "data-id": number }, h("div", { class: "row head" }, h("strong", null, `[${number}]`), head.state, head.took, h("span", { class: "grow" }), cancel, h("button", { onclick: () => again(made.code) }, "Edit again")),
+            parts.code, parts.bar, parts.live, parts.output) };
         cards.set(number, made);
         const next = [...cards.keys()].filter((other) => other < number).sort((a, b) => b - a)[0];
         list.insertBefore(made.node, next === undefined ? null : cards.get(next).node);
@@ -37,18 +41,20 @@ export function statementList(id, signal, kindOf, again) {
         made.node.dataset.state = statement.state;
         const isFailed = statement.output?.status === "error";
         const took = statement.started && statement.completed ? duration(statement.completed - statement.started) : "";
-        fill(made.parts.head, h("strong", null, `[${statement.id}]`), badge(isFailed ? "error" : statement.state), h("small", { title: when(statement.started) }, took), h("span", { class: "grow" }),
-            !hasEnded && h("button", { class: "danger cancel", onclick: () => call("POST", `${path}/${statement.id}/cancel`).catch(tell) }, "Cancel"),
-            h("button", { onclick: () => again(statement.code) }, "Edit again"));
+        const { head } = made.parts;
+        fill(head.state, badge(isFailed ? "error" : statement.state));
+        head.took.textContent = took;
+        head.took.title = when(statement.started);
+        head.cancel.hidden = hasEnded;
         if (made.code !== statement.code) {
             made.code = statement.code;
-            fill(made.parts.code, code(statement.code, kindOf(statement.id)));
+            fill(made.parts.code, code(statement.code, kindOf(statement)));
         }
         progress(made, statement);
         if (hasEnded) {
             made.text = "";
             made.parts.live.hidden = true;
-            fill(made.parts.output, output(statement.output, { session: id, id: statement.id }));
+            fill(made.parts.output, output(statement.output, { path: `${path}/${statement.id}`, whole: true }));
         }
     }
 
