@@ -21,6 +21,7 @@ pub mod driver;
 pub mod failpoint;
 pub mod gpu;
 pub mod idempotency;
+pub mod import;
 pub mod metrics;
 pub mod output;
 pub mod ownership;

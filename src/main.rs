@@ -5,14 +5,14 @@ mod generated;
 mod security;
 
 use std::io::{IsTerminal as _, Read as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 use firesteel::config::{Config, Sources};
-use firesteel::{api, authentication, client, driver, serve, service, telemetry};
+use firesteel::{api, authentication, client, driver, import, serve, service, telemetry};
 
 /// Wrong usage or a wrong configuration: sysexits' EX_USAGE.
 const USAGE: u8 = 64;
@@ -45,6 +45,18 @@ enum Command {
         file: PathBuf,
         /// The user.
         user: String,
+    },
+    /// Make a firesteel.toml of Livy's configuration: it goes to standard output, what has no counterpart to standard error.
+    Import {
+        /// livy.conf, livy-client.conf, spark-blacklist.conf, or the directory that has them.
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
+        /// Write it there, readable to its owner alone, instead of to standard output.
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// Replace that file where it is there already.
+        #[arg(long, requires = "output")]
+        force: bool,
     },
     #[command(flatten)]
     Client(Box<client::Command>),
@@ -152,6 +164,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Passwd { file, user } => {
             authentication::set_password(&file, &user, &read_password()?)?;
         }
+        Command::Import { paths, output, force } => return import_livy(&paths, output.as_deref(), force),
         Command::Client(command) => return Ok(client::run(*command)),
         Command::Completions { shell } => generated::completions(Cli::command(), shell)?,
         Command::Man { directory } => generated::manual(Cli::command(), &directory)?,
@@ -176,6 +189,29 @@ fn run(command: Command) -> Result<ExitCode> {
             runtime.block_on(serve::serve(config, handed_in))?;
         }
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn import_livy(paths: &[PathBuf], output: Option<&Path>, force: bool) -> Result<ExitCode> {
+    let imported = import::livy(paths).and_then(|imported| {
+        if let Some(file) = output {
+            import::save(&imported.toml, file, force)?;
+        }
+        Ok(imported)
+    });
+    let imported = match imported {
+        Ok(imported) => imported,
+        Err(error) => {
+            for line in error.to_string().lines() {
+                let _ = writeln!(std::io::stderr(), "firesteel: {line}");
+            }
+            return Ok(ExitCode::from(USAGE));
+        }
+    };
+    if output.is_none() {
+        std::io::stdout().write_all(imported.toml.as_bytes())?;
+    }
+    std::io::stderr().write_all(imported.report.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 

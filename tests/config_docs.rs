@@ -1,4 +1,5 @@
-//! docs/configuration.md is made from the key table, and the table of docs/metrics.md from that of the metrics; this fails when they differ. `UPDATE=1` writes them again.
+//! docs/configuration.md is made from the key table, the table of docs/metrics.md from that of the metrics, and the one of docs/from-livy.md
+//! from that of Livy's keys; this fails when they differ. `UPDATE=1` writes them again.
 
 #[test]
 fn the_reference_page_is_current() {
@@ -14,18 +15,28 @@ fn the_reference_page_is_current() {
     );
 }
 
-#[test]
-fn the_table_of_metrics_is_current() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
-    let written = std::fs::read_to_string(path).unwrap();
-    let (text, table) = written.split_once("## The metrics\n\n").unwrap();
-    let current = firesteel::metrics::reference();
+/// Compares what stands below a page's last heading, or writes it.
+fn last_part(page: &str, heading: &str, current: &str) {
+    let path = format!("{}/docs/{page}", env!("CARGO_MANIFEST_DIR"));
+    let written = std::fs::read_to_string(&path).unwrap();
+    let heading = format!("## {heading}\n\n");
+    let (text, table) = written.split_once(&heading).unwrap();
     if std::env::var_os("UPDATE").is_some() {
-        std::fs::write(path, format!("{text}## The metrics\n\n{current}")).unwrap();
+        std::fs::write(path, format!("{text}{heading}{current}")).unwrap();
     } else {
         assert!(
             table == current,
-            "docs/metrics.md is out of date: UPDATE=1 cargo test --test config_docs"
+            "docs/{page} is out of date: UPDATE=1 cargo test --test config_docs"
         );
     }
+}
+
+#[test]
+fn the_table_of_metrics_is_current() {
+    last_part("metrics.md", "The metrics", &firesteel::metrics::reference());
+}
+
+#[test]
+fn the_table_of_livys_keys_is_current() {
+    last_part("from-livy.md", "The keys", &firesteel::import::table());
 }

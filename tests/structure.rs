@@ -22,11 +22,12 @@ const LEAVES: &[&str] = &[
 const MAY_USE: &[(&str, &str)] = &[
     (
         "main",
-        "check security generated client serve service api web access authentication session batch upload output idempotency policy driver store telemetry config",
+        "check security generated import client serve service api web access authentication session batch upload output idempotency policy driver store telemetry config",
     ),
     ("check", "security service authentication driver gpu config"),
     ("security", "policy config"),
     ("generated", ""),
+    ("import", "config"),
     // It speaks HTTP, so that it works with any server.
     ("client", ""),
     (

@@ -240,6 +240,20 @@ impl Config {
         Ok(config)
     }
 
+    /// Reads the text of a configuration file alone and checks the whole, as [`Config::load`] does; `path` is what errors name.
+    /// Here `server.state_dir` stays as it is written.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::load`].
+    pub fn of_text(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let mut origins = sources::Origins::default();
+        let table = sources::read_text(path, text, &mut origins)?;
+        let config = sources::deserialize(table, &origins)?;
+        check::check(&config, &origins)?;
+        Ok(config)
+    }
+
     /// Whether this configuration may be served on an address: `server.listen` was checked when it was read, a socket that is
     /// handed in may have another.
     ///

@@ -92,8 +92,13 @@ pub(super) fn read_file(path: &Path, origins: &mut Origins) -> Result<toml::Tabl
         path: path.to_owned(),
         source,
     })?;
+    read_text(path, &text, origins)
+}
+
+/// Reads what the file at `path` holds.
+pub(super) fn read_text(path: &Path, text: &str, origins: &mut Origins) -> Result<toml::Table, ConfigError> {
     let place = |offset: usize| {
-        let before = text.get(..offset).unwrap_or(&text);
+        let before = text.get(..offset).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
         Place::File {
@@ -106,10 +111,10 @@ pub(super) fn read_file(path: &Path, origins: &mut Origins) -> Result<toml::Tabl
         place: place(error.span().map_or(0, |span| span.start)),
         reason: one_line(error.message()),
     };
-    let spanned = DeTable::parse(&text).map_err(|error| syntax(&error))?;
+    let spanned = DeTable::parse(text).map_err(|error| syntax(&error))?;
     walk(spanned.get_ref(), "", &place, origins)?;
 
-    let deserializer = toml::Deserializer::parse(&text).map_err(|error| syntax(&error))?;
+    let deserializer = toml::Deserializer::parse(text).map_err(|error| syntax(&error))?;
     serde_path_to_error::deserialize::<_, Config>(deserializer).map_err(|error| {
         let key = error.path().to_string();
         let at = error
