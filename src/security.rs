@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use firesteel::config::{AccessMode, Clusters, Config, DeployMode, RunAsMode, Spark};
+use firesteel::config::{AccessMode, Clusters, Config, DeployMode, MetricsAccess, RunAsMode, Spark};
 use firesteel::policy::LOADS_CODE;
 use url::{Host, Url};
 
@@ -64,6 +64,12 @@ fn callers(config: &Config, open: &mut Vec<String>) {
         open.push(
             "State changes need no X-Requested-By: pages of other origins are refused all the same, by Origin and \
              Sec-Fetch-Site, which browsers older than 2020 do not all send (access.csrf)."
+                .to_owned(),
+        );
+    }
+    if config.metrics.access == MetricsAccess::Open {
+        open.push(
+            "Everybody who reaches the server may read its metrics: how many sessions there are, and how much they do (metrics.access)."
                 .to_owned(),
         );
     }

@@ -185,16 +185,18 @@ impl Trail {
         let from = self.from.map(|from| from.to_string());
         let allowed = !noted.is_refused && !matches!(status, Status::Answered(401 | 403 | 421));
         let route = about.route.as_deref();
+        let id_of = |what: &str| subject.filter(|subject| subject.what() == what).map(Subject::id);
+        let (session, batch) = (id_of("session"), id_of("batch"));
         if self.has_access_log {
-            access_line(
-                &self.id,
-                &noted,
-                from.as_deref(),
-                &self.method,
-                route,
-                status,
-                took,
-            );
+            let line = Line {
+                id: &self.id,
+                user: noted.user.as_deref(),
+                from: from.as_deref(),
+                session,
+                batch,
+                statement,
+            };
+            line.write(&self.method, route, status, took);
         }
         // A read that was refused is there, whether others are or not.
         let is_wanted = self.place.is_some() || (!self.is_told && !allowed);
@@ -202,9 +204,6 @@ impl Trail {
         if !is_wanted {
             return;
         }
-        let id_of = |subject: Option<Subject>, what: &str| {
-            subject.filter(|subject| subject.what() == what).map(Subject::id)
-        };
         let record = Record {
             time: self.came,
             request: &self.id,
@@ -215,8 +214,8 @@ impl Trail {
             forwarded_for: self.forwarded_for.as_deref(),
             method: self.method.as_str(),
             route,
-            session: id_of(subject, "session"),
-            batch: id_of(subject, "batch"),
+            session,
+            batch,
             statement,
             named: about.named.as_deref().filter(|_| subject.is_none()),
             allowed,
@@ -269,30 +268,36 @@ fn is_read(method: &Method) -> bool {
 }
 
 /// The line of the server's own log: no path, no query, nothing that the client chose but a name that it has proved.
-fn access_line(
-    id: &str,
-    noted: &Noted,
-    from: Option<&str>,
-    method: &Method,
-    route: Option<&str>,
-    status: Status,
-    took: Duration,
-) {
-    let status = match status {
-        Status::Answered(status) => status,
-        // As other servers write a client that has left.
-        Status::Left => 499,
-    };
-    info!(
-        target: "firesteel::access",
-        request = id,
-        user = noted.user.as_deref().unwrap_or("-"),
-        from = from.unwrap_or("-"),
-        status,
-        ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-        "{method} {}",
-        route.unwrap_or("-")
-    );
+struct Line<'a> {
+    id: &'a str,
+    user: Option<&'a str>,
+    from: Option<&'a str>,
+    session: Option<i64>,
+    batch: Option<i64>,
+    statement: Option<i64>,
+}
+
+impl Line<'_> {
+    fn write(&self, method: &Method, route: Option<&str>, status: Status, took: Duration) {
+        let status = match status {
+            Status::Answered(status) => status,
+            // As other servers write a client that has left.
+            Status::Left => 499,
+        };
+        info!(
+            target: "firesteel::access",
+            request = self.id,
+            user = self.user.unwrap_or("-"),
+            from = self.from.unwrap_or("-"),
+            status,
+            ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            session.id = self.session,
+            batch.id = self.batch,
+            statement.id = self.statement,
+            "{method} {}",
+            route.unwrap_or("-")
+        );
+    }
 }
 
 /// The beginning of a text, so many bytes at most.

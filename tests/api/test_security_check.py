@@ -42,6 +42,7 @@ def test_the_defaults_are_for_one_person(tmp_path: Path) -> None:
         ("server.listen", "0.0.0.0:8998", "Passwords and tokens come to 0.0.0.0:8998 in clear"),
         ("server.hosts", "[]", "Every Host is served"),
         ("access.csrf", "false", "State changes need no X-Requested-By"),
+        ("metrics.access", "open", "may read its metrics"),
         ("access.superusers", "root", "root may act as anybody"),
         ("policy.conf.allow", "spark.driver.extraJava*,spark.app.name", "by spark.driver.extraJava* ("),
         ("policy.conf.allow", "*", "by * (policy.conf.allow)"),

@@ -58,12 +58,7 @@ impl Actor {
                 last_job,
                 running,
             } => {
-                info!(
-                    session.id = self.id,
-                    ?app_id,
-                    ?spark_version,
-                    "the driver is ready"
-                );
+                info!(session.id = self.id, app_id, spark_version, "the driver is ready");
                 self.snapshot.app_id = app_id;
                 // A cluster manager's own page leads to it from anywhere.
                 if self.snapshot.driver_log_url.is_none() || self.snapshot.ui_url.is_none() {
@@ -115,8 +110,7 @@ impl Actor {
             DriverEvent::Context { app_id, ui_url } => {
                 info!(
                     session.id = self.id,
-                    ?app_id,
-                    "the driver has another SparkContext"
+                    app_id, "the driver has another SparkContext"
                 );
                 self.snapshot.app_id = app_id;
                 self.snapshot.ui_url = ui_url;
