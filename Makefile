@@ -139,7 +139,7 @@ test-images: ## builds the images with buildah on a root of debootstrap's, and r
 	FIRESTEEL_TEST_IMAGES=1 FIRESTEEL_TEST_BIN=$(CURDIR)/target/release/firesteel .venv/test/bin/python -m pytest --timeout 1800 $(or $(PYTEST),tests/packages)
 
 # Node.js brings its own npm where it is no Debian package, and does not get on with Debian's.
-DEPS := $(if $(shell command -v npm),,npm) chromium docker-compose haproxy krb5-admin-server krb5-kdc krb5-user ldap-utils libkrb5-dev maven nginx-light prometheus r-base-core shellcheck slapd systemd
+DEPS := $(if $(shell command -v npm),,npm) chromium docker-compose haproxy krb5-admin-server krb5-kdc krb5-user ldap-utils libkrb5-dev maven nginx-light prometheus python3-dev r-base-core shellcheck slapd systemd
 # What `make test-images` needs on top.
 DEPS_IMAGES := buildah cloud-init debootstrap
 deps-images: DEPS += $(DEPS_IMAGES)

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import venv
 from pathlib import Path
 
@@ -23,7 +24,7 @@ REQUIREMENTS = {
     "fuzz": ROOT / "scripts/requirements/fuzz.txt",
     "notebook": ROOT / "scripts/requirements/notebook.txt",
 }
-# sparkmagic's Kerberos dependency is compiled against these headers.
+# sparkmagic's Kerberos dependency is compiled, against Kerberos' headers and Python's.
 NEEDS_KERBEROS = {"test", "notebook"}
 
 
@@ -43,6 +44,8 @@ def make(name: str) -> None:
         return
     if name in NEEDS_KERBEROS and not (shutil.which("krb5-config") and shutil.which("cc")):
         sys.exit("The Kerberos headers (libkrb5-dev) are missing: run 'make deps' first.")
+    if name in NEEDS_KERBEROS and not Path(sysconfig.get_config_var("INCLUDEPY"), "Python.h").is_file():
+        sys.exit("Python's headers are missing: install them (Debian: apt-get install python3-dev).")
     print(f"setting up .venv/{name} from {requirements.relative_to(ROOT)}", flush=True)
     venv.create(home, with_pip=True, clear=True)
     pip = [str(home / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]

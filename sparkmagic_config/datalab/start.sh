@@ -31,8 +31,10 @@ if [ -z "$python" ]; then
 fi
 found=$("$python" -c 'from importlib.metadata import version; print(version("sparkmagic"))' 2>/dev/null || true)
 if [ "$found" != "$VERSION" ]; then
-    if ! command -v krb5-config >/dev/null || ! command -v cc >/dev/null; then
-        echo "sparkmagic needs a C compiler and Kerberos' headers: apt-get install gcc libkrb5-dev" >&2
+    headers=$("$python" -c 'import sysconfig; print(sysconfig.get_config_var("INCLUDEPY"))')
+    if ! command -v krb5-config >/dev/null || ! command -v cc >/dev/null || [ ! -f "$headers/Python.h" ]; then
+        echo "sparkmagic needs a C compiler and the headers of Kerberos and Python:" \
+            "apt-get install gcc libc6-dev libkrb5-dev python3-dev" >&2
         exit 1
     fi
     "$python" -m pip install --quiet --disable-pip-version-check "sparkmagic==$VERSION"
