@@ -21,9 +21,11 @@ def test_three_curl_lines(serve, default_spark: Spark) -> None:
     assert '"text/plain":"2"' in ended.stdout.replace(" ", ""), ended.stdout + ended.stderr
 
 
-def test_make_run_says_the_same() -> None:
-    """What `make run` tells to try is what the README tells."""
+def test_make_run_and_the_quick_start_say_the_same() -> None:
+    """What they tell to try is what the README tells."""
     (block,) = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     script = (ROOT / "scripts/run.sh").read_text().replace("$url", "http://127.0.0.1:8998")
+    quick = (ROOT / "docs/quick-start.md").read_text()
     for line in block.splitlines():
         assert line in script, line
+        assert line in quick, line

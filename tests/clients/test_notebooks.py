@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from pathlib import Path
 from typing import Iterator
 
@@ -131,6 +132,20 @@ def test_plots(server: Server, tmp_path: Path) -> None:
     assert "50 points" in shown_after(cells, "px.line")
     (figure,) = plotted(cells)
     assert [trace["name"] for trace in figure["data"]] == ["least", "mean", "most"]
+
+
+def test_the_quick_start(server: Server, tmp_path: Path) -> None:
+    """The cells of docs/quick-start.md for the kernel PySpark: a plot here, and one of the driver's."""
+    page = (ROOT / "docs/quick-start.md").read_text().split("### With the ordinary Python kernel")[0]
+    sources = re.findall(r"```python\n(.*?)\n```", page, re.DOTALL)
+    assert len(sources) == 4
+    with Notebook("pysparkkernel", tmp_path, server.url) as notebook:
+        cells = [notebook.run(source) for source in sources]
+    assert [errors(cell) for cell in cells] == [""] * 4
+    (figure,) = plotted(cells)
+    assert len(figure["data"]) == 1
+    (png,) = pictures(cells)
+    assert png.startswith(b"\x89PNG")
 
 
 def test_plots_without_matplotlib(live_server: Server, tmp_path: Path) -> None:
