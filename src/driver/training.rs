@@ -30,8 +30,14 @@ const STATEMENTS: &[(&str, &str)] = &[
 ];
 /// How long the JVM may take to write the archive, at its exit.
 pub(super) const WRITE_LIMIT: Duration = Duration::from_secs(300);
-/// How long all of it may take.
+/// How long the driver may take for all of it.
 const LIMIT: Duration = Duration::from_secs(600);
+
+/// The same; shorter where a test asks for it.
+fn limit() -> Duration {
+    fail::fail_point!("class_archive.limit", |_| Duration::from_secs(1));
+    LIMIT
+}
 
 impl Drivers {
     /// Finds the class-data archives of the clusters' Javas and Sparks, or makes each after a while, for a named cluster once it is used; drivers use it
@@ -79,15 +85,14 @@ impl Drivers {
             archive.prepare().map_err(|error| error.to_string())?;
             self.train(cluster).await
         };
-        let made = match tokio::time::timeout(LIMIT, trained).await {
-            Ok(Ok(())) => {
+        let made = match trained.await {
+            Ok(()) => {
                 let (made, room) = (archive.clone(), config.class_archive_bytes.bytes());
                 let kept = self.background.blocking(move || made.keep(room)).await;
                 kept.map_err(|panicked| panicked.to_string())
                     .and_then(|kept| kept.map_err(|error| error.to_string()))
             }
-            Ok(Err(reason)) => Err(reason),
-            Err(_) => Err(format!("it was not made within {LIMIT:?}")),
+            Err(reason) => Err(reason),
         };
         match made {
             Ok(bytes) => info!(
@@ -133,11 +138,21 @@ impl Drivers {
     async fn run_all(&self, driver: &Driver, mut events: Events) -> Result<(), String> {
         let mut waiting = STATEMENTS.iter().zip(0..);
         let mut failure = None;
+        let (draining, limit) = (self.background.draining(), limit());
+        let ended_early = async {
+            tokio::select! {
+                () = draining.cancelled() => "the server stops".to_owned(),
+                () = tokio::time::sleep(limit) => format!("it was not made within {limit:?}"),
+            }
+        };
+        tokio::pin!(ended_early);
+        let mut is_killed = false;
         loop {
             let event = tokio::select! {
                 event = events.recv() => event,
-                () = self.background.draining().cancelled(), if failure.is_none() => {
-                    failure = Some("the server stops".to_owned());
+                why = &mut ended_early, if !is_killed => {
+                    is_killed = true;
+                    failure.get_or_insert(why);
                     driver.kill().await;
                     continue;
                 }

@@ -9,7 +9,7 @@ from typing import Any, Callable
 import pytest
 from conftest import SMALL
 from harness.processes import wait_until
-from harness.server import Server, free_port
+from harness.server import Server, failpoints_binary, free_port
 from harness.spark import Spark
 
 MAPPED = """
@@ -20,10 +20,17 @@ print("\\n".join({line.split()[-1] for line in lines if line.endswith(".jsa")}))
 """
 
 
-def start(serve: Callable[..., Server], spark: Spark, **settings: Any) -> Server:
+def start(
+    serve: Callable[..., Server],
+    spark: Spark,
+    env: dict[str, str] | None = None,
+    program: Path | None = None,
+    **settings: Any,
+) -> Server:
     """A server that makes an archive at once."""
     own = {"spark.master": "local[1]", "driver.class_archive": True, "driver.class_archive_delay": "1s"}
-    return serve({**spark.settings, **own, **settings, "spark.python": spark.python}, port=free_port())
+    settings = {**spark.settings, **own, **settings, "spark.python": spark.python}
+    return serve(settings, port=free_port(), env=env, program=program)
 
 
 def made(server: Server) -> list[Path]:
@@ -89,3 +96,15 @@ def with_templates(spark: Spark, tmp_path: Path) -> Path:
     (home / "conf").mkdir()
     (home / "conf/log4j2.properties.template").write_text("")
     return home
+
+
+def test_what_takes_too_long_is_ended(serve: Callable[..., Server], default_spark: Spark) -> None:
+    """Its driver too, and its directory: the server goes on without an archive."""
+    env = {"FAILPOINTS": "class_archive.limit=return"}
+    server = start(serve, default_spark, env=env, program=failpoints_binary())
+    said = "no class-data archive could be made; drivers start without one"
+    wait_until("it is given up", lambda: said in server.log(), 60)
+    assert "it was not made within 1s" in server.log()
+    wait_until("nothing is left", lambda: not list(Path(server.state_dir, "run").iterdir()))
+    wait_until("no process is left", lambda: not server.driver_processes(), 10)
+    assert made(server) == []
