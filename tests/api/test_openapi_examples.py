@@ -67,7 +67,8 @@ class Recorder:
 @pytest.fixture(scope="module")
 def recorder(default_spark: Spark, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorder]:
     """A server with users and tokens."""
-    users = tmp_path_factory.mktemp("examples") / "users"
+    home = tmp_path_factory.mktemp("examples")
+    users = home / "users"
     for name in ("ada", "bob", "chief"):
         assert command("passwd", str(users), name, stdin=f"{name}\n").returncode == 0
     server = Server(
@@ -77,6 +78,7 @@ def recorder(default_spark: Spark, tmp_path_factory: pytest.TempPathFactory) -> 
             "access.mode": ["basic", "token"],
             "access.basic_file": str(users),
             "access.superusers": ["chief"],
+            "audit.file": str(home / "audit"),
             "limits.request_body": "1MiB",
         }
     )
@@ -174,6 +176,9 @@ def tokens_and_service(ask: Ask) -> None:
     ask("changeQuota", "PUT", "/quotas/ada", {"sessions": 4}, user="chief")
     ask("listGpus", "GET", "/gpus")
     ask("showPool", "GET", "/pool", user="chief")
+    ask("listAudit", "GET", "/audit?size=1", user="chief")
+    ask("changeDrain", "PUT", "/drain", {"draining": False}, user="chief")
+    ask("showDrain", "GET", "/drain", user="chief")
     ask("version", "GET", "/version")
 
 

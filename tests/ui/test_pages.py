@@ -332,6 +332,20 @@ def test_the_files(stub_server: Server, serve: Callable[..., Server], stub_home:
             assert requests.get(url + file.replace("assets/", "assets/0"), timeout=30).status_code == 404
 
 
+def test_the_reference(browser: Chromium, stub_server: Server, looked_at: Callable[[str], None]) -> None:
+    """Operations are found by words; one that is opened tells what it takes and gives, with examples."""
+    browser.open(stub_server.url + "/ui#/api")
+    operations = "[...document.querySelectorAll('details.operation')].filter((one) => one.checkVisibility())"
+    names = f"{operations}.map((one) => one.querySelector('code').innerText)"
+    wait_until("all are there", lambda: len(browser.js(names)) > 60, 30)
+    browser.type("main input[type=search]", "post sessions starts")
+    wait_until("one is left", lambda: browser.js(names) == ["POST /sessions"], 30)
+    browser.js(f"{operations}[0].open = true")
+    for text in ("driverMemory", "Idempotency-Key", '"kind": "pyspark"', f"{stub_server.url}/sessions"):
+        browser.shows(text)
+    looked_at("api")
+
+
 def test_without_scripts_of_others(browser: Chromium, stub_server: Server) -> None:
     """The page asks nobody but its server, and a script that somebody brings into it does not run."""
     browser.open(stub_server.url + "/ui")

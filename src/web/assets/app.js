@@ -11,6 +11,7 @@ import { endedSession } from "./history.js";
 import { newBatch, newSession } from "./create.js";
 import { account } from "./account.js";
 import { admin } from "./admin.js";
+import { reference } from "./reference.js";
 import { restyle } from "./output.js";
 
 const ROUTES = [
@@ -25,6 +26,7 @@ const ROUTES = [
     [/^\/history\/(\d+)$/, endedSession, "Ended session"],
     [/^\/account$/, account, "Account"],
     [/^\/admin$/, admin, "Administration"],
+    [/^\/api$/, reference, "API"],
 ];
 const LINKS = [["/", "Overview"], ["/sessions", "Sessions"], ["/batches", "Batches"], ["/history", "Ended"], ["/account", "Account"],
     ...(isAdmin ? [["/admin", "Administration"]] : [])];
@@ -100,7 +102,7 @@ document.body.append(
     h("a", { class: "skip", href: "#main", onclick: (event) => { event.preventDefault(); main.focus(); } }, "To the content"),
     h("header", { class: "top" }, h("a", { class: "brand", href: "#/" }, "Firesteel"), nav, h("span", { class: "grow" }), theme(), out),
     main,
-    h("footer", null, `Firesteel ${version}`),
+    h("footer", null, `Firesteel ${version} · `, h("a", { href: "#/api" }, "API")),
     h("div", { id: "toasts", "aria-live": "polite" }),
 );
 // A page that has a field to begin with takes the focus from there.
