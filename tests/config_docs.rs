@@ -1,5 +1,9 @@
 //! docs/configuration.md is made from the key table, the table of docs/metrics.md from that of the metrics, and the one of docs/from-livy.md
 //! from that of Livy's keys; this fails when they differ. `UPDATE=1` writes them again.
+#![expect(
+    clippy::expect_used,
+    reason = "a test that can't read or write the pages must fail"
+)]
 
 #[test]
 fn the_reference_page_is_current() {
@@ -18,11 +22,11 @@ fn the_reference_page_is_current() {
 /// Compares what stands below a page's last heading, or writes it.
 fn last_part(page: &str, heading: &str, current: &str) {
     let path = format!("{}/docs/{page}", env!("CARGO_MANIFEST_DIR"));
-    let written = std::fs::read_to_string(&path).unwrap();
+    let written = std::fs::read_to_string(&path).expect("the page");
     let heading = format!("## {heading}\n\n");
-    let (text, table) = written.split_once(&heading).unwrap();
+    let (text, table) = written.split_once(&heading).expect("the heading");
     if std::env::var_os("UPDATE").is_some() {
-        std::fs::write(path, format!("{text}{heading}{current}")).unwrap();
+        std::fs::write(path, format!("{text}{heading}{current}")).expect("the page");
     } else {
         assert!(
             table == current,

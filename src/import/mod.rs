@@ -36,7 +36,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Why nothing was imported. Values are never shown: one may be a secret.
+/// Why nothing was imported. No value is shown that may be a secret.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// A file can't be read or written.

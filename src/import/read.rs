@@ -24,10 +24,20 @@ const OTHERS: [&str; 4] = [
 /// A key that is set, and where.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
-    /// The file, and the line from 1.
-    pub place: String,
+    pub file: String,
+    /// From 1; 0 where the file as a whole is meant.
+    pub line: usize,
     pub key: String,
     pub value: String,
+}
+
+impl Entry {
+    pub(super) fn place(&self) -> String {
+        match self.line {
+            0 => self.file.clone(),
+            line => format!("{}:{line}", self.file),
+        }
+    }
 }
 
 /// What files and directories set, in their order.
@@ -66,7 +76,8 @@ fn of_file(path: &Path, found: &mut Vec<Entry>) -> Result<(), ImportError> {
         .and_then(|name| name.to_str())
         .unwrap_or_default();
     let entry = |value: String| Entry {
-        place: path.display().to_string(),
+        file: path.display().to_string(),
+        line: 0,
         key: name.to_owned(),
         value,
     };
@@ -83,10 +94,14 @@ fn of_file(path: &Path, found: &mut Vec<Entry>) -> Result<(), ImportError> {
     }
     for line in PropertiesIter::new_with_encoding(text.as_bytes(), encoding_rs::UTF_8) {
         let line = line.map_err(|error| not_properties(path, &text, &error))?;
-        let place = format!("{}:{}", path.display(), line.line_number());
+        let number = line.line_number();
         if let LineContent::KVPair(key, value) = line.consume_content() {
-            let value = value.trim().to_owned();
-            found.push(Entry { place, key, value });
+            found.push(Entry {
+                file: path.display().to_string(),
+                line: number,
+                key,
+                value: value.trim().to_owned(),
+            });
         }
     }
     Ok(())

@@ -10,7 +10,8 @@ fn imported(lines: &str) -> Result<Imported, String> {
     let entries = lines.lines().enumerate().filter_map(|(at, line)| {
         let (key, value) = line.split_once('=')?;
         Some(Entry {
-            place: format!("livy.conf:{}", at + 1),
+            file: "livy.conf".to_owned(),
+            line: at + 1,
             key: key.trim().to_owned(),
             value: value.trim().to_owned(),
         })
@@ -415,7 +416,7 @@ fn each_key_is_mapped_or_listed() {
         "livy.conf:5: livy.rsc.rpc.threads: no counterpart: drivers speak",
         "livy.conf:6: livy.spark.master: nothing to set: empty, as if it were not set",
         "livy.conf:8: spark.executor.memory: no counterpart: it is Spark's conf",
-        "firesteel: keys mapped: 1, of which 1 leave something to do; without a counterpart: 4; unknown: 3\n",
+        "firesteel: keys mapped: 1 (to do: 1); without a counterpart: 4; unknown: 3\n",
     ];
     for line in expected {
         assert!(made.report.contains(line), "{line}\n{}", made.report);
@@ -430,16 +431,17 @@ fn each_key_is_mapped_or_listed() {
 
 #[test]
 fn of_several_files_the_first_counts() {
-    let entry = |place: &str, value: &str| Entry {
-        place: place.to_owned(),
+    let entry = |file: &str, line: usize, value: &str| Entry {
+        file: file.to_owned(),
+        line,
         key: "livy.rsc.sql.num-rows".to_owned(),
         value: value.to_owned(),
     };
     let entries = [
-        entry("livy.conf:1", "10"),
-        entry("livy.conf:2", "20"),
-        entry("livy-client.conf:1", "30"),
-        entry("livy-client.conf:2", "40"),
+        entry("livy.conf", 1, "10"),
+        entry("livy.conf", 2, "20"),
+        entry("livy-client.conf", 1, "30"),
+        entry("livy-client.conf", 2, "40"),
     ];
     let made = import(&entries).unwrap();
     assert!(

@@ -13,7 +13,7 @@ use super::values::{bytes, duration, flag, list, number, text};
 use super::{Fault, ImportError};
 use crate::config::{Config, ConfigError, tables};
 
-/// The place of what no file sets.
+/// In the place of a file, for what none sets.
 const DEFAULT: &str = "Livy's default";
 
 /// What comes of Livy's configuration.
@@ -49,7 +49,7 @@ impl Told {
         let _ = writeln!(
             self.lines,
             "{}: {}: {words}",
-            entry.place,
+            entry.place(),
             entry.key.escape_debug()
         );
     }
@@ -57,7 +57,6 @@ impl Told {
 
 /// The rows of what is set, in its order: of a key that comes again in one file the last counts, in several files the first file's.
 fn chosen(entries: &[Entry], told: &mut Told) -> Vec<(&'static Row, Entry)> {
-    let file = |entry: &Entry| entry.place.rsplit_once(':').map(|(file, _)| file.to_owned());
     let mut rows: Vec<(&'static Row, Entry)> = Vec::new();
     for entry in entries {
         let Some(row) = find(&entry.key) else {
@@ -76,17 +75,18 @@ fn chosen(entries: &[Entry], told: &mut Told) -> Vec<(&'static Row, Entry)> {
             continue;
         };
         let mut ignored = entry.clone();
-        if file(first) == file(entry) {
+        if first.file == entry.file {
             std::mem::swap(first, &mut ignored);
         }
         told.without += 1;
-        told.line(&ignored, &format!("set again: {} counts", first.place));
+        told.line(&ignored, &format!("set again: {} counts", first.place()));
     }
     // Livy's default is another than Firesteel's, so that it is told of.
     let is_set = |key: &str| rows.iter().any(|(row, _)| row.key == key);
     if !is_set("livy.server.host") && !is_set("livy.server.port") {
         let default = Entry {
-            place: DEFAULT.to_owned(),
+            file: DEFAULT.to_owned(),
+            line: 0,
             key: "livy.server.host".to_owned(),
             value: HOST.to_owned(),
         };
@@ -104,7 +104,7 @@ pub(super) fn import(entries: &[Entry]) -> Result<Imported, ImportError> {
         match made(row, &entry.value, &rows) {
             Ok(made) => take(row, entry, made, &mut settings, &mut told),
             Err(reason) => faults.push(Fault {
-                place: entry.place.clone(),
+                place: entry.place(),
                 key: entry.key.clone(),
                 reason,
             }),
@@ -124,7 +124,7 @@ pub(super) fn import(entries: &[Entry]) -> Result<Imported, ImportError> {
     } = told;
     let _ = writeln!(
         lines,
-        "firesteel: keys mapped: {mapped}, of which {to_do} leave something to do; without a counterpart: {without}; unknown: {unknown}"
+        "firesteel: keys mapped: {mapped} (to do: {to_do}); without a counterpart: {without}; unknown: {unknown}"
     );
     Ok(Imported { toml, report: lines })
 }
@@ -168,7 +168,7 @@ fn take(
         told.line(entry, &format!("{what}: {note}"));
         return;
     }
-    told.mapped += usize::from(entry.place != DEFAULT);
+    told.mapped += usize::from(entry.file != DEFAULT);
     if is_todo {
         told.to_do += 1;
         told.line(entry, &format!("to do: {note}"));
@@ -238,6 +238,9 @@ fn refused(error: &ConfigError, settings: &BTreeMap<&'static str, Setting>) -> I
     ImportError::Values(match (from, missing) {
         ([], Some(row)) => vec![fault("not set", row.key)],
         ([], None) => vec![fault("no valid configuration", name)],
-        (from, _) => from.iter().map(|entry| fault(&entry.place, &entry.key)).collect(),
+        (from, _) => from
+            .iter()
+            .map(|entry| fault(&entry.place(), &entry.key))
+            .collect(),
     })
 }

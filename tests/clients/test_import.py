@@ -160,7 +160,7 @@ def test_every_key_is_mapped_or_listed(name: str) -> None:
     assert {listed[key].split(":")[0] for key in mapped & listed.keys()} <= {"to do"}
     for key in listed.keys() - mapped:
         assert re.match(r"(no counterpart|nothing to set): .{5}|unknown to Livy and here", listed[key]), key
-    counted = re.search(r"mapped: (\d+), .* counterpart: (\d+); unknown: (\d+)\n$", report)
+    counted = re.search(r"mapped: (\d+) .* counterpart: (\d+); unknown: (\d+)\n$", report)
     assert counted and sum(map(int, counted.groups())) == len(expected), report
 
 
