@@ -35,6 +35,25 @@ fn ids_are_read_as_they_are_written() {
 }
 
 #[tokio::test]
+async fn phases_of_the_start_are_told_once_and_kept() {
+    let feed = feed(1 << 20);
+    let phase = |name, ms| Phase {
+        name,
+        took: Duration::from_millis(ms),
+    };
+    let mut early = feed.follow(Some(id(0)));
+    for told in [phase("queue", 1), phase("jvm", 2), phase("jvm", 3)] {
+        feed.started(told);
+    }
+    let told = [phase("queue", 1), phase("jvm", 2)];
+    assert_eq!(read(&mut early), told.map(Event::Start));
+    let News::Reset(_, reset) = feed.follow(None).next().await else {
+        panic!("no reset");
+    };
+    assert_eq!(reset.start, told);
+}
+
+#[tokio::test]
 async fn a_reader_begins_with_what_there_is() {
     let feed = feed(1 << 20);
     feed.state(SessionState::Busy);

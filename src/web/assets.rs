@@ -67,6 +67,15 @@ pub fn version() -> &'static str {
     &ASSETS.version
 }
 
+/// The names of all scripts, so that a browser can ask for them at once, and not for each when it has read the one that needs it.
+pub fn scripts() -> impl Iterator<Item = &'static str> {
+    ASSETS
+        .files
+        .keys()
+        .map(String::as_str)
+        .filter(|name| name.ends_with(".js"))
+}
+
 /// The file of this name; none for one that this version has not.
 #[must_use]
 pub fn asset(version: &str, name: &str) -> Option<&'static Asset> {

@@ -5,12 +5,14 @@ mod assets;
 
 use askama::Template;
 
+use assets::scripts;
 pub use assets::{asset, version};
 
 #[derive(Template)]
 #[template(path = "ui.html")]
 struct UiPage {
     assets: String,
+    scripts: Vec<&'static str>,
     version: &'static str,
     has_login: bool,
     is_admin: bool,
@@ -25,6 +27,7 @@ struct UiPage {
 pub fn ui_page(assets: String, has_login: bool, is_admin: bool) -> Result<String, askama::Error> {
     UiPage {
         assets,
+        scripts: scripts().filter(|name| *name != "app.js").collect(),
         version: env!("CARGO_PKG_VERSION"),
         has_login,
         is_admin,

@@ -322,7 +322,7 @@ def test_the_files(stub_server: Server, serve: Callable[..., Server], stub_home:
             assert shown.headers["X-Frame-Options"] == "DENY"
             assert not re.search(r"<script(?![^>]* src=)|<style| on\w+=|style=", shown.text)
         files = re.findall(r'(?:src|href)="([^"]+)"', shown.text)
-        assert len(files) == 3 and all(file.startswith(base + "/ui/assets/") for file in files)
+        assert len(files) > 3 and all(file.startswith(base + "/ui/assets/") for file in files)
         for file in files:
             answer = requests.get(url + file, timeout=30)
             assert answer.status_code == 200 and answer.headers["Content-Encoding"] == "gzip"
