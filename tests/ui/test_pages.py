@@ -338,7 +338,7 @@ def test_the_reference(browser: Chromium, stub_server: Server, looked_at: Callab
     operations = "[...document.querySelectorAll('details.operation')].filter((one) => one.checkVisibility())"
     names = f"{operations}.map((one) => one.querySelector('code').innerText)"
     wait_until("all are there", lambda: len(browser.js(names)) > 60, 30)
-    browser.type("main input[type=search]", "post sessions starts")
+    browser.type("main input[type=search]", "post createsession")
     wait_until("one is left", lambda: browser.js(names) == ["POST /sessions"], 30)
     browser.js(f"{operations}[0].open = true")
     for text in ("driverMemory", "Idempotency-Key", '"kind": "pyspark"', f"{stub_server.url}/sessions"):
