@@ -24,12 +24,9 @@ struct Example {
 pub(super) struct Examples(BTreeMap<String, Example>);
 
 impl Examples {
-    /// Reads them.
-    ///
-    /// # Panics
-    /// The file in this binary is no such file.
+    /// Reads them. Where the file is broken there are none, which its test finds.
     pub(super) fn read() -> Self {
-        Self(serde_json::from_str(RECORDED).expect("openapi/examples.json is what the test writes"))
+        Self(serde_json::from_str(RECORDED).unwrap_or_default())
     }
 
     /// Gives an operation those that it has none of its own for.

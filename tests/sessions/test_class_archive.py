@@ -47,6 +47,7 @@ def mapped(server: Server) -> list[str]:
     return [name for name in names if "class-archives" in name]
 
 
+@pytest.mark.timeout(900)
 def test_made_once_and_used(serve: Callable[..., Server], spark: Spark, tmp_path: Path) -> None:
     """It is made, nothing else is left of its making, and drivers map it, those of the next server too. One
     that is broken harms no driver, and is found."""
