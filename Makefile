@@ -36,7 +36,7 @@ check: check-rust check-python ## static checks only: rustfmt, clippy, cargo-den
 check-rust:
 	@scripts/need.sh cc cargo
 	$(CARGO) fmt --check
-	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --all-targets --features otel -- -D warnings
 	@scripts/deny.sh
 
 check-python:

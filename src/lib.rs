@@ -40,6 +40,7 @@ pub mod store;
 mod sys;
 pub mod tabular;
 pub mod telemetry;
+pub mod traces;
 pub mod turn;
 pub mod upload;
 mod web;

@@ -40,6 +40,7 @@ use crate::service::{self, Bounds, Connections, Doors, Listening, StateDir, Tls,
 use crate::session::{SessionState, Sessions};
 use crate::starts::Starts;
 use crate::store::{Op, Store, StoreError};
+use crate::traces;
 use crate::turn::Scarce;
 use crate::upload::{InUse, Uploads};
 
@@ -121,6 +122,7 @@ impl Server {
         let sparks = find_sparks(&clusters)?;
         let spark_version = sparks.first().and_then(|spark| spark.version.as_deref());
         let spark_version = spark_version.unwrap_or(UNKNOWN_VERSION).to_owned();
+        begin_traces(&config, background)?;
         let audit = Audit::open(&config.audit, background)
             .with_context(|| format!("can't write audit.file = {}", config.audit.file.display()))?;
 
@@ -225,6 +227,18 @@ impl Server {
             warn!("not all work has ended in time");
         }
     }
+}
+
+fn begin_traces(config: &Config, background: &Background) -> Result<(), traces::NotSent> {
+    let keys = &config.traces;
+    let settings = traces::Settings {
+        endpoint: keys.url(),
+        sample: keys.sample,
+        queue: keys.queue,
+        interval: keys.interval.get(),
+        timeout: keys.timeout.get(),
+    };
+    traces::begin(&settings, background)
 }
 
 /// The Spark of each cluster, in their order.

@@ -16,6 +16,7 @@ const LEAVES: &[&str] = &[
     "ready",
     "ownership",
     "peer",
+    "traces",
 ];
 
 /// Which modules each may use beside itself and the leaves. `docs/architecture.md` has the same table in words.

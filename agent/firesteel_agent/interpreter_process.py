@@ -62,7 +62,7 @@ class InterpreterProcess(CapturedPipes):
 
     # A language's channels
 
-    def run(self, statement: int, secret: str, code: bytes) -> None:
+    def run(self, statement: int, secret: str, code: bytes, trace: Optional[str]) -> None:
         """Hand a statement to the child."""
         raise NotImplementedError
 

@@ -122,7 +122,8 @@ class ProcessInterpreter(StatementInterpreter[ProcessStatement]):
         assert statement is not None and process is not None
         process.begin(capturing=not is_job(statement.number))
         statement.started = now_ms()
-        process.run(statement.number, statement.secret, statement.code)
+        trace = self._spark.trace if self._spark is not None else None
+        process.run(statement.number, statement.secret, statement.code, trace)
         statement.code = b""
         self._events.started(statement.number, statement.started)
 

@@ -14,7 +14,7 @@ from py4j.clientserver import ClientServer, JavaParameters, PythonParameters
 from py4j.protocol import Py4JError, Py4JJavaError
 
 from .jvm_output import JvmOutput
-from .numbers import group_of, name_of
+from .numbers import TRACE_KEY, description_of, group_of
 from .own_context import ContextStopped, makes_its_own
 
 SESSION_CLASSES = ("org.apache.spark.sql.classic.SparkSession", "org.apache.spark.sql.SparkSession")
@@ -86,6 +86,9 @@ class Spark:
         self._companion: Any = None
         self._replacing = threading.Lock()
         self._cancels_future_jobs = False
+        self.trace: Optional[str] = None
+        """The `traceparent` of the statement that runs."""
+        self._is_traced = False
 
     def named(self, name: str) -> Any:
         """The Java class of that name."""
@@ -282,7 +285,11 @@ class Spark:
         """Put what this thread starts from now on into the statement's job group."""
         context = self.context()
         if context is not None:
-            context.setJobGroup(group_of(statement), name_of(statement), True)
+            trace = self.trace
+            context.setJobGroup(group_of(statement), description_of(statement, trace), True)
+            self._is_traced = self._is_traced or trace is not None
+            if self._is_traced:  # A thread may still have the last one's.
+                context.setLocalProperty(TRACE_KEY, trace)
 
     def cancel_group(self, statement: int) -> None:
         """Cancel the statement's Spark jobs."""

@@ -281,6 +281,8 @@ class Supervisor:
         kind = header["type"]
         if kind == "run":
             if self._is_new(header["id"]):
+                if self._spark is not None:
+                    self._spark.trace = header.get("trace")
                 self._run(header["id"], header["kind"], body)
             # Else it was sent twice; its result is kept, or on its way.
         elif kind == "cancel":

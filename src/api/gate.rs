@@ -13,6 +13,7 @@ use super::error::ApiError;
 use super::headers::{self, cors_origin};
 use super::login::has_login;
 use super::metrics::Clock;
+use super::traced::Traced;
 use super::trail::Trail;
 use crate::access::{host_allowed, origin_allowed};
 use crate::authentication::Proved;
@@ -32,6 +33,7 @@ pub async fn pass(
         return Ok(request.error_response(refusal).map_into_boxed_body());
     };
     let clock = Clock::begin(&request);
+    let traced = Traced::begin(&app, &request);
     let cors = &app.config.server.cors;
     let origin = cors_origin(&request, cors);
     let (mut answered, trail) = match Trail::begin(&app, &request) {
@@ -43,6 +45,7 @@ pub async fn pass(
         trail.end(&mut answered);
     }
     clock.end(&app, &answered);
+    traced.end(&app, &answered);
     Ok(answered)
 }
 

@@ -11,6 +11,7 @@ use super::json::{REPLAYED, ignore, read_keyed, respond};
 use super::pages::number;
 use super::quotas::count_statement;
 use super::tagged::{NotModified, Tagged, tagged};
+use super::traced::context_of;
 use super::wire::{JobRequest, JobView};
 use crate::session::Kind;
 
@@ -123,7 +124,7 @@ async fn take(
         return Err(ApiError::Rejected(reason));
     }
     count_statement(&on.app, request)?;
-    let (job, replayed) = on.session.submit_job(job, kind, key).await?;
+    let (job, replayed) = on.session.submit_job(job, kind, context_of(request), key).await?;
     let mut response = HttpResponse::Created();
     if replayed {
         response.insert_header(REPLAYED);

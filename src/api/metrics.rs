@@ -38,10 +38,7 @@ impl Clock {
     /// The head of its answer is there.
     pub(super) fn end<B>(self, app: &App, answered: &ServiceResponse<B>) {
         let pattern = answered.request().match_pattern();
-        let route = pattern.as_deref().map_or(UNMATCHED, |pattern| {
-            let path = pattern.strip_prefix(&app.config.server.base_path);
-            path.filter(|path| path.starts_with('/')).unwrap_or(UNMATCHED)
-        });
+        let route = route(app, pattern.as_deref());
         let status = match answered.status().as_u16() / 100 {
             1 => "1xx",
             2 => "2xx",
@@ -58,8 +55,16 @@ impl Clock {
     }
 }
 
+/// A route's name: its pattern below `server.base_path`.
+pub(super) fn route<'a>(app: &App, pattern: Option<&'a str>) -> &'a str {
+    pattern.map_or(UNMATCHED, |pattern| {
+        let path = pattern.strip_prefix(&app.config.server.base_path);
+        path.filter(|path| path.starts_with('/')).unwrap_or(UNMATCHED)
+    })
+}
+
 /// A method that clients make up must not make a label.
-fn method(method: &Method) -> &'static str {
+pub(super) fn method(method: &Method) -> &'static str {
     let known = metrics::METHODS.iter().find(|known| **known == method.as_str());
     known.unwrap_or(&"other")
 }

@@ -41,6 +41,7 @@ mod statement_text;
 mod statements;
 mod tagged;
 mod tokens;
+mod traced;
 mod trail;
 mod ui;
 mod uploads;

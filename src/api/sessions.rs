@@ -20,6 +20,7 @@ use super::link_to;
 use super::named_uploads::NamedUploads;
 use super::pages::{PageQuery, log_page};
 use super::tagged::{NotModified, Tagged, json_of, page, send, tagged};
+use super::traced::context_of;
 use super::wire::{CreateSession, Log, Message, SessionView, SessionsView, StateView};
 use crate::access::target_user;
 use crate::policy;
@@ -117,7 +118,8 @@ pub async fn create(
         return Err(refusal);
     }
     let (session, replayed) = match accepted {
-        Ok(new) => {
+        Ok(mut new) => {
+            new.trace = context_of(&request);
             crate::kill_point!("create.parsed");
             let created = app.sessions.create(new, key).await?;
             created.0.settled().await;
@@ -241,6 +243,7 @@ fn accept(
         gpus,
         cost,
         groups: on.caller.groups().to_vec(),
+        trace: None,
     })
 }
 

@@ -16,6 +16,7 @@ use super::quotas::count_statement;
 use super::statement_body::StatementBody;
 use super::statement_text::with_text_so_far;
 use super::tagged::{NotModified, Tagged, json_of, send, tagged};
+use super::traced::context_of;
 use super::trail::Notes;
 use super::wire::{Candidates, CompletionRequest, Message, StatementRequest, StatementView, StatementsView};
 use crate::session::{Kind, Statement};
@@ -90,7 +91,7 @@ pub async fn run(
     let kind = statement_kind(body.kind.as_deref(), on.session.kind)?;
     count_statement(&on.app, &request)?;
     crate::kill_point!("statement.parsed");
-    let (statement, replayed) = on.session.submit(&code, kind, key).await?;
+    let (statement, replayed) = on.session.submit(&code, kind, context_of(&request), key).await?;
     let path = format!("/sessions/{}/statements/{}", on.session.id, statement.id);
     let mut response = HttpResponse::Created();
     response.insert_header((LOCATION, link_to(&request, &path)));

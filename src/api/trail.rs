@@ -15,12 +15,14 @@ use tracing::info;
 
 use super::App;
 use super::error::ApiError;
+use super::traced::context_of;
 use crate::audit::{Audit, Place, Record, Status};
 use crate::config::AccessMode;
 use crate::store::Subject;
+use crate::traces::Context;
 
 /// The header of an answer that names its request.
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The most bytes of a text that the client chose, but for code.
 const TEXT_BYTES: usize = 256;
 /// Routes that are open to everybody and tell nothing of anybody.
@@ -172,6 +174,7 @@ impl Trail {
                 .map(str::to_owned),
             statement: path.get("statement").and_then(|number| number.parse().ok()),
             named,
+            trace: context_of(request),
         };
         let status = Status::Answered(response.status().as_u16());
         self.tell(status, &about);
@@ -195,6 +198,7 @@ impl Trail {
                 session,
                 batch,
                 statement,
+                trace: about.trace,
             };
             line.write(&self.method, route, status, took);
         }
@@ -247,6 +251,7 @@ struct About {
     statement: Option<i64>,
     /// What the path names, as the client wrote it.
     named: Option<String>,
+    trace: Option<Context>,
 }
 
 impl About {
@@ -275,6 +280,7 @@ struct Line<'a> {
     session: Option<i64>,
     batch: Option<i64>,
     statement: Option<i64>,
+    trace: Option<Context>,
 }
 
 impl Line<'_> {
@@ -294,6 +300,7 @@ impl Line<'_> {
             session.id = self.session,
             batch.id = self.batch,
             statement.id = self.statement,
+            trace = self.trace.map(|trace| trace.trace_id()),
             "{method} {}",
             route.unwrap_or("-")
         );

@@ -32,7 +32,7 @@ pub use keys::{
     Events, Files, Gpu, Hadoop, IdleGpus, Job, Jwt, Kerberos, Key, Ldap, Limits, Link, Lists, Log, LogFormat,
     Login, Metrics, MetricsAccess, NamedCluster, Oidc, Output, PolicyConf, PolicyRule, Pool, Profile, Proxy,
     Quota, ResultStreams, Retention, RunAs, RunAsMode, Server, Session, Shutdown, Spark, Sql, Statement,
-    Store, Table, Throttle, Tls, Token, Upload, UserCase, Yarn, all as tables,
+    Store, Table, Throttle, Tls, Token, Traces, Upload, UserCase, Yarn, all as tables,
 };
 pub use modes::Modes;
 pub use reference::reference;
@@ -91,6 +91,8 @@ pub struct Config {
     pub log: Log,
     /// `[metrics]`
     pub metrics: Metrics,
+    /// `[traces]`
+    pub traces: Traces,
     /// `[limits]`
     pub limits: Limits,
     /// `[link]`
@@ -117,6 +119,19 @@ pub struct Policy {
     pub conf: PolicyConf,
     /// `[policy.rule.NAME]`
     pub rule: BTreeMap<String, PolicyRule>,
+}
+
+impl Traces {
+    /// The URL that spans are posted to; empty where none are recorded.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let url = self.endpoint.trim_end_matches('/');
+        let has_path = url.split_once("://").is_some_and(|(_, rest)| rest.contains('/'));
+        match url.is_empty() || has_path {
+            true => self.endpoint.clone(),
+            false => format!("{url}/v1/traces"),
+        }
+    }
 }
 
 impl Tls {

@@ -106,7 +106,7 @@ fn write_table(page: &mut String, table: &Table) -> std::fmt::Result {
 fn kind(key: &Key) -> String {
     match key.kind {
         Kind::Flag => "flag".to_owned(),
-        Kind::Integer => "number".to_owned(),
+        Kind::Integer | Kind::Number => "number".to_owned(),
         Kind::Text => "text".to_owned(),
         Kind::Duration => "duration".to_owned(),
         Kind::Size => "size".to_owned(),

@@ -331,7 +331,7 @@ fn text(raw: &str) -> String {
 fn value(kind: Kind, raw: &str) -> toml::Value {
     match kind {
         Kind::Text | Kind::Duration | Kind::Size | Kind::Choice(_) => toml::Value::String(text(raw)),
-        Kind::Flag | Kind::Integer | Kind::Map | Kind::ListMap => {
+        Kind::Flag | Kind::Integer | Kind::Number | Kind::Map | Kind::ListMap => {
             parsed(raw).unwrap_or_else(|| toml::Value::String(raw.to_owned()))
         }
         Kind::List => match parsed(raw) {

@@ -25,6 +25,8 @@ pub enum Kind {
     Flag,
     /// A whole number.
     Integer,
+    /// A number.
+    Number,
     /// A text.
     Text,
     /// A duration with its unit.
@@ -52,7 +54,7 @@ macro_rules! kinds {
 }
 
 kinds! {
-    bool => Flag, u32 => Integer, u64 => Integer, usize => Integer, i32 => Integer, String => Text, PathBuf => Text,
+    bool => Flag, u32 => Integer, u64 => Integer, usize => Integer, i32 => Integer, f64 => Number, String => Text, PathBuf => Text,
     Listen => Text, Span => Duration, Size => Size, Vec<String> => List, Vec<PathBuf> => List, TextMap => Map,
     ListMap => ListMap,
 }

@@ -14,6 +14,7 @@ use super::link::{Frame, ResultStream, Tickets};
 use super::run_as;
 use super::run_dir::RunDir;
 use super::supervise::{Command, Question};
+use crate::traces;
 
 /// What a frame has beside a file's bytes, at most.
 const FRAME_OVERHEAD: u64 = 64 << 10;
@@ -61,12 +62,13 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// Runs a statement; its result comes as an event. One at a time.
-    pub async fn run(&self, id: i64, kind: &str, code: Arc<str>) {
+    /// Runs a statement; its result comes as an event. One at a time. Its Spark jobs are told of the trace that it belongs to.
+    pub async fn run(&self, id: i64, kind: &str, code: Arc<str>, trace: Option<traces::Context>) {
         self.command(Command::Run {
             id,
             kind: kind.to_owned(),
             code,
+            trace,
         })
         .await;
     }

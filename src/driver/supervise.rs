@@ -26,6 +26,7 @@ use super::staging::{Remover, Staging};
 use crate::background::Background;
 use crate::cluster::Application;
 use crate::metrics;
+use crate::traces;
 
 /// Frames that are no results and that the agent keeps because it has not been told that they are stored.
 const UNACKNOWLEDGED: u64 = 32;
@@ -39,6 +40,7 @@ pub(super) enum Command {
         id: i64,
         kind: String,
         code: Arc<str>,
+        trace: Option<traces::Context>,
     },
     Cancel {
         id: i64,
@@ -286,8 +288,16 @@ impl Supervisor {
 
     fn command(&mut self, command: Command) {
         match command {
-            Command::Run { id, kind, code } => {
-                let fields = json!({"id": id, "kind": kind});
+            Command::Run {
+                id,
+                kind,
+                code,
+                trace,
+            } => {
+                let mut fields = json!({"id": id, "kind": kind});
+                if let Some(trace) = trace {
+                    fields["trace"] = trace.to_string().into();
+                }
                 self.link
                     .send(Frame::new("run", fields, Bytes::copy_from_slice(code.as_bytes())));
                 crate::kill_point!("statement.sent");

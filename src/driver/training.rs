@@ -163,7 +163,7 @@ impl Drivers {
             driver.stored(seq).await;
             match event {
                 DriverEvent::Ready { .. } | DriverEvent::Result(_) => match waiting.next() {
-                    Some(((kind, code), number)) => driver.run(number, kind, (*code).into()).await,
+                    Some(((kind, code), number)) => driver.run(number, kind, (*code).into(), None).await,
                     None => driver.stop().await,
                 },
                 DriverEvent::Failed { reason } => failure = Some(reason),

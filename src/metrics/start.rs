@@ -3,39 +3,46 @@
 use std::time::{Duration, Instant};
 
 use super::table::START;
+use crate::traces::Span;
 
-/// When the phases of a session's start began. Once it is over it counts nothing.
+/// When the phases of a session's start began, and its span. Once it is over it counts nothing.
 #[derive(Debug)]
 pub struct StartClock {
     begun: Instant,
     phase: Instant,
     is_over: bool,
+    span: Span,
 }
 
 impl StartClock {
-    /// The start begins now; one of an earlier server's session counts nothing.
+    /// The start begins now, and so does its span; one of an earlier server's session counts nothing.
     #[must_use]
-    pub fn begin(is_new: bool) -> Self {
+    pub fn begin(is_new: bool, span: Span) -> Self {
         let begun = Instant::now();
         Self {
             begun,
             phase: begun,
             is_over: !is_new,
+            span,
         }
     }
 
     /// This phase has ended, which took so long, and the next begins.
-    pub fn passed(&mut self, phase: &str) -> Option<Duration> {
-        let took = self.step()?;
+    pub fn passed(&mut self, phase: &'static str) -> Option<Duration> {
+        let took = self.step(phase)?;
         START.with_label_values(&[phase]).observe(took.as_secs_f64());
         Some(took)
     }
 
     /// The same for a phase that the driver's part of the server counts.
-    pub fn step(&mut self) -> Option<Duration> {
+    pub fn step(&mut self, phase: &'static str) -> Option<Duration> {
         let now = Instant::now();
         let began = std::mem::replace(&mut self.phase, now);
-        (!self.is_over).then(|| now - began)
+        if self.is_over {
+            return None;
+        }
+        self.span.phase(phase, began);
+        Some(now - began)
     }
 
     /// The session is ready.
@@ -44,6 +51,20 @@ impl StartClock {
             START
                 .with_label_values(&["total"])
                 .observe(self.begun.elapsed().as_secs_f64());
+            self.end("ready");
         }
+    }
+
+    /// The session has ended. Where it never was ready its start has this outcome.
+    pub fn failed(&mut self, outcome: &'static str) {
+        if !std::mem::replace(&mut self.is_over, true) {
+            self.span.failed();
+            self.end(outcome);
+        }
+    }
+
+    fn end(&mut self, outcome: &'static str) {
+        self.span.text("firesteel.outcome", outcome);
+        self.span = Span::default();
     }
 }

@@ -122,6 +122,9 @@ metrics! {
     /// Bytes of those frames.
     LINK_BYTES: IntCounterVec = "firesteel_link_bytes_total" { direction: DIRECTIONS };
 
+    /// Spans of traces: sent to the collector, or left out because too many wait or the collector does not take them. Of a build with `otel`.
+    SPANS: IntCounterVec = "firesteel_spans_total" { outcome: &["sent", "left_out"] };
+
     /// Time of a commit.
     STORE_COMMIT: Histogram = "firesteel_store_commit_seconds" in STEPS;
     /// Writes that shared a commit.

@@ -10,6 +10,7 @@ use super::statement::Statement;
 use crate::config::Span;
 use crate::idempotency::KeyReused;
 use crate::store::{IdempotencyRow, StoreError};
+use crate::traces;
 
 /// What others ask of a session.
 #[derive(Debug)]
@@ -44,6 +45,8 @@ pub(super) struct Work {
     pub code: Arc<str>,
     pub kind: Kind,
     pub is_job: bool,
+    /// The trace of the request that it came with.
+    pub trace: Option<traces::Context>,
 }
 
 /// A statement that was accepted.

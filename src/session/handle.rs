@@ -25,6 +25,7 @@ use crate::output::Outputs;
 use crate::ownership::Whose;
 use crate::quota::Claim;
 use crate::store::{IdempotencyRow, Store, StoreError};
+use crate::traces;
 
 /// A session. Clones name the same one, and cost nothing.
 #[derive(Clone, Debug)]
@@ -120,7 +121,7 @@ impl Session {
     }
 
     /// Accepts a statement: stored once this answers; true where it was stored before, under the same key. Where nothing stands before it, the answer is held for at most
-    /// `statement.answer_within`, and then has the result if there is one.
+    /// `statement.answer_within`, and then has the result if there is one. `trace` is the request's.
     ///
     /// # Errors
     /// See [`SubmitError`]. Cancel safety: a caller that leaves cancels nothing; the statement may have been accepted.
@@ -128,11 +129,16 @@ impl Session {
         &self,
         code: &str,
         kind: Kind,
+        trace: Option<traces::Context>,
         key: Option<IdempotencyKey>,
     ) -> Result<(Arc<Statement>, bool), SubmitError> {
-        let code = code.into();
-        let is_job = false;
-        self.submit_work(Work { code, kind, is_job }, key).await
+        let work = Work {
+            code: code.into(),
+            kind,
+            is_job: false,
+            trace,
+        };
+        self.submit_work(work, key).await
     }
 
     /// Accepts a programmatic job, as [`Session::submit`] does a statement, and never holds the answer. Jobs are statements with
@@ -144,11 +150,16 @@ impl Session {
         &self,
         job: String,
         kind: Kind,
+        trace: Option<traces::Context>,
         key: Option<IdempotencyKey>,
     ) -> Result<(Arc<Statement>, bool), SubmitError> {
-        let code = job.into();
-        let is_job = true;
-        self.submit_work(Work { code, kind, is_job }, key).await
+        let work = Work {
+            code: job.into(),
+            kind,
+            is_job: true,
+            trace,
+        };
+        self.submit_work(work, key).await
     }
 
     async fn submit_work(

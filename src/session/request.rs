@@ -11,6 +11,7 @@ use crate::driver::DriverSpec;
 use crate::gpu::Ask;
 use crate::policy;
 use crate::quota::Cost;
+use crate::traces;
 
 /// A session's request as `GET /sessions/{id}` echoes it (livy-spec.md, 1.3), and as it is stored.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -79,6 +80,9 @@ pub struct NewSession {
     /// The groups that its owner was in.
     #[serde(default)]
     pub groups: Vec<String>,
+    /// The trace that its start belongs to: the request's.
+    #[serde(skip)]
+    pub trace: Option<traces::Context>,
 }
 
 impl NewSession {

@@ -7,7 +7,7 @@ import mmap
 import os
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Dict, List
+from typing import TYPE_CHECKING, Callable, Dict, List, Optional
 
 from ..background import BackgroundLog
 from ..channel import Channel
@@ -80,9 +80,9 @@ class PythonProcess(InterpreterProcess):
         """Set them in `os.environ`."""
         self._send({"type": "environment", "variables": variables})
 
-    def run(self, statement: int, secret: str, code: bytes) -> None:
+    def run(self, statement: int, secret: str, code: bytes, trace: Optional[str]) -> None:
         """Run a statement on the main thread."""
-        self._send({"type": "run", "id": statement, "secret": secret}, code)
+        self._send({"type": "run", "id": statement, "secret": secret, "trace": trace}, code)
 
     def complete(self, header: Header, code: bytes) -> None:
         """Ask the completion thread."""

@@ -1,8 +1,8 @@
 """Two pipes to R, which has no sockets that it can share and no JSON: one question at a time. Calls the loop.
 
-A question is a line of HEADER_BYTES filled with spaces, `TYPE ID SECRET CURSOR SIZE`, and SIZE bytes; an
-answer is a line `TYPE ID SECRET STATUS SIZE` and SIZE bytes. R closes its end between the two, so the next
-question is written only after an answer.
+A question is a line of HEADER_BYTES filled with spaces, `TYPE ID SECRET CURSOR SIZE DESCRIPTION`, and SIZE
+bytes; an answer is a line `TYPE ID SECRET STATUS SIZE` and SIZE bytes. R closes its end between the two, so
+the next question is written only after an answer. The description, of a statement's jobs, may have spaces.
 """
 
 import collections
@@ -35,9 +35,9 @@ class Answer(NamedTuple):
     body: bytes
 
 
-def question(kind: str, number: int, secret: str, cursor: int, body: bytes) -> bytes:
+def question(kind: str, number: int, secret: str, cursor: int, body: bytes, description: str = "") -> bytes:
     """A question as bytes."""
-    head = f"{kind} {number} {secret} {cursor} {len(body)}".encode("ascii")
+    head = f"{kind} {number} {secret} {cursor} {len(body)} {description}".encode("ascii")
     assert len(head) <= HEADER_BYTES
     return head.ljust(HEADER_BYTES) + body
 

@@ -1,6 +1,6 @@
 """One R process: how it is started, what it is asked, and its answers as the frames of other interpreters.
 
-Calls interpreter_process and channel.
+Calls interpreter_process, numbers and channel.
 """
 
 import base64
@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
-from typing import Callable, Dict, List
+from typing import Callable, Dict, List, Optional
 
 from ..background import BackgroundLog
 from ..capture import Capture
@@ -21,6 +21,7 @@ from ..config import Config
 from ..frames import Header
 from ..interpreter_process import InterpreterProcess
 from ..loop import Loop
+from ..numbers import description_of
 from ..output import dumps
 from .channel import Answer, RChannel, question
 
@@ -99,9 +100,10 @@ class RProcess(InterpreterProcess):
         """Have it attach SparkR to the backend of that port."""
         self._channel.ask(question("attach", 0, "-", 0, f"{port}\n{secret}".encode()))
 
-    def run(self, statement: int, secret: str, code: bytes) -> None:
+    def run(self, statement: int, secret: str, code: bytes, trace: Optional[str]) -> None:
         """Hand a statement to the child; R takes no bytes that are not UTF-8."""
-        self._channel.ask(question("run", statement, secret, 0, code.decode("utf-8", "replace").encode()))
+        text = code.decode("utf-8", "replace").encode()
+        self._channel.ask(question("run", statement, secret, 0, text, description_of(statement, trace)))
 
     def complete(self, header: Header, code: bytes) -> None:
         """Ask the child for candidates."""

@@ -19,7 +19,7 @@ use clusters::check_clusters;
 use driver::{check_driver, check_gpu, check_pool, check_profiles, check_run_as};
 use hadoop::{check_conf_dirs, check_hadoop};
 use policy::{check_quotas, check_rules};
-use server::{check_kept, check_server};
+use server::{check_kept, check_server, check_traces};
 use session::{check_limits, check_result, check_session, check_sizes, check_upload};
 use spark::{check_cluster, check_spark, check_submits};
 
@@ -163,6 +163,7 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Result<(), ConfigErro
         sql,
         log,
         metrics: Metrics { access: _ },
+        traces,
         limits,
         link,
         files: Files { allow },
@@ -190,6 +191,7 @@ pub(super) fn check(config: &Config, origins: &Origins) -> Result<(), ConfigErro
     check_sizes(output, log, link, limits, &fail)?;
     fail.at_least("events.replay_bytes", *replay_bytes, Size::kib(4))?;
     fail.at_least_one(&[("events.clients", *clients)])?;
+    check_traces(traces, &fail)?;
     check_limits(sql, limits, &fail)?;
     check_result(result, &fail)?;
     check_gpu(gpu, &fail)?;

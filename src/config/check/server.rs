@@ -1,8 +1,9 @@
 //! Checks of the server itself and of what it keeps. Called by `mod.rs`.
 
+use super::logins::{is_this_host, scheme_and_host};
 use super::{Fail, callers};
 use crate::config::error::ConfigError;
-use crate::config::keys::{Retention, Server, Store};
+use crate::config::keys::{Retention, Server, Store, Traces};
 
 pub(super) fn check_server(server: &Server, fail: &Fail<'_>) -> Result<(), ConfigError> {
     let Server {
@@ -93,6 +94,47 @@ fn is_origin(origin: &str) -> bool {
     let is_port =
         port.is_empty() || (port != own_port && number.is_some_and(|number| port == format!(":{number}")));
     is_name && is_port
+}
+
+pub(super) fn check_traces(traces: &Traces, fail: &Fail<'_>) -> Result<(), ConfigError> {
+    let Traces {
+        endpoint,
+        plaintext,
+        sample,
+        queue,
+        interval,
+        timeout,
+    } = traces;
+    if !(0.0..=1.0).contains(sample) {
+        return fail.because("traces.sample", format!("{sample} is not from 0.0 to 1.0"));
+    }
+    fail.at_least_one(&[("traces.queue", *queue)])?;
+    fail.positive(&[("traces.interval", *interval), ("traces.timeout", *timeout)])?;
+    if endpoint.is_empty() {
+        return Ok(());
+    }
+    match scheme_and_host(endpoint) {
+        _ if endpoint.contains(['?', '#']) => {
+            return fail.because("traces.endpoint", "has a query, which would be in the log");
+        }
+        Some(("https", _)) => {}
+        Some(("http", host)) if *plaintext || is_this_host(host) => {}
+        Some(("http", host)) => {
+            let reason = format!(
+                "traces would go to {host} for everybody on the way to read: use https, or set traces.plaintext = true if that is meant"
+            );
+            return fail.because("traces.endpoint", reason);
+        }
+        _ => {
+            let reason = format!("{endpoint:?} is not such as \"http://127.0.0.1:4318\" (no user in it)");
+            return fail.because("traces.endpoint", reason);
+        }
+    }
+    if !cfg!(feature = "otel") {
+        let reason = "this server is built without OpenTelemetry: build it with `--features otel`, or leave the key out";
+        return fail.because("traces.endpoint", reason);
+    }
+    Ok(())
 }
 
 pub(super) fn check_kept(store: &Store, retention: &Retention, fail: &Fail<'_>) -> Result<(), ConfigError> {

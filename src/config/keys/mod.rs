@@ -18,7 +18,7 @@ pub use clusters::NamedCluster;
 pub use driver::{Driver, Gpu, Link, Pool, Profile, RunAs};
 pub use output::{Events, Output, ResultStreams};
 pub use policy::{Files, Limits, PolicyConf, PolicyRule, Quota};
-pub use server::{Log, Metrics, Retention, Server, Shutdown, Store, Tls};
+pub use server::{Log, Metrics, Retention, Server, Shutdown, Store, Tls, Traces};
 pub use session::{Batch, Job, Session, Sql, Statement, Upload};
 pub use spark::{Cluster, ConfDir, Hadoop, Kubernetes, Spark, Yarn};
 pub use words::{

@@ -111,6 +111,23 @@ tables! {
         access: MetricsAccess = MetricsAccess::Admin;
     }
 
+    /// Traces by OpenTelemetry, of a build with the feature `otel` (docs/traces.md).
+    Traces at "traces" {
+        /// The collector that takes them, by OTLP over HTTP, such as `http://127.0.0.1:4318`; without a path, `/v1/traces` is asked for. Empty: none are
+        /// recorded.
+        endpoint: String = String::new();
+        /// Whether they may go to another host over http, for everybody on the way to read.
+        plaintext: bool = false;
+        /// The share that is recorded of the traces that begin here, `0.0` to `1.0`. A client's own `traceparent` says itself whether it is recorded.
+        sample: f64 = 1.0;
+        /// The most spans that wait to be sent; more are left out, and counted.
+        queue: usize = 4096;
+        /// How long a span waits for others to be sent with.
+        interval: Span = Span::secs(5);
+        /// How long the collector may take for an answer.
+        timeout: Span = Span::secs(10);
+    }
+
     /// The end of the server.
     Shutdown at "shutdown" {
         /// What happens to sessions: `keep`, they run on and wait for the next server; `end`, they end.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::driving::{count_end, overhead};
+use super::driving::overhead;
 use super::{Accepted, Actor, Done, Reply};
 use crate::clock::now_ms;
 use crate::session::command::{Command, SubmitError, Submitted, Work};
@@ -65,7 +65,9 @@ impl Actor {
             return;
         }
         let since = Instant::now();
+        let trace = work.trace;
         let statement = Arc::new(self.number(work));
+        self.spans.begin(self.id, &statement, trace);
         let key = key.map(|key| {
             Box::new(IdempotencyRow {
                 statement_id: Some(statement.id),
@@ -112,6 +114,7 @@ impl Actor {
         }: Accepted,
     ) {
         if let Err(error) = stored {
+            self.spans.end(statement.id, statement.state.as_str(), "refused");
             let _ = reply.send(Err(error.into()));
             return;
         }
@@ -152,7 +155,7 @@ impl Actor {
         }
         if let Some(statement) = waiting.and_then(|at| self.queue.remove(at)) {
             let statement = Arc::new(statement.cancelled());
-            count_end(self.id, &statement, "cancelled");
+            self.has_ended(&statement, "cancelled");
             self.store_and_reply(statement.end(self.id), reply);
             self.remember(statement);
             self.publish();

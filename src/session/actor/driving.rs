@@ -28,7 +28,11 @@ impl Actor {
                 let waited = u32::try_from(now_ms() - statement.accepted).unwrap_or(0);
                 metrics::STATEMENT_WAIT.observe(f64::from(waited) / 1e3);
                 let sent = Some(Instant::now());
-                driver.run(statement.id, statement.kind.as_str(), code).await;
+                self.spans.event(statement.id, "sent");
+                let trace = self.spans.for_spark(statement.id);
+                driver
+                    .run(statement.id, statement.kind.as_str(), code, trace)
+                    .await;
                 let statement = Arc::new(statement.sent());
                 self.feed.statement(&statement);
                 self.running = Some(Running {
@@ -78,6 +82,7 @@ impl Actor {
             DriverEvent::Failed { reason } => self.reason = Some(one_line(&reason)),
             DriverEvent::Started { id, at } => {
                 self.driver_has(id);
+                self.spans.event(id, "started");
                 let running = self.running.as_mut().filter(|running| running.statement.id == id);
                 if let Some(sent) = running.and_then(|running| running.sent.take()) {
                     overhead("send", sent);
@@ -293,7 +298,7 @@ impl Actor {
             self.running = None;
             self.contacts.active();
             let is_job = statement.is_job();
-            count_end(self.id, &statement, statement.outcome());
+            self.has_ended(&statement, statement.outcome());
             count_time(&statement);
             self.remember(statement);
             self.drop_old(is_job);
@@ -305,13 +310,24 @@ impl Actor {
     pub(super) fn finish(&mut self, statement: &Statement) {
         // What else ends without the driver's word was lost.
         let is_cancelled = statement.state == StatementState::Cancelled;
-        count_end(
-            self.id,
-            statement,
-            if is_cancelled { "cancelled" } else { "lost" },
-        );
+        self.has_ended(statement, if is_cancelled { "cancelled" } else { "lost" });
         self.store_later(statement.end(self.id));
         self.remember(Arc::new(statement.clone()));
+    }
+
+    /// Counts and logs an end, and ends its span.
+    pub(super) fn has_ended(&mut self, statement: &Statement, outcome: &'static str) {
+        let trace = self.spans.end(statement.id, statement.state.as_str(), outcome);
+        debug!(
+            session.id = self.id,
+            statement.id = statement.id,
+            outcome,
+            trace = trace.map(|trace| trace.trace_id()),
+            "a statement has ended"
+        );
+        metrics::STATEMENTS_ENDED
+            .with_label_values(&[outcome, statement.kind.as_str()])
+            .inc();
     }
 
     pub(super) fn remember(&mut self, statement: Arc<Statement>) {
@@ -350,19 +366,6 @@ impl Actor {
             self.shared.outputs.drop_below(self.id, below);
         }
     }
-}
-
-/// Counts and logs an end.
-pub(super) fn count_end(session: i64, statement: &Statement, outcome: &str) {
-    debug!(
-        session.id = session,
-        statement.id = statement.id,
-        outcome,
-        "a statement has ended"
-    );
-    metrics::STATEMENTS_ENDED
-        .with_label_values(&[outcome, statement.kind.as_str()])
-        .inc();
 }
 
 /// Counts what a statement took in its driver.

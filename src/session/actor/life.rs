@@ -127,7 +127,7 @@ impl Actor {
 
     /// The same for a phase that is counted elsewhere.
     pub(super) fn start_step(&mut self, name: &'static str) {
-        if let Some(took) = self.start.step() {
+        if let Some(took) = self.start.step(name) {
             self.feed.started(Phase { name, took });
         }
     }

@@ -11,6 +11,7 @@ mod commands;
 mod driving;
 mod gpus;
 mod life;
+mod spans;
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -23,6 +24,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{debug, info, warn};
 
+use self::spans::Spans;
 use super::command::{Command, SubmitError, Submitted};
 use super::feed::Feed;
 use super::handle::Session;
@@ -39,6 +41,7 @@ use crate::metrics::{self, StartClock};
 use crate::ownership::Share;
 use crate::pool::Reserved;
 use crate::store::{Op, StoreError};
+use crate::traces::Span;
 use crate::turn::{Held, Turn};
 
 /// Lines that the server adds to one session's log, at most; the oldest go.
@@ -170,6 +173,7 @@ pub(super) struct Actor {
     was_ready: bool,
     begun: Instant,
     start: StartClock,
+    spans: Spans,
     /// How long it had lived before this server, or how long ago it had ended.
     age: Duration,
     launching: bool,
@@ -192,6 +196,11 @@ impl Actor {
         publish: watch::Sender<Arc<Snapshot>>,
         past: Past,
     ) -> Self {
+        let is_new = past.age.is_zero();
+        let start = match is_new {
+            true => Spans::of_start(session.id, session.kind, request.trace),
+            false => Span::default(),
+        };
         Self {
             id: session.id,
             request,
@@ -219,7 +228,8 @@ impl Actor {
             next_job: past.next_job,
             was_ready: past.was_ready,
             begun: Instant::now(),
-            start: StartClock::begin(past.age.is_zero()),
+            start: StartClock::begin(is_new, start),
+            spans: Spans::default(),
             age: past.age,
             launching: false,
             ready_by: None,
@@ -262,6 +272,7 @@ impl Actor {
         }
         if self.ended.is_none() {
             // The server stops and the driver goes on; the next server takes it from here.
+            self.spans.leave();
             return;
         }
         self.shared.sessions.forget(self.id);
@@ -313,6 +324,7 @@ impl Actor {
                 _ => "died",
             };
             metrics::SESSIONS_ENDED.with_label_values(&[outcome]).inc();
+            self.start.failed(outcome);
             self.link_history();
         }
         self.feed.state(next);

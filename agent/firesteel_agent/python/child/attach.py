@@ -9,9 +9,9 @@ import sys
 import warnings
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, Optional
 
-from ...numbers import group_of, name_of
+from ...numbers import TRACE_KEY, description_of, group_of
 from ...own_context import makes_its_own
 from ...unpacked import prefer_unpacked
 
@@ -42,6 +42,9 @@ class SparkHandle:
         self.sql_context: Any = None
         self._may_replace = False
         self._jvm_context: Any = None
+        self.trace: Optional[str] = None
+        """The `traceparent` of the statement that runs."""
+        self._is_traced = False
 
     def attach(self, port: int, secret: str) -> None:
         """Open the gateway and predefine the names. The secret is in the environment only meanwhile."""
@@ -75,9 +78,11 @@ class SparkHandle:
             replaced = False
             print(f"The SparkContext is gone and no other can be made: {failure}", file=sys.__stderr__)
         with suppress(Exception):  # Plain Python runs without Spark.
-            self._context_class._active_spark_context._jsc.setJobGroup(
-                group_of(statement), name_of(statement), True
-            )
+            context = self._context_class._active_spark_context._jsc
+            context.setJobGroup(group_of(statement), description_of(statement, self.trace), True)
+            self._is_traced = self._is_traced or self.trace is not None
+            if self._is_traced:
+                context.setLocalProperty(TRACE_KEY, self.trace)
         return replaced
 
     def _forget_stopped(self) -> None:

@@ -84,6 +84,7 @@ def serve(
             elif header["type"] == "environment":
                 os.environ.update(header["variables"])
             elif header["type"] == "run":
+                spark.trace = header["trace"]
                 if is_job(header["id"]):
                     reply, value = repl.run_job(header["id"], body)
                 else:

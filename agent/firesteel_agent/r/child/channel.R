@@ -1,7 +1,7 @@
 # What the agent asks and what it is told, over two pipes. Calls nobody.
 #
-# The agent sends a line of HEADER_BYTES, filled with spaces: `TYPE ID SECRET CURSOR SIZE`, then SIZE bytes. It sends the
-# next only after an answer: a line `TYPE ID SECRET STATUS SIZE`, then SIZE bytes.
+# The agent sends a line of HEADER_BYTES, filled with spaces: `TYPE ID SECRET CURSOR SIZE DESCRIPTION`, then SIZE bytes. It
+# sends the next only after an answer: a line `TYPE ID SECRET STATUS SIZE`, then SIZE bytes.
 #
 # A pipe is open only while it is read or written, so user code that closes all connections closes none of ours. What it
 # reads is asked for byte by byte exact, so nothing is lost in a buffer.
@@ -15,10 +15,12 @@ receive <- function(path) {
   header <- readBin(pipe, "raw", HEADER_BYTES)
   if (length(header) < HEADER_BYTES) return(NULL)
   words <- strsplit(trimws(rawToChar(header)), " ", fixed = TRUE)[[1L]]
+  # The description of a statement's jobs, the one field that has spaces.
+  description <- paste(words[-(1:5)], collapse = " ")
   size <- as.numeric(words[5L])
   body <- readBin(pipe, "raw", size)
   if (length(body) < size) return(NULL)
-  list(type = words[1L], id = words[2L], secret = words[3L], cursor = as.integer(words[4L]), body = body)
+  list(type = words[1L], id = words[2L], secret = words[3L], cursor = as.integer(words[4L]), body = body, description = description)
 }
 
 # Answer; `body` is text or raw bytes.

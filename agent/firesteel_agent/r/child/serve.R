@@ -53,7 +53,7 @@ version_text <- function() paste(R.version$major, R.version$minor, sep = ".")
 run <- function(asked, max_bytes) {
   # An interrupt that came too late for the statement before must not hit this one.
   tryCatch(allowInterrupts(Sys.sleep(0)), interrupt = function(late) NULL)
-  set_job_group(asked$id)
+  set_job_group(asked$id, asked$description)
   failure <- evaluate(asked$body)
   drawn <- tryCatch(take_plots(max_bytes), error = function(problem) {
     message("The plots could not be taken: ", conditionMessage(problem))

@@ -64,11 +64,11 @@ attach_spark <- function(port, secret) {
   spark$attached <- TRUE
 }
 
-# Put a statement's Spark jobs into its group, which a cancel names.
-set_job_group <- function(id) {
+# Put a statement's Spark jobs into its group, which a cancel names; the UI shows the description.
+set_job_group <- function(id, description) {
   if (spark$attached) {
     # Plain R runs without Spark.
-    try(asNamespace("SparkR")$setJobGroup(paste0("firesteel-statement-", id), paste("statement", id), TRUE), silent = TRUE)
+    try(asNamespace("SparkR")$setJobGroup(paste0("firesteel-statement-", id), description, TRUE), silent = TRUE)
   }
 }
 
