@@ -122,7 +122,8 @@ impl Tickets {
     }
 }
 
-/// The user that a principal is: of a realm that is let in, and without a second part, as `alice/admin` has, which is another's role or a host.
+/// The user that a principal is: of a realm that is let in, and without a second part, as `alice/admin` has, which is another's role or a host, unless it is
+/// a service that is let in.
 fn user(principal: &str, settings: &config::Kerberos) -> Option<String> {
     let (name, realm) = principal.rsplit_once('@')?;
     let (_, own) = settings.principal.rsplit_once('@')?;
@@ -131,13 +132,24 @@ fn user(principal: &str, settings: &config::Kerberos) -> Option<String> {
     } else {
         settings.realms.iter().any(|one| one == realm)
     };
-    let user = if settings.strip_realm && realm == own {
-        name
-    } else {
-        principal
+    let name = service(name, settings).unwrap_or(name);
+    let user = match settings.strip_realm && realm == own {
+        true => name.to_owned(),
+        false => format!("{name}@{realm}"),
     };
     // A name with @ of its own could pass for one of another realm.
-    (is_let_in && !name.contains('@') && valid_user(user)).then(|| user.to_owned())
+    (is_let_in && !name.contains('@') && valid_user(&user)).then_some(user)
+}
+
+/// What a service is called, where it is let in.
+fn service<'a>(name: &'a str, settings: &config::Kerberos) -> Option<&'a str> {
+    let (service, host) = name.split_once('/').filter(|(_, host)| !host.contains('/'))?;
+    let is_it = |listed: &String| {
+        listed
+            .split_once('/')
+            .is_some_and(|(one, of)| one == service && (of == "*" || of == host))
+    };
+    settings.services.iter().any(is_it).then_some(service)
 }
 
 #[cfg(test)]
@@ -166,7 +178,24 @@ mod tests {
         ] {
             assert_eq!(ask(refused, &settings), None, "{refused}");
         }
+        settings.services = vec!["hue/gate.example.com".to_owned(), "knox/*".to_owned()];
+        for (principal, expected) in [
+            ("hue/gate.example.com@EXAMPLE.COM", Some("hue")),
+            ("hue/other.example.com@EXAMPLE.COM", None),
+            ("hue/gate.example.com@OTHER.COM", None),
+            ("hue/gate.example.com/x@EXAMPLE.COM", None),
+            ("knox/any.example.com@EXAMPLE.COM", Some("knox")),
+            ("knox/a/b@EXAMPLE.COM", None),
+            ("knox@EXAMPLE.COM", Some("knox")),
+            ("alice/admin@EXAMPLE.COM", None),
+        ] {
+            assert_eq!(ask(principal, &settings).as_deref(), expected, "{principal}");
+        }
         settings.realms = vec!["EXAMPLE.COM".to_owned(), "OTHER.COM".to_owned()];
+        assert_eq!(
+            ask("knox/a@OTHER.COM", &settings),
+            Some("knox@OTHER.COM".to_owned())
+        );
         assert_eq!(ask("alice@EXAMPLE.COM", &settings), Some("alice".to_owned()));
         assert_eq!(
             ask("alice@OTHER.COM", &settings),

@@ -273,7 +273,7 @@ pub(super) static ROWS: &[Row] = &[
     ),
     none(
         "livy.server.auth.kerberos.name-rules",
-        "access.kerberos.realms and access.kerberos.strip_realm; `hue/host@REALM` and the like are nobody here (docs/authentication.md)",
+        "access.kerberos.realms and access.kerberos.strip_realm; `hue/host@REALM` and the like are let in by access.kerberos.services",
     )
     .was(&["livy.server.auth.kerberos.name_rules"]),
     row(

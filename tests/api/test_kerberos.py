@@ -117,6 +117,21 @@ def test_a_role_is_no_user(server: Server, log_in: Callable[[str], None]) -> Non
     assert send(server, token()).status_code == 200
 
 
+def test_a_service_that_is_listed(
+    realm: Realm, serve: Callable[..., Server], log_in: Callable[[str], None], stub_home: Stub
+) -> None:
+    """A gateway logs in by its own principal, and acts for others as its name may."""
+    log_in("mallory/admin")
+    base = {**stub_home.settings, "access.mode": "kerberos", **realm.settings}
+    own = {"access.kerberos.services": ["mallory/admin"], "access.superusers": ["mallory"]}
+    gate = serve({**base, **own, "access.impersonation": True}, env=realm.env)
+    header = f"Negotiate {base64.b64encode(token()).decode()}"
+    session = Api(gate.url, headers={"Authorization": header}).create(proxyUser="alice")
+    assert (session.created["owner"], session.created["proxyUser"]) == ("mallory", "alice")
+    other = serve({**base, "access.kerberos.services": ["hue/*"]}, env=realm.env)
+    assert send(other, token()).status_code == 401
+
+
 def test_realms(
     realm: Realm, serve: Callable[..., Server], log_in: Callable[[str], None], stub_home: Stub
 ) -> None:

@@ -117,6 +117,7 @@ pub(super) fn check_kerberos(kerberos: &Kerberos, fail: &Fail<'_>) -> Result<(),
         principal,
         realms,
         strip_realm: _,
+        services,
         at_once,
     } = kerberos;
     if keytab == Path::new("") {
@@ -134,6 +135,15 @@ pub(super) fn check_kerberos(kerberos: &Kerberos, fail: &Fail<'_>) -> Result<(),
     }
     if realms.iter().any(|realm| realm.is_empty() || realm.contains('@')) {
         return fail.because("access.kerberos.realms", "a realm is a name such as EXAMPLE.COM");
+    }
+    for service in services {
+        let parts: Vec<&str> = service.split('/').collect();
+        let is_odd = |c: char| c == '@' || c.is_whitespace() || c.is_control();
+        if parts.len() != 2 || parts.contains(&"") || service.contains(is_odd) {
+            let reason =
+                format!("{service:?} is no service such as \"hue/gateway.example.com\" or \"hue/*\"");
+            return fail.because("access.kerberos.services", reason);
+        }
     }
     fail.at_least_one(&[("access.kerberos.at_once", *at_once)])
 }

@@ -161,6 +161,9 @@ tables! {
         realms: Vec<String> = Vec::new();
         /// Whether `alice@EXAMPLE.COM` of the server's own realm is the user `alice`; users of other realms keep theirs.
         strip_realm: bool = true;
+        /// Services that are let in, such as `["hue/gateway.example.com", "knox/*"]`, each the user that its first part names; a `*` stands for any host. Other
+        /// principals with a second part are nobody.
+        services: Vec<String> = Vec::new();
         /// Tickets that are looked at at the same time; more wait.
         at_once: usize = 4;
     }
