@@ -139,7 +139,8 @@ impl<'a> Rules<'a> {
                 ));
             }
         }
-        for (rule, caps) in &self.rules {
+        // Twice: caps of one key that are written in different units are found by what the first time has made of it.
+        for (rule, caps) in self.rules.iter().chain(&self.rules) {
             for (pattern, most) in caps.cap.iter() {
                 cap(
                     asked.conf,

@@ -216,6 +216,18 @@ fn a_profile_can_be_chosen_for_them() {
     assert_eq!(own[key], "small");
 }
 
+#[test]
+fn caps_that_can_t_hold_together_are_refused() {
+    let rule = |most| PolicyRule {
+        cap: TextMap(conf(&[("spark.driver.memory", most)])),
+        ..PolicyRule::default()
+    };
+    let all = BTreeMap::from([("a".to_owned(), rule("4g")), ("b".to_owned(), rule("10min"))]);
+    // Read as minutes that is over the second one, which is no amount of memory.
+    let refused = settled(&all, conf(&[("spark.driver.memory", "512m")]), &Conf::new());
+    assert!(refused.is_err_and(|why| why.contains("\"10min\" can't be compared with 4g")));
+}
+
 const KEYS: &[&str] = &[
     "spark.driver.memory",
     "SPARK.driver.MEMORY",
