@@ -10,7 +10,7 @@ use super::lenient;
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct CreateSession {
-    /// `pyspark` (or `python`), `sql`, `shared` (the default: each statement may name its own).
+    /// `pyspark` (or `python`, `pyspark3`), `spark` (or `scala`), `sparkr` (or `r`), `sql`, or `shared`, the default: each statement may name its own.
     #[serde(deserialize_with = "lenient::text")]
     #[schema(example = "pyspark")]
     pub kind: Option<String>,

@@ -48,7 +48,7 @@ function parts(api, method, path, operation) {
     const [kind, content] = Object.entries(operation.requestBody?.content ?? {})[0] ?? [];
     const parameters = (operation.parameters ?? []).map((one) => [one.name, `${one.in}, ${typeOf(one.schema)}`, one.required, one.description]);
     return [
-        operation.description && h("p", null, operation.description),
+        operation.description && h("p", null, prose(operation.description)),
         parameters.length > 0 && table("Parameters", parameters),
         content && h("div", null, h("h3", null, `Body: ${kind}`), schema(api, content.schema), example(content.example)),
         example(command(method, path, kind, content?.example), "By curl"),
@@ -60,7 +60,7 @@ function parts(api, method, path, operation) {
 function answer(api, status, response) {
     const headers = Object.entries(response.headers ?? {}).map(([name, one]) => [name, typeOf(one.schema), false, one.description]);
     const contents = Object.entries(response.content ?? {});
-    const text = h("span", null, h("code", null, status), " ", response.description);
+    const text = h("span", null, h("code", null, status), " ", prose(response.description));
     if (contents.length === 0 && headers.length === 0) return h("p", null, text);
     return h("details", null, h("summary", null, text),
         headers.length > 0 && table("Headers", headers),
@@ -73,12 +73,12 @@ function schema(api, given, depth = 0) {
     const list = found.items ? resolved(api, found.items) : null;
     const [shown, of] = list ? [list[1], `list of ${list[0] || typeOf(found.items)}`] : [found, name];
     const fields = Object.entries(shown.properties ?? {});
-    if (fields.length === 0) return h("p", null, of || typeOf(found), found.description ? `: ${found.description}` : "");
+    if (fields.length === 0) return h("p", null, of || typeOf(found), found.description && [": ", prose(found.description)]);
     const rows = fields.map(([key, field]) => {
         const [, inner] = resolved(api, field);
         const item = inner.items ? resolved(api, inner.items)[1] : inner;
         const more = item.properties && depth < DEPTH && h("details", null, h("summary", null, "Fields"), schema(api, field, depth + 1));
-        return [key, typeOf(field), shown.required?.includes(key), [field.description ?? inner.description ?? "", more]];
+        return [key, typeOf(field), shown.required?.includes(key), [prose(field.description ?? inner.description), more]];
     });
     return table(of || "Fields", rows);
 }
@@ -105,7 +105,12 @@ function table(caption, rows) {
     return h("div", { class: "scroll" }, h("table", null, h("caption", null, caption),
         h("thead", null, h("tr", null, ["Name", "Type", "Meaning"].map((title) => h("th", { scope: "col" }, title)))),
         h("tbody", null, rows.map(([name, type, isRequired, meaning]) => h("tr", null,
-            h("th", { scope: "row" }, h("code", null, name), isRequired && h("small", null, " required")), h("td", null, type), h("td", null, meaning))))));
+            h("th", { scope: "row" }, h("code", null, name), isRequired && h("small", null, " required")), h("td", null, type), h("td", null, typeof meaning === "string" ? prose(meaning) : meaning))))));
+}
+
+/** A text of the document, with what stands between backticks as code. */
+function prose(text) {
+    return (text ?? "").split("`").map((part, at) => (at % 2 ? h("code", null, part) : part));
 }
 
 function example(value, title = "Example") {
