@@ -113,7 +113,7 @@ class Peer:
                 self.unacked = [frame for frame in self.unacked if frame[0] > header["seq"]]
             return
         with self.changed:
-            if header["type"] in ("progress", "output", "completion"):
+            if header["type"] in ("progress", "output", "completion", "context_made"):
                 assert "seq" not in header
                 self.frames.append((header, body))
                 self.changed.notify_all()
