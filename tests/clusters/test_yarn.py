@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
+import shutil
 import sqlite3
 import tarfile
 from pathlib import Path
@@ -224,6 +225,7 @@ def test_an_application_whose_batch_is_forgotten_is_ended(
     with sqlite3.connect(cluster.database) as database:
         database.execute("DELETE FROM batches")
         database.execute("DELETE FROM drivers")
+    shutil.rmtree(cluster.state_dir / "run")  # By its directory it would be known still.
     cluster.start()
     assert yarn.wait_over(app_id)["finalStatus"] == "KILLED"
     assert "an application that nobody has is ended" in cluster.log()
