@@ -34,7 +34,7 @@ def test_a_login(provider: Provider, serve_oidc: Callable[..., Server], tmp_path
     page = browser.get("/")
     assert page.url == f"{browser.url}/login"
     assert "<form" not in page.text
-    (link,) = re.findall('<a href="([^"]+)">Log in with Example &#38; &#60;Co&#62;</a>', page.text)
+    (link,) = re.findall('<a[^>]* href="([^"]+)">Log in with Example &#38; &#60;Co&#62;</a>', page.text)
     begun = browser.get(link, allow_redirects=False)
     assert re.fullmatch(
         r"firesteel-login=[A-Za-z0-9_-]{43}; Path=/; Max-Age=600; HttpOnly; SameSite=Lax",

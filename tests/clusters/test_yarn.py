@@ -4,8 +4,8 @@ mode."""
 from __future__ import annotations
 
 import os
-import signal
 import shutil
+import signal
 import sqlite3
 import tarfile
 from pathlib import Path

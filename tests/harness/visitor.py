@@ -73,7 +73,7 @@ def goes_to(page: requests.Response) -> str:
 def alert(page: requests.Response) -> str:
     """What a page says that is wrong."""
     assert page.headers["Content-Type"] == "text/html;charset=utf-8"
-    (sentence,) = re.findall(r'<p role="alert">(.*?)</p>', page.text)
+    (sentence,) = re.findall(r'<p[^>]* role="alert">(.*?)</p>', page.text)
     return sentence
 
 
