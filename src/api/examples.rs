@@ -39,10 +39,10 @@ impl Examples {
             show(&mut body.content, example);
         }
         for (status, response) in &mut operation.responses.responses {
-            let of = |example: Option<&'_ Example>| example?.responses.get(status).cloned();
-            let example = of(own).or_else(|| of(self.0.get(ERRORS)));
+            let mut known = own.into_iter().chain(self.0.get(ERRORS));
+            let example = known.find_map(|known| known.responses.get(status));
             if let (RefOr::T(response), Some(example)) = (response, example) {
-                show(&mut response.content, &example);
+                show(&mut response.content, example);
             }
         }
     }

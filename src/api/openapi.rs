@@ -1,5 +1,7 @@
 //! The OpenAPI document, and what it knows of the routes: which methods a path has.
 
+use std::sync::LazyLock;
+
 use actix_web::dev::ResourceDef;
 use actix_web::http::header::{ALLOW, LOCATION};
 use actix_web::web::Data;
@@ -35,9 +37,8 @@ use super::wire::JSON;
 )]
 struct Document;
 
-/// The document, made from the routes that the server has.
-#[must_use]
-pub fn document() -> utoipa::openapi::OpenApi {
+/// Made when it is asked for first.
+static MADE: LazyLock<utoipa::openapi::OpenApi> = LazyLock::new(|| {
     let (_, mut document) = App::new()
         .into_utoipa_app()
         .openapi(Document::openapi())
@@ -45,13 +46,19 @@ pub fn document() -> utoipa::openapi::OpenApi {
         .split_for_parts();
     common::describe(&mut document);
     document
+});
+
+/// The document, made from the routes that the server has.
+#[must_use]
+pub fn document() -> &'static utoipa::openapi::OpenApi {
+    &MADE
 }
 
 /// This document.
 #[utoipa::path(operation_id = "getOpenapi", tag = "service", responses((status = 200, description = "the OpenAPI document")))]
 #[get("/openapi.json")]
 pub async fn serve(_on: OnServer<List>, request: HttpRequest) -> HttpResponse {
-    ok(&request, &document())
+    ok(&request, document())
 }
 
 /// Which methods each path has.
@@ -62,7 +69,7 @@ impl RouteTable {
     /// Reads the table from the document, for routes below `base_path`.
     #[must_use]
     pub fn new(base_path: &str) -> Self {
-        let routes = document().paths.paths.into_iter().map(|(path, item)| {
+        let routes = document().paths.paths.iter().map(|(path, item)| {
             let methods = [
                 ("GET, HEAD", item.get.is_some()),
                 ("POST", item.post.is_some()),

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use tokio::time::sleep;
-use tracing::warn;
 use uuid::Uuid;
 
 use super::life::{Ask, Fate, Life};
@@ -105,17 +104,15 @@ impl Life {
 
     /// Follows what the driver writes, where that can be read while it runs.
     fn follow_log(&mut self, report: &Report) {
-        let application = report.application.as_ref();
-        let Some(application) = application.filter(|application| application.state == State::Running) else {
-            return;
-        };
-        let log = self.cluster().and_then(|cluster| cluster.live_log(application));
-        if let (None, Some(log), Some(run_dir)) = (&self.pod_log, log, &self.snapshot.run_dir) {
+        if let (None, Some(application), Some(cluster), Some(run_dir)) = (
+            &self.pod_log,
+            &report.application,
+            self.cluster(),
+            &self.snapshot.run_dir,
+        ) {
             let max_bytes = self.shared.config.log.max_bytes.bytes();
-            match PodLog::follow(log, run_dir, max_bytes, &self.shared.background) {
-                Ok(follower) => self.pod_log = Some(follower),
-                Err(error) => warn!(%error, "a driver's log can't be written"),
-            }
+            let background = &self.shared.background;
+            self.pod_log = PodLog::of_running(cluster, application, run_dir, max_bytes, background);
         }
     }
 

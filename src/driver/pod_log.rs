@@ -10,11 +10,12 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::warn;
 
 use super::log::{self, Segments};
 use super::run_dir::{RunDir, read_plain};
 use crate::background::Background;
-use crate::cluster::LiveLog;
+use crate::cluster::{Application, Cluster, LiveLog, State};
 
 /// The file of a driver's directory that has the time of the last line taken.
 const TAKEN: &str = "pod_log";
@@ -36,6 +37,22 @@ pub struct PodLog {
 }
 
 impl PodLog {
+    /// Begins to follow what an application's driver writes, where it runs and its log can be read meanwhile; none where it is not so, or
+    /// the disk says no, which the server's log tells. As [`PodLog::follow`].
+    pub fn of_running(
+        cluster: &Cluster,
+        application: &Application,
+        run_dir: &RunDir,
+        max_bytes: u64,
+        background: &Background,
+    ) -> Option<Self> {
+        let is_running = application.state == State::Running;
+        let log = is_running.then(|| cluster.live_log(application)).flatten()?;
+        Self::follow(log, run_dir, max_bytes, background)
+            .inspect_err(|error| warn!(%error, "a driver's log can't be written"))
+            .ok()
+    }
+
     /// Begins to follow, or goes on where an earlier one has stopped; `max_bytes` is `log.max_bytes`. The submit, whose output stands
     /// before it, must have ended. Writes files.
     ///

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::sleep;
-use tracing::warn;
 use uuid::Uuid;
 
 use super::diagnosis::exception_in;
@@ -139,15 +138,11 @@ impl Remote {
 
     /// Follows what the driver writes, once its submit writes no more.
     fn follow_log(&mut self, report: &Report, background: &Background) {
-        let running = report.application.as_ref().filter(|application| {
-            self.submit.is_some() && self.pod_log.is_none() && application.state == State::Running
-        });
-        let Some(log) = running.and_then(|application| self.cluster.live_log(application)) else {
-            return;
-        };
-        match PodLog::follow(log, &self.log.run_dir, self.log.max_bytes, background) {
-            Ok(follower) => self.pod_log = Some(follower),
-            Err(error) => warn!(%error, "a driver's log can't be written"),
+        if let (true, None, Some(application)) = (self.is_submitted(), &self.pod_log, &report.application) {
+            let RemoteLog {
+                run_dir, max_bytes, ..
+            } = &self.log;
+            self.pod_log = PodLog::of_running(&self.cluster, application, run_dir, *max_bytes, background);
         }
     }
 

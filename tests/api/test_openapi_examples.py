@@ -148,9 +148,11 @@ def batches(ask: Ask) -> None:
         "/batches",
         {"file": upload["uri"], "args": ["world"], "name": "hello", "conf": SMALL},
     )
-    ended = lambda: ask("getBatchState", "GET", "/batches/0").json()["state"] == "success"  # noqa: E731
+
+    def ended() -> bool:
+        return ask("getBatchState", "GET", "/batches/0/state").json()["state"] == "success"
+
     wait_until("it has ended", ended, LIMIT)
-    ask("getBatchState", "GET", "/batches/0/state")
     ask("getBatch", "GET", "/batches/0")
     ask("listBatches", "GET", "/batches?size=1")
     ask("getBatchLog", "GET", "/batches/0/log?from=1&size=1")

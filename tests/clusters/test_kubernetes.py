@@ -4,8 +4,6 @@ Spark that a kubelet of the tests' own runs."""
 from __future__ import annotations
 
 import os
-import shutil
-import sqlite3
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Iterator
@@ -211,11 +209,7 @@ def test_an_application_whose_batch_is_forgotten_is_ended(server: Server, kubern
     batch = Batch(server, jobs, job="plain")
     batch.wait("running")
     wait_until("its submit has ended", lambda: not server.driver_processes(), LIMIT)
-    server.kill9()
-    with sqlite3.connect(server.database) as database:
-        database.execute("DELETE FROM batches")
-        database.execute("DELETE FROM drivers")
-    shutil.rmtree(server.state_dir / "run")
+    server.forget()
     server.start()
     wait_until("its pod is deleted", lambda: not kubernetes.pods(), 60)
     assert "an application that nobody has is ended" in server.log()

@@ -7,8 +7,6 @@ import base64
 import contextlib
 import io
 import json
-import shutil
-import sqlite3
 import tarfile
 from pathlib import Path
 from typing import Iterator
@@ -164,11 +162,7 @@ def test_ends_from_outside(server: Server, kubernetes: Kubernetes):
 def test_what_a_forgotten_session_has_is_cleared(server: Server, kubernetes: Kubernetes):
     session = server.api.create()
     session.wait("idle", limit=LIMIT)
-    server.kill9()
-    with sqlite3.connect(server.database) as database:
-        database.execute("DELETE FROM sessions")
-        database.execute("DELETE FROM drivers")
-    shutil.rmtree(server.state_dir / "run")
+    server.forget()
     # Another server's, and one that nobody of ours has made.
     others = {
         name: {"metadata": {"name": name, "labels": labels}, "data": {}}

@@ -4,9 +4,7 @@ mode."""
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import sqlite3
 import tarfile
 from pathlib import Path
 from typing import Iterator
@@ -221,11 +219,7 @@ def test_an_application_whose_batch_is_forgotten_is_ended(
     batch = Batch(cluster, jobs, str(tmp_path / "never"))
     app_id = batch.wait_id()
     wait_until("its submit has ended", lambda: not cluster.driver_processes(), LIMIT)
-    cluster.kill9()
-    with sqlite3.connect(cluster.database) as database:
-        database.execute("DELETE FROM batches")
-        database.execute("DELETE FROM drivers")
-    shutil.rmtree(cluster.state_dir / "run")  # By its directory it would be known still.
+    cluster.forget()
     cluster.start()
     assert yarn.wait_over(app_id)["finalStatus"] == "KILLED"
     assert "an application that nobody has is ended" in cluster.log()

@@ -12,6 +12,7 @@ import select
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import tempfile
 import threading
@@ -135,6 +136,14 @@ class Server:
         """Start it, again on the same state directory where it has run before, and wait until it listens."""
         self.spawn(**env)
         assert self.comes_up(), f"the server ended before it listened; its log:\n{self.log()[-4000:]}"
+
+    def forget(self) -> None:
+        """Kill it, and take away all that the next one would know its drivers by: rows and directories."""
+        self.kill9()
+        with sqlite3.connect(self.database) as database:
+            for table in ("sessions", "batches", "drivers"):
+                database.execute(f"DELETE FROM {table}")
+        shutil.rmtree(self.state_dir / "run")
 
     def comes_up(self) -> bool:
         """Wait until it listens; false when it has ended before."""

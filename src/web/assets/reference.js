@@ -51,7 +51,7 @@ function parts(api, method, path, operation) {
         operation.description && h("p", null, prose(operation.description)),
         parameters.length > 0 && table("Parameters", parameters),
         content && h("div", null, h("h3", null, `Body: ${kind}`), schema(api, content.schema), example(content.example)),
-        example(command(method, path, kind, content?.example), "By curl"),
+        block("By curl", command(method, path, kind, content?.example)),
         h("h3", null, "Answers"),
         Object.entries(operation.responses).sort().map(([status, response]) => answer(api, status, response)),
     ];
@@ -113,9 +113,12 @@ function prose(text) {
     return (text ?? "").split("`").map((part, at) => (at % 2 ? h("code", null, part) : part));
 }
 
-function example(value, title = "Example") {
-    if (value === undefined || value === null) return null;
-    const text = typeof value === "string" && title !== "Example" ? value : JSON.stringify(value, null, 2);
+/** What somebody recorded, where somebody has. */
+function example(value) {
+    return value === undefined || value === null ? null : block("Example", JSON.stringify(value, null, 2));
+}
+
+function block(title, text) {
     return h("div", null, h("p", { class: "quiet" }, title), h("pre", { class: "code", tabindex: 0, "aria-label": title }, text));
 }
 
