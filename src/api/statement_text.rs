@@ -33,7 +33,7 @@ pub struct TextQuery {
     #[param(value_type = Option<i64>)]
     pub from: Option<String>,
     /// Bytes at most, 4 at least and 1048576 at most, which is meant when it is missing.
-    #[param(value_type = Option<i32>)]
+    #[param(value_type = Option<i64>)]
     pub size: Option<String>,
     /// `printed`: what it printed, as it came; `output`: the text of its output. Missing: the first while it runs, then the second.
     pub source: Option<String>,
@@ -134,7 +134,13 @@ pub fn with_text_so_far(session: &Session, statement: Arc<Statement>) -> Arc<Sta
     })
 }
 
+/// A whole number that the document's `int64` can hold.
 fn number(name: &str, text: Option<&str>) -> Result<Option<u64>, ApiError> {
-    let parsed = text.map(str::parse).transpose();
-    parsed.map_err(|_| ApiError::BadRequest(format!("{name}: a whole number of 0 or more is needed")))
+    let parsed = |text: &str| text.parse().ok().and_then(|number: i64| u64::try_from(number).ok());
+    text.map(|text| {
+        parsed(text).ok_or_else(|| {
+            ApiError::BadRequest(format!("{name}: a whole number of 0 to 2^63 - 1 is needed"))
+        })
+    })
+    .transpose()
 }
