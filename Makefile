@@ -49,11 +49,11 @@ test-rust:
 	@scripts/need.sh cc cargo
 	$(CARGO) test --locked
 
-test-python: ## the black-box suite alone, three files at a time; PYTEST='tests/api -k cancel' chooses
+test-python: ## the black-box suite alone, four files at a time; PYTEST='tests/api -k cancel' chooses
 	@scripts/need.sh java python cc cargo r maven slapd kdc packages promtool npm
 	@scripts/envs test spark-3.5 spark-4.1 driver airflow arrow fuzz
 	@scripts/binaries.sh
-	.venv/test/bin/python -m pytest --numprocesses 3 --dist loadfile $(PYTEST)
+	.venv/test/bin/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 # The release build, and times asserted: nothing else should run beside it.
 CHAOS_ENV = FIRESTEEL_TEST_BIN=$(CURDIR)/target/release/firesteel \
@@ -132,8 +132,8 @@ deb: ## the Debian package, into target/
 	$(CARGO) build --release --locked
 	@scripts/deb.sh
 
-test-images: ## builds the images with buildah on a root of debootstrap's, and runs them; installs the package in it (root, minutes)
-	@scripts/need.sh python cc cargo packages buildah cloud-init debootstrap
+test-images: ## builds the images, and runs them, the compose files and, under systemd, the package in a Docker of its own (root, some 30 minutes)
+	@scripts/need.sh python cc cargo packages dockerd cloud-init debootstrap
 	@scripts/envs test
 	$(CARGO) build --release --locked
 	FIRESTEEL_TEST_IMAGES=1 FIRESTEEL_TEST_BIN=$(CURDIR)/target/release/firesteel .venv/test/bin/python -m pytest --timeout 1800 $(or $(PYTEST),tests/packages)
@@ -141,7 +141,7 @@ test-images: ## builds the images with buildah on a root of debootstrap's, and r
 # Node.js brings its own npm where it is no Debian package, and does not get on with Debian's.
 DEPS := $(if $(shell command -v npm),,npm) chromium docker-compose haproxy krb5-admin-server krb5-kdc krb5-user ldap-utils libkrb5-dev maven nginx-light prometheus python3-dev r-base-core shellcheck slapd systemd
 # What `make test-images` needs on top.
-DEPS_IMAGES := buildah cloud-init debootstrap
+DEPS_IMAGES := cloud-init debootstrap docker.io
 deps-images: DEPS += $(DEPS_IMAGES)
 deps-images: deps ## the same, and what test-images needs
 deps: ## install the Debian packages that the tests and the notebook need (as root or through sudo)

@@ -21,6 +21,39 @@ from harness.visitor import at
 # Conf that keeps a test's driver small and quiet.
 SMALL = {"spark.ui.enabled": "false", "spark.sql.shuffle.partitions": "2", "spark.default.parallelism": "2"}
 
+LONGEST = (
+    "cells/test_cells",
+    "sessions/test_pool",
+    "agent/test_scala",
+    "sessions/test_class_archive",
+    "clients/test_notebooks",
+    "sessions/test_driver",
+    "cells/test_served_cells",
+    "agent/test_recovery",
+    "api/test_results",
+    "agent/test_scala_cancel",
+    "sessions/test_start",
+    "sessions/test_caps",
+    "sessions/test_gpus",
+    "agent/test_server_away",
+    "api/test_golden",
+    "agent/test_sql",
+    "clients/test_sparkmagic",
+    "clients/test_zeppelin",
+    "clients/test_livy_java_client",
+    "sessions/test_session_files",
+    "agent/test_results",
+    "clients/test_sparkmagic_caps",
+)
+"""Files that take minutes, the longest first. Each is one process's work: begun late, it would be waited for."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin the longest files first."""
+    places = {Path(__file__).parent / f"{name}.py": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
+
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """What tests have counted and measured, below their results."""
