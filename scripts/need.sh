@@ -58,7 +58,11 @@ for tool in "$@"; do
                 missing "$package is missing: run 'make deps' first, or install it (Debian: apt-get install ${package%-analyze})."
         done
         ;;
-    buildah | cloud-init | debootstrap)
+    dockerd)
+        PATH="$PATH:/usr/sbin" command -v dockerd >/dev/null ||
+            missing "Docker is missing: run 'make deps-images' first, or install it (Debian: apt-get install docker.io)."
+        ;;
+    cloud-init | debootstrap)
         PATH="$PATH:/usr/sbin" command -v "$tool" >/dev/null ||
             missing "$tool is missing: run 'make deps-images' first, or install it (Debian: apt-get install $tool)."
         ;;

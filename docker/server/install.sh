@@ -12,6 +12,8 @@ useradd --system --uid 10998 --gid 10998 --home-dir /var/lib/firesteel --shell /
 install -d -o firesteel -g firesteel -m 0700 /var/lib/firesteel
 # For the files of worker processes, where the image runs one.
 install -d -o firesteel -g firesteel -m 0700 /var/lib/spark
+# For a volume with the users' file: a volume that is new has the owner of what it is mounted on.
+install -d -o firesteel -g firesteel -m 0700 /users
 
 python3 -m venv /opt/python
 if [ "${SPARK:-none}" != none ]; then
