@@ -45,7 +45,7 @@ LONGEST = (
     "agent/test_results",
     "clients/test_sparkmagic_caps",
 )
-"""Files that take minutes, the longest first. Each is one process's work: begun late, it would be waited for."""
+"""Files that take minutes, the longest first: each is one process's work, and begun late it is waited for."""
 
 
 @pytest.hookimpl(trylast=True)

@@ -6,9 +6,7 @@ import os
 from typing import Iterator
 
 import pytest
-from packages.docker import Docker
-
-DEBIAN = "debian:bookworm-slim"
+from packages.docker import PREBUILT, SERVER, Docker
 
 
 @pytest.fixture(scope="session")
@@ -24,8 +22,7 @@ def docker() -> Iterator[Docker]:
 @pytest.fixture(scope="session")
 def server_image(docker: Docker) -> str:
     """The server's image with Spark, of the binary under test."""
-    prebuilt = {"RUST": DEBIAN, "PREBUILT": "target/release/firesteel"}
-    return docker.build("docker/server/Dockerfile", "firesteel:latest", **prebuilt)
+    return docker.build(SERVER, "firesteel:latest", **PREBUILT)
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,9 @@ from harness.server import ROOT, binary, environment
 
 SUITES = {"debian:bookworm-slim": "bookworm", "debian:trixie-slim": "trixie"}
 """The base images of the Dockerfiles, and the Debian that each is."""
+SERVER = "docker/server/Dockerfile"
+PREBUILT = {"RUST": "debian:bookworm-slim", "PREBUILT": "target/release/firesteel"}
+"""What takes the binary under test into the server's image."""
 BUILD_LIMIT = 3600.0
 START_LIMIT = 120.0
 AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")

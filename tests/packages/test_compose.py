@@ -36,8 +36,8 @@ def said(dockerfile: Path, name: str) -> list[str]:
 
 
 DOCKERFILES = {
-    f"firesteel{suffix}:latest": DOCKER / place / "Dockerfile"
-    for suffix, place in (("", "server"), ("-cuda", "cuda"), ("-notebook", "notebook"))
+    "firesteel:latest": DOCKER / "server/Dockerfile",
+    "firesteel-notebook:latest": DOCKER / "notebook/Dockerfile",
 }
 
 

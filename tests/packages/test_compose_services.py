@@ -6,7 +6,7 @@ import json
 import re
 import time
 import urllib.request
-from typing import Iterator
+from typing import Callable, Iterator
 
 import pytest
 from harness.processes import wait_until
@@ -38,7 +38,7 @@ def notebook(project: Compose, port: int) -> Kernel:
     return Kernel(f"http://127.0.0.1:{port}", token, "pysparkkernel")
 
 
-def test_server_and_notebook(docker: Docker, projects: list[Compose]) -> None:
+def test_server_and_notebook(docker: Docker, projects: list[Compose], figures: Callable[[str], None]) -> None:
     """From nothing that runs to a cell's result; the examples are there; the server is healthy."""
     port = free_port()
     project = docker.compose("firesteel", BASE, NOTEBOOK_PORT=str(port))
@@ -50,8 +50,8 @@ def test_server_and_notebook(docker: Docker, projects: list[Compose]) -> None:
     opened = time.monotonic()
     assert "499500" in kernel.run("spark.range(1000).groupBy().sum('id').first()[0]")
     shown = time.monotonic()
-    print(
-        f"containers {created - begun:.1f} s, a notebook {opened - created:.1f} s, "
+    figures(
+        f"from nothing that runs: containers {created - begun:.1f} s, a notebook {opened - created:.1f} s, "
         f"its first cell with its Spark session {shown - opened:.1f} s; together {shown - begun:.1f} s"
     )
     assert "2" in kernel.run("1 + 1")

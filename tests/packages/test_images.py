@@ -12,10 +12,9 @@ import requests
 from harness.api import Api
 from harness.certificates import Authority
 from harness.server import binary, free_port
-from packages.docker import TRUSTED, Container, Docker, ran
+from packages.docker import PREBUILT, SERVER, TRUSTED, Container, Docker, ran
 
 USER = 10998
-DEBIAN = "debian:bookworm-slim"
 COMPILER = """
 FROM debian:bookworm-slim
 RUN apt-get update && apt-get install -y --no-install-recommends build-essential ca-certificates
@@ -82,11 +81,9 @@ def test_names_and_tls(docker: Docker, server_image: str, tmp_path: Path) -> Non
     container.remove()
 
 
-def test_server_without_spark(docker: Docker, server_image: str) -> None:
-    """The smaller image says what is missing. The CUDA image takes the binary out of another image; here its
-    base is Debian, so that what is NVIDIA's is not looked at."""
-    arguments = {"BASE": DEBIAN, "SERVER": server_image, "SPARK": "none"}
-    image = docker.build("docker/cuda/Dockerfile", "firesteel-cuda:latest", **arguments)
+def test_server_without_spark(docker: Docker) -> None:
+    """The smaller image says what is missing."""
+    image = docker.build(SERVER, "firesteel:bare", SPARK="none", **PREBUILT)
     said = json.loads(docker("inspect", "--format", "{{json .Config}}", image))
     assert said["User"] == f"{USER}:{USER}"
     found = docker.run(image, "check", options=("--entrypoint", "firesteel"))
@@ -110,7 +107,7 @@ def test_source(docker: Docker, tmp_path: Path) -> None:
     prebuilt = docker.context / "target/release/firesteel"
     aside = prebuilt.rename(tmp_path / "firesteel")
     try:
-        image = docker.build("docker/server/Dockerfile", "firesteel:source", RUST=rust, SPARK="none")
+        image = docker.build(SERVER, "firesteel:source", RUST=rust, SPARK="none")
     finally:
         shutil.move(aside, prebuilt)
     version = docker.run(image, "--version", options=("--entrypoint", "firesteel"))
