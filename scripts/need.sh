@@ -20,7 +20,7 @@ for tool in "$@"; do
         ;;
     python)
         "$(dirname "$0")/python.sh" -c 'import ensurepip, venv' 2>/dev/null ||
-            missing "Python 3.10 to 3.12 with venv is missing: install it (Debian: apt-get install python3-venv) or set PYTHON to it."
+            missing "Python 3.11 or 3.12 with venv is missing: install it (Debian: apt-get install python3-venv) or set PYTHON to it."
         ;;
     cc)
         command -v cc >/dev/null ||
