@@ -136,11 +136,14 @@ pub fn with_text_so_far(session: &Session, statement: Arc<Statement>) -> Arc<Sta
 
 /// A whole number that the document's `int64` can hold.
 fn number(name: &str, text: Option<&str>) -> Result<Option<u64>, ApiError> {
-    let parsed = |text: &str| text.parse().ok().and_then(|number: i64| u64::try_from(number).ok());
+    let parsed = |text: &str| {
+        text.parse()
+            .ok()
+            .and_then(|number: i64| u64::try_from(number).ok())
+    };
     text.map(|text| {
-        parsed(text).ok_or_else(|| {
-            ApiError::BadRequest(format!("{name}: a whole number of 0 to 2^63 - 1 is needed"))
-        })
+        parsed(text)
+            .ok_or_else(|| ApiError::BadRequest(format!("{name}: a whole number of 0 to 2^63 - 1 is needed")))
     })
     .transpose()
 }

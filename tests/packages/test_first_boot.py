@@ -10,7 +10,6 @@ from typing import Iterator
 import pytest
 import yaml
 from harness.api import Api
-from harness.processes import wait_until
 from harness.server import ROOT, free_port
 from packages.built import package
 from packages.docker import TRUSTED, Docker
@@ -21,7 +20,7 @@ DOCKERFILE = """
 FROM debian:bookworm-slim
 # As clouds' images have it.
 RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \\
-    cloud-init dbus locales openssh-server sudo systemd
+    cloud-init dbus openssh-server sudo systemd
 COPY firesteel.deb /opt/firesteel.deb
 COPY seed /var/lib/cloud/seed/nocloud
 COPY etc /etc/
@@ -29,8 +28,11 @@ CMD ["/lib/systemd/systemd"]
 """
 WRITTEN = {
     "pip.conf": f"[global]\ncert = {TRUSTED}\n",
-    # The network is there already, and is not this machine's to set.
-    "cloud/cloud.cfg.d/90_here.cfg": "datasource_list: [NoCloud]\nnetwork: {config: disabled}\n",
+    # The network is there, and is not this machine's to set; no other language than C's is installed.
+    "cloud/cloud.cfg.d/90_here.cfg": """datasource_list: [NoCloud]
+network: {config: disabled}
+locale: false
+""",
 }
 
 
@@ -95,8 +97,7 @@ def test_a_cluster(machines: dict[str, Machine], ports: Ports) -> None:
     session.wait("idle")
     assert session.text("sc.master") == f"'spark://master.internal:{ports.master}'"
     assert session.text("spark.range(1000).groupBy().sum('id').first()[0]") == "499500"
-    worker = machines["worker"].container
-    wait_until(
-        "the worker runs an executor", lambda: "CoarseGrainedExecutorBackend" in str(worker.processes())
-    )
+    # In the worker's state directory, which the master does not have.
+    session.ok("sc.parallelize([0], 1).foreach(lambda _: open('/var/lib/spark/ran', 'w').close())")
+    machines["worker"].container.run("test", "-e", "/var/lib/spark/ran")
     session.delete()
