@@ -11,7 +11,7 @@ from typing import Callable
 
 import pytest
 from harness import processes
-from harness.server import Server
+from harness.server import Server, everything_below
 
 MIB = 2**20
 
@@ -61,14 +61,14 @@ def test_an_archive_is_kept_as_it_is(stub_server: Server, make: Callable[[], byt
     """As an upload, and named by a session: one file with these bytes, and nothing beside it."""
     data = make()
     before = processes.rss_mib(stub_server.pid)
-    files = set(stub_server.home.rglob("*"))
+    files = everything_below(stub_server.home)
     api = stub_server.api
     sent = api.post("/uploads", files={"file": (name, data)})
     assert sent.status_code == 201, sent.text
     upload = sent.json()
     assert upload["size"] == len(data)
     session = api.create(archives=[upload["uri"] + "#env"], pyFiles=[upload["uri"]])
-    new = {path for path in stub_server.home.rglob("*") if path not in files}
+    new = {path for path in everything_below(stub_server.home) if path not in files}
     in_uploads = {path for path in new if stub_server.state_dir / "uploads" in path.parents}
     kept = stub_server.state_dir / "uploads" / upload["id"] / name
     assert in_uploads == {kept, kept.parent, kept.parent.with_suffix(".json")}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from harness.api import ENDED, Api, Session
 from harness.processes import wait_until
-from harness.server import Server, serving
+from harness.server import Server, everything_below, serving
 from harness.spark import newest
 from harness.stub import Stub
 
@@ -549,7 +549,7 @@ def test_secrets_stay_out_of_arguments(make_stub) -> None:
             assert "canary-5ecret" not in str(process), process
         assert "canary-5ecret" not in server.log()
         assert "canary-5ecret" not in "\n".join(session.log())
-        for path in server.state_dir.rglob("*"):
+        for path in everything_below(server.state_dir):
             if path.is_file() and b"canary-5ecret" in path.read_bytes():
                 assert not server.open_to_others(path), path
 

@@ -18,7 +18,7 @@ from harness import processes
 from harness.api import Api
 from harness.fake import Fake
 from harness.processes import wait_until
-from harness.server import Server, binary, environment
+from harness.server import Server, binary, environment, everything_below
 from harness.spark import newest
 from harness.stub import Stub
 from harness.unix import PASSWORD, is_root, open_directory, owners, run_as_server, users
@@ -155,7 +155,7 @@ def test_what_the_server_trusts_its_driver_cannot_touch(
     open_to_all = {server.state_dir / name for name in ("agent", "class-archives")}
     passed = {server.state_dir, *(server.state_dir / name for name in ("run", "link", "uploads"))}
     passed |= set((server.state_dir / "run").iterdir())
-    for path in server.state_dir.rglob("*"):
+    for path in everything_below(server.state_dir):
         if open_to_all & {path, *path.parents} or path.is_symlink():
             continue
         mode = stat.S_IMODE(path.lstat().st_mode)

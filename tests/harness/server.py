@@ -66,6 +66,12 @@ def environment(**more: str) -> dict[str, str]:
     return {**kept, **more}
 
 
+def everything_below(directory: Path) -> set[Path]:
+    """Files and directories below one that a server and its drivers change meanwhile."""
+    walked = os.walk(directory)
+    return {Path(root, name) for root, directories, names in walked for name in (*directories, *names)}
+
+
 def toml(settings: dict[str, Any]) -> str:
     """Dotted keys as TOML: JSON's strings, numbers, booleans and lists are TOML's too."""
 

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any, Iterator
 
-from harness.server import Server, command
+from harness.server import Server, command, everything_below
 
 PASSWORD = "open sesame"
 TRIES = 50
@@ -79,7 +79,7 @@ def run_as_server(settings: dict[str, Any], names: list[str], directory: Path, *
 def owners(directory: Path) -> dict[Path, int]:
     """Who owns each thing below a directory."""
     found = {}
-    for path in directory.rglob("*"):
+    for path in everything_below(directory):
         # What goes meanwhile is nobody's.
         with contextlib.suppress(FileNotFoundError):
             found[path] = path.lstat().st_uid

@@ -10,7 +10,7 @@ from typing import Iterator
 import pytest
 from harness.api import Session
 from harness.processes import wait_until
-from harness.server import Server
+from harness.server import Server, everything_below
 from harness.spark import Cluster, Spark
 
 SECRET = "canary-0f-the-conf"
@@ -338,7 +338,7 @@ def test_link_secret_is_nowhere(server: Server, session: Session) -> None:
 def test_state_files_are_private(server: Server, session: Session) -> None:
     """Whatever the umask is, nobody else reads the state directory's files (S26)."""
     assert session.state() == "idle"
-    for path in server.state_dir.rglob("*"):
+    for path in everything_below(server.state_dir):
         if path.is_file() and not path.is_symlink():
             assert not server.open_to_others(path), path
 
