@@ -68,7 +68,7 @@ def test_an_archive_is_kept_as_it_is(stub_server: Server, make: Callable[[], byt
     upload = sent.json()
     assert upload["size"] == len(data)
     session = api.create(archives=[upload["uri"] + "#env"], pyFiles=[upload["uri"]])
-    new = {path for path in everything_below(stub_server.home) if path not in files}
+    new = everything_below(stub_server.home) - files
     in_uploads = {path for path in new if stub_server.state_dir / "uploads" in path.parents}
     kept = stub_server.state_dir / "uploads" / upload["id"] / name
     assert in_uploads == {kept, kept.parent, kept.parent.with_suffix(".json")}

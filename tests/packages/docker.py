@@ -71,6 +71,7 @@ class Docker:
             DOCKER_HOST=socket, DOCKER_BUILDKIT="0", DOCKER_CONFIG=str(self.home / "client")
         )
         self.based: set[str] = set()
+        self.context = self._context()
         argv = ["dockerd", "--host", socket, "--storage-driver", "overlay2", "--pidfile", self.home / "pid"]
         argv += ["--data-root", self.home / "data", "--exec-root", self.home / "exec"]
         # Networks of compose files have bridges of their own; nothing goes from there to the outside.
@@ -78,8 +79,11 @@ class Docker:
         self.log = self.home / "log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        wait_until("the Docker daemon answers", self._answers, START_LIMIT)
-        self.context = self._context()
+        try:
+            wait_until("the Docker daemon answers", self._answers, START_LIMIT)
+        except BaseException:
+            self._end()
+            raise
 
     def _answers(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()[-3000:]
@@ -146,6 +150,9 @@ class Docker:
         running = self("ps", "--all", "--quiet").split()
         if running:
             self("rm", "--force", "--volumes", *running)
+        self._end()
+
+    def _end(self) -> None:
         self.process.terminate()
         self.process.wait(60)
         # The one file that the daemon leaves mounted.

@@ -1,4 +1,4 @@
-"""The Debian package and the Dataproc action in a Debian of their own, and the units under a real systemd."""
+"""The Debian package and the Dataproc action in a root directory of their own."""
 
 from __future__ import annotations
 
